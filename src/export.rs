@@ -1,0 +1,3 @@
+//! What leaves Vestibule for other tools.
+
+pub mod accesslog;

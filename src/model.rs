@@ -1,0 +1,24 @@
+//! The vocabulary: values that every other module speaks in.
+//!
+//! Nothing here reads a clock, opens a file or knows how it will be shown. Counts are integers, promises are parts per
+//! million, durations on records are integer microseconds.
+
+mod event;
+mod ids;
+mod latency;
+mod objective;
+mod observation;
+mod outcome;
+mod slo;
+mod slot;
+mod time;
+
+pub use event::{Event, EventKind, Scope};
+pub use ids::{EndpointKey, RouteKey, SloKey};
+pub use latency::{Latency, LatencyError, Percentiles};
+pub use objective::{Objective, ObjectiveError};
+pub use observation::{Observation, Phase, Phases, Source};
+pub use outcome::{Fault, Outcome, Side};
+pub use slo::{Sli, Slo};
+pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Tally};
+pub use time::{Timestamp, Window, WindowError};

@@ -1,0 +1,204 @@
+//! A latency distribution: an HDR histogram of microseconds.
+//!
+//! One microsecond to ten minutes at two significant digits: a percentile read from it is within 1 % of the true
+//! value, and one histogram is small enough to have one per route, worker and second. It is for percentiles only: an
+//! SLO's good and bad are counted from the raw duration when it is recorded.
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+
+/// The longest duration kept apart, in microseconds; longer ones count as this long.
+const HIGHEST_US: u64 = 600_000_000;
+/// Significant decimal digits.
+const DIGITS: u8 = 2;
+
+/// A histogram of microseconds, `1..=600_000_000`, within 1 %.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency(Histogram<u64>);
+
+/// Why a stored distribution could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum LatencyError {
+    /// Not a V2 HDR encoding.
+    #[error("not an HDR histogram: {0:?}")]
+    Decode(hdrhistogram::serialization::DeserializeError),
+    /// It holds values that this type cannot.
+    #[error("the stored histogram holds values beyond ten minutes: {0:?}")]
+    Range(hdrhistogram::AdditionError),
+}
+
+/// The usual percentiles of a distribution, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Half are at most this long.
+    pub p50_us: u64,
+    /// 90 % are at most this long.
+    pub p90_us: u64,
+    /// 95 % are at most this long.
+    pub p95_us: u64,
+    /// 99 % are at most this long.
+    pub p99_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Latency {
+    /// An empty distribution. Allocates its whole size (about 24 KB), so that recording never does.
+    pub fn new() -> Self {
+        let histogram = Histogram::new_with_bounds(1, HIGHEST_US, DIGITS)
+            .expect("the bounds are constants that HDR accepts");
+        Self(histogram)
+    }
+
+    /// Counts one duration; 0 counts as 1 µs and anything beyond ten minutes as ten minutes.
+    pub fn record(&mut self, micros: u64) {
+        self.0.saturating_record(micros.max(1));
+    }
+
+    /// Adds everything `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        // Same bounds on both sides, so the addition cannot be refused.
+        self.0
+            .add(&other.0)
+            .expect("all distributions share their bounds");
+    }
+
+    /// How many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The duration that `quantile` (0 to 1) of all are at most as long as, in microseconds; `None` when empty.
+    pub fn quantile(&self, quantile: f64) -> Option<u64> {
+        (!self.is_empty()).then(|| self.0.value_at_quantile(quantile))
+    }
+
+    /// The usual percentiles; `None` when empty.
+    pub fn percentiles(&self) -> Option<Percentiles> {
+        Some(Percentiles {
+            p50_us: self.quantile(0.50)?,
+            p90_us: self.quantile(0.90)?,
+            p95_us: self.quantile(0.95)?,
+            p99_us: self.quantile(0.99)?,
+            max_us: self.0.max(),
+        })
+    }
+
+    /// The non-empty buckets in rising order: (highest value of the bucket in microseconds, count).
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0
+            .iter_recorded()
+            .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+
+    /// Adds `count` durations that fell into the bucket of `micros`.
+    pub fn record_many(&mut self, micros: u64, count: u64) {
+        self.0.saturating_record_n(micros.max(1), count);
+    }
+
+    /// The distribution as a deflated HDR V2 encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("writing to memory cannot fail and the histogram is well formed");
+        bytes
+    }
+
+    /// Reads what [`Latency::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not such an encoding. They come from a file that others may have touched.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LatencyError> {
+        let stored: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &*bytes)
+            .map_err(LatencyError::Decode)?;
+        let mut latency = Self::new();
+        // Re-recorded rather than taken over: a stored histogram may carry other bounds.
+        latency.0.add(&stored).map_err(LatencyError::Range)?;
+        Ok(latency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_distribution_has_no_percentiles() {
+        assert_eq!(Latency::new().percentiles(), None);
+    }
+
+    #[test]
+    fn durations_out_of_range_are_counted_at_the_ends() {
+        let mut latency = Latency::new();
+        latency.record(0);
+        latency.record(u64::MAX);
+        assert_eq!(latency.count(), 2);
+        assert!(
+            latency
+                .quantile(1.0)
+                .is_some_and(|longest| longest >= HIGHEST_US)
+        );
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_not_a_panic() {
+        for bytes in [
+            &b""[..],
+            b"x",
+            b"\x1c\x84\x93\x14\xff\xff\xff\xff",
+            &[0; 64],
+        ] {
+            assert!(Latency::from_bytes(bytes).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_agree_with_the_sorted_list_within_one_percent(
+            mut raw in prop::collection::vec(1_u64..500_000_000, 1..400),
+        ) {
+            let mut latency = Latency::new();
+            for micros in &raw {
+                latency.record(*micros);
+            }
+            raw.sort_unstable();
+            for quantile in [0.5, 0.95, 0.99] {
+                let rank = ((quantile * raw.len() as f64).ceil() as usize).clamp(1, raw.len());
+                let (exact, read) = (raw[rank - 1] as f64, latency.quantile(quantile).unwrap() as f64);
+                prop_assert!((read - exact).abs() <= exact * 0.01 + 1.0, "{read} for {exact}");
+            }
+        }
+
+        #[test]
+        fn a_distribution_survives_its_encoding(
+            raw in prop::collection::vec(1_u64..HIGHEST_US, 0..100),
+        ) {
+            let mut latency = Latency::new();
+            for micros in raw {
+                latency.record(micros);
+            }
+            prop_assert_eq!(Latency::from_bytes(&latency.to_bytes()).unwrap(), latency);
+        }
+    }
+}

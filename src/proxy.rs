@@ -1,0 +1,3 @@
+//! The instrumented reverse proxy.
+
+pub mod config;

@@ -1,0 +1,286 @@
+//! What the proxy is told: already resolved, nothing left to look up or to get wrong.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::routing::pattern::{HostPattern, PathPattern};
+
+/// Everything the data plane is told. Built by `config::resolve`, swapped whole on reload.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads; at least 1.
+    pub workers: usize,
+    /// Sockets to listen on; at least one.
+    pub listeners: Vec<Listener>,
+    /// Certificates, by name.
+    pub certificates: Vec<Certificate>,
+    /// Upstreams, by name.
+    pub upstreams: Vec<Upstream>,
+    /// Routes; ids are unique and none is `none`.
+    pub routes: Vec<Route>,
+    /// Limits on what clients may send.
+    pub limits: Limits,
+    /// Networks whose forwarding headers are believed; nobody's by default.
+    pub trusted_proxies: Vec<Network>,
+    /// How long requests in flight may go on after a stop was asked for.
+    pub drain: Duration,
+}
+
+/// A socket to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique name.
+    pub name: String,
+    /// Where; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Names of the certificates it serves; empty: plain text.
+    pub certificates: Vec<String>,
+}
+
+/// A certificate and its key, as files. Which hosts it serves is read from the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Unique name.
+    pub name: String,
+    /// PEM, leaf first.
+    pub chain: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// A named group of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Unique name.
+    pub name: String,
+    /// Its endpoints; may be empty (answered 503).
+    pub endpoints: Vec<Endpoint>,
+    /// How its certificates are verified, for `https` endpoints.
+    pub tls: UpstreamTls,
+    /// How long to wait for a connection, its TLS handshake included.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept. Shorter than what servers commonly keep theirs (5 s), so that a
+    /// request is not sent into a connection that is being closed.
+    pub idle_timeout: Duration,
+    /// Unused connections kept per worker and endpoint.
+    pub idle_connections: usize,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether it speaks TLS (`https`).
+    pub tls: bool,
+    /// Its host: a name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How an upstream's certificates are verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM roots to trust instead of the system's.
+    pub roots: Option<PathBuf>,
+    /// The name to ask for and verify instead of the endpoint's host.
+    pub server_name: Option<String>,
+    /// Do not verify at all. For tests; `check` warns.
+    pub insecure: bool,
+}
+
+/// A rule that selects requests and says where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Unique id; the label of everything measured about it.
+    pub id: String,
+    /// Hosts it takes; empty: any.
+    pub hosts: Vec<HostPattern>,
+    /// The path it takes.
+    pub path: PathPattern,
+    /// Methods it takes, upper case; empty: any.
+    pub methods: Vec<String>,
+    /// The name of its upstream.
+    pub upstream: String,
+    /// Whether a WebSocket upgrade may pass.
+    pub websocket: bool,
+    /// The Host header sent upstream: the client's, or the endpoint's.
+    pub host_header: HostHeader,
+    /// Its timeouts.
+    pub timeouts: Timeouts,
+    /// The largest request body in bytes.
+    pub max_body_bytes: u64,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
+/// Which Host header the upstream sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    #[default]
+    Client,
+    /// The endpoint's own address.
+    Endpoint,
+}
+
+/// How long each part of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request being sent upstream to the response's head.
+    pub first_byte: Duration,
+    /// Without a byte in either direction while a body is on its way.
+    pub idle: Duration,
+    /// The whole exchange; `None`: as long as bytes keep flowing.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            total: None,
+        }
+    }
+}
+
+/// Limits on what clients may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For a request's head to arrive once its first byte has, and for an idle connection's next request.
+    pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// Client connections per worker; further ones wait in the listen queue.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            handshake_timeout: Duration::from_secs(5),
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: std::net::IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a [`Network`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a network: write an address and a prefix length, like 10.0.0.0/8 or 2001:db8::/32"
+)]
+pub struct NetworkError(String);
+
+impl std::str::FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NetworkError(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: std::net::IpAddr = address.parse().ok().ok_or_else(wrong)?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|p| *p <= longest)
+                .ok_or_else(wrong)?,
+            None => longest,
+        };
+        Ok(Self { address, prefix })
+    }
+}
+
+impl Network {
+    /// Whether `address` lies in this network. An IPv4 address written as IPv6 counts as IPv4.
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        match (self.address, address.to_canonical()) {
+            (V4(network), V4(address)) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            (V6(network), V6(address)) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            (V4(_), V6(_)) | (V6(_), V4(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        for (network, address, inside) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "10.0.0.1", false),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                inside,
+                "{network:?} {address}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "ten/8",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+        ] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Which route takes a request: one pure model shared by the data plane and everything that explains it.
+
+pub mod pattern;

@@ -1,0 +1,410 @@
+//! The one read model: everything that is shown or exported, immutable, published once a second.
+//!
+//! The terminal UI, the admin API, the metrics page and `vestibule status` all read this and nothing else, so they
+//! cannot disagree. Its JSON is a contract that others script against: fields are added, never renamed, and
+//! [`SCHEMA`] says so when one must go. A missing number is `null`, never NaN and never zero.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Event, Fault, Side, Timestamp, Window};
+use crate::slo::alert::AlertState;
+use crate::slo::policy::{Severity, Tier};
+use crate::slo::state::SloState;
+use crate::triage::Verdict;
+
+/// The version of this JSON.
+pub const SCHEMA: u32 = 1;
+
+/// Everything that is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The version of this JSON, see [`SCHEMA`].
+    pub schema: u32,
+    /// Vestibule's version.
+    pub version: String,
+    /// This instance's name: the host's, unless configured.
+    pub instance: String,
+    /// When this was taken.
+    pub at: Timestamp,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// When the counts began: the age of the state directory.
+    pub counting_since: Timestamp,
+    /// Counts up with every snapshot.
+    pub seq: u64,
+    /// The worst incident's sentence, or "all well".
+    pub verdict: Verdict,
+    /// Further incidents, worst first.
+    pub other_verdicts: Vec<Verdict>,
+    /// All traffic together.
+    pub edge: EdgeView,
+    /// Every route, the one that costs the budget most first.
+    pub routes: Vec<RouteView>,
+    /// How many routes there are; more than `routes` holds when a reader asked for fewer.
+    pub routes_total: u64,
+    /// Every upstream, by name.
+    pub upstreams: Vec<UpstreamView>,
+    /// Every SLO, the one that empties first first.
+    pub slos: Vec<SloView>,
+    /// Alerts that are pending, firing or lately resolved.
+    pub alerts: Vec<AlertView>,
+    /// What happened, newest first, at most [`EVENTS`].
+    pub events: Vec<Event>,
+    /// What does not work as it should though traffic goes on; empty when all is well.
+    pub degraded: Vec<Degradation>,
+    /// The listening sockets.
+    pub listeners: Vec<ListenerView>,
+    /// The configuration in force.
+    pub config: ConfigView,
+    /// This process's own use of the machine.
+    pub process: ProcessView,
+    /// The history on disk.
+    pub store: StoreView,
+    /// Bounded queues and what they refused.
+    pub queues: Vec<QueueView>,
+}
+
+/// How many events a snapshot carries at most.
+pub const EVENTS: usize = 200;
+
+/// A regular series of columns, oldest first. `null` is "not measured", which is not zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// The start of the first column.
+    pub start: Timestamp,
+    /// A column's width in seconds.
+    pub step_s: u64,
+    /// Requests in each column.
+    pub requests: Vec<Option<u64>>,
+    /// Bad ones in each column.
+    pub bad: Vec<Option<u64>>,
+    /// The 99th percentile of each column in microseconds; `null` also when nothing succeeded.
+    pub p99_us: Vec<Option<u64>>,
+}
+
+/// Rates and percentiles over one recent span.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The span in seconds that was actually covered by data.
+    pub covered_s: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Bad ones.
+    pub bad: u64,
+    /// Excluded ones.
+    pub excluded: u64,
+    /// Requests per second; `null` when nothing was covered.
+    pub rate_per_s: Option<f64>,
+    /// Bad ÷ valid; `null` without a valid request.
+    pub bad_ratio: Option<f64>,
+    /// Median in microseconds.
+    pub p50_us: Option<u64>,
+    /// 99th percentile in microseconds.
+    pub p99_us: Option<u64>,
+}
+
+/// All traffic together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeView {
+    /// The last minute.
+    pub now: Measure,
+    /// The hour before the last minute, to compare with.
+    pub before: Measure,
+    /// The last hour in one-minute columns.
+    pub series: Series,
+    /// Requests being served.
+    pub in_flight: u64,
+    /// Open client connections.
+    pub connections: u64,
+    /// Bad and excluded requests of the last five minutes by fault, most frequent first.
+    pub faults: Vec<FaultCount>,
+}
+
+/// How often a fault was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultCount {
+    /// What.
+    pub fault: Fault,
+    /// Whose.
+    pub side: Side,
+    /// How often.
+    pub count: u64,
+}
+
+/// How a thing stands: a word and a shape, never colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Healthy.
+    Ok,
+    /// No traffic, so nothing is known.
+    None,
+    /// Worth a look.
+    Warn,
+    /// Failing.
+    Crit,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// Its id. `none` is what matched no route.
+    pub id: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// The hosts it takes; empty is any.
+    pub hosts: Vec<String>,
+    /// The path it takes, as configured.
+    pub path: String,
+    /// Its upstream; `None` for `none`.
+    pub upstream: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Requests since the counts began.
+    pub requests: u64,
+    /// Good ones.
+    pub good: u64,
+    /// Bad ones.
+    pub bad: u64,
+    /// Excluded ones.
+    pub excluded: u64,
+    /// Median of the last hour in microseconds.
+    pub p50_us: Option<u64>,
+    /// 95th percentile of the last hour in microseconds.
+    pub p95_us: Option<u64>,
+    /// 99th percentile of the last hour in microseconds.
+    pub p99_us: Option<u64>,
+    /// The last minute.
+    pub now: Measure,
+    /// The hour before the last minute, to compare with.
+    pub before: Measure,
+    /// The fastest burn over 5 minutes among its SLOs.
+    pub burn_5m: Option<f64>,
+    /// Its share of everything bad at the ingress over the last five minutes.
+    pub share_of_bad: Option<f64>,
+    /// Its SLOs.
+    pub slos: Vec<String>,
+    /// The last hour in one-minute columns.
+    pub series: Series,
+    /// Bad and excluded requests of the last five minutes by fault, most frequent first.
+    pub faults: Vec<FaultCount>,
+    /// What each endpoint did for it in the last five minutes.
+    pub endpoints: Vec<EndpointShare>,
+    /// Where the time went in the last five minutes.
+    pub phases: Vec<PhaseView>,
+}
+
+/// What one endpoint did for one route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointShare {
+    /// Its address.
+    pub endpoint: String,
+    /// Requests that ended well.
+    pub good: u64,
+    /// Requests that ended badly.
+    pub bad: u64,
+    /// Attempts that got no connection.
+    pub connect_failures: u64,
+}
+
+/// One phase's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseView {
+    /// `edge`, `connect`, `wait` or `body`.
+    pub phase: String,
+    /// Requests that reached it.
+    pub count: u64,
+    /// Median in microseconds.
+    pub p50_us: u64,
+    /// 99th percentile in microseconds.
+    pub p99_us: u64,
+}
+
+/// One upstream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamView {
+    /// Its name.
+    pub name: String,
+    /// The version last announced by `vestibule deploy`.
+    pub version: Option<String>,
+    /// Its endpoints, in configured order.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its address, as configured.
+    pub address: String,
+    /// Whether it is thought to work.
+    pub healthy: bool,
+    /// Since when it is so.
+    pub since: Option<Timestamp>,
+    /// Requests of the last minute that ended well.
+    pub good: u64,
+    /// Requests of the last minute that ended badly.
+    pub bad: u64,
+    /// Attempts of the last minute that got no connection.
+    pub connect_failures: u64,
+}
+
+/// One SLO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SloView {
+    /// Its id.
+    pub id: String,
+    /// The route it is about.
+    pub route: String,
+    /// `availability` or `latency`.
+    pub sli: String,
+    /// The latency threshold in microseconds.
+    pub under_us: Option<u64>,
+    /// The target in parts per million.
+    pub objective_ppm: u32,
+    /// The budget's window.
+    pub window: Window,
+    /// The alerting policy's name.
+    pub policy: String,
+    /// Good events in the window.
+    pub good: u64,
+    /// Bad events in the window.
+    pub bad: u64,
+    /// Good ÷ valid in the window; `null` without a valid event.
+    pub sli_ratio: Option<f64>,
+    /// Share of the error budget that is left; may be negative; `null` without a valid event.
+    pub remaining_ratio: Option<f64>,
+    /// Burn rate by window, `5m` to `30d`; `null` where nothing was valid.
+    pub burn: BTreeMap<Window, Option<f64>>,
+    /// How it stands.
+    pub state: SloState,
+    /// Share of the window that history covers, 0 to 1.
+    pub coverage_ratio: f64,
+    /// Seconds until the budget is empty at the current rate; `null`: not at this rate.
+    pub time_to_empty_s: Option<u64>,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+}
+
+/// One alert that is not inactive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// Its id, stable: SLO, severity and tier.
+    pub id: String,
+    /// The SLO it is about.
+    pub slo: String,
+    /// The route it is about.
+    pub route: String,
+    /// `page` or `ticket`.
+    pub severity: Severity,
+    /// `fast`, `medium`, `slow` or `long`.
+    pub tier: Tier,
+    /// Where it stands.
+    pub state: AlertState,
+    /// Since when.
+    pub since: Timestamp,
+    /// The long window.
+    pub long: Window,
+    /// The short window.
+    pub short: Window,
+    /// Burn over the long window.
+    pub burn_long: Option<f64>,
+    /// Burn over the short window.
+    pub burn_short: Option<f64>,
+    /// The burn rate both must exceed.
+    pub factor: f64,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+}
+
+/// Something that does not work as it should though traffic goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degradation {
+    /// Which part: `store`, `config`, `access_log`, …
+    pub part: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong and what it means.
+    pub text: String,
+}
+
+/// One listening socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// The address it is bound to.
+    pub address: String,
+    /// Whether it terminates TLS.
+    pub tls: bool,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// Counts up with every configuration applied in this process.
+    pub generation: u64,
+    /// Where it came from: a file, or `built in`.
+    pub source: String,
+    /// When it was applied.
+    pub applied_at: Timestamp,
+    /// From the request to reload until every worker had it, in milliseconds.
+    pub apply_ms: u64,
+    /// Why the last reload was refused; `null` once one is applied.
+    pub refused: Option<String>,
+}
+
+/// This process's own use of the machine. `null`: the system does not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// CPU seconds used since the start.
+    pub cpu_seconds: Option<f64>,
+    /// CPU used over the last second; 1.0 is one core.
+    pub cpu_ratio: Option<f64>,
+    /// Resident memory.
+    pub rss_bytes: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// The limit on them.
+    pub max_fds: Option<u64>,
+    /// Data-plane worker threads.
+    pub workers: u64,
+}
+
+/// The history on disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreView {
+    /// The database file.
+    pub path: String,
+    /// Its size with its write-ahead log.
+    pub size_bytes: u64,
+    /// The byte budget.
+    pub budget_bytes: u64,
+    /// When a minute was last committed.
+    pub flushed_at: Option<Timestamp>,
+    /// Minutes waiting to be written.
+    pub backlog: u64,
+    /// Spans without history in the last 30 days, newest first, at most 20.
+    pub gaps: Vec<Gap>,
+}
+
+/// A span in which nothing was measured: the process was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+/// One bounded queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub queue: String,
+    /// How many it holds at most.
+    pub capacity: u64,
+    /// What it refused since the start.
+    pub dropped: u64,
+}

@@ -1,0 +1,126 @@
+//! The one sentence: how bad, whose fault, which route, since when, what changed, how fast the budget burns, what to do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Event, Timestamp};
+
+/// How bad things are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// All SLOs within budget.
+    Ok,
+    /// Not known: no data, or too little history.
+    Unknown,
+    /// Something to look at in working hours.
+    Warn,
+    /// Something to wake for.
+    Crit,
+}
+
+impl Level {
+    /// The level's word in JSON and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Warn => "warn",
+            Self::Crit => "crit",
+        }
+    }
+}
+
+/// Where the fault lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Locus {
+    /// Nothing is wrong.
+    None,
+    /// Ourselves.
+    Edge,
+    /// The service behind us.
+    Upstream,
+    /// The clients.
+    Client,
+    /// Names or the network between us and the service.
+    Network,
+    /// A certificate.
+    Certificate,
+    /// The evidence does not say.
+    Unknown,
+}
+
+impl Locus {
+    /// The locus's word in JSON and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Edge => "edge",
+            Self::Upstream => "upstream",
+            Self::Client => "client",
+            Self::Network => "network",
+            Self::Certificate => "certificate",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How much speaks for a suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strength {
+    /// Only that it came before.
+    Weak,
+    /// It came shortly before and concerns the same route or upstream.
+    Strong,
+}
+
+/// The change most likely behind the trouble. A suspect, never "the cause".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// What happened.
+    pub event: Event,
+    /// How long before the onset, in seconds.
+    pub before_onset_s: u64,
+    /// How much speaks for it.
+    pub strength: Strength,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+/// One incident's sentence, and its parts for those who lay it out themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How bad.
+    pub severity: Level,
+    /// Whose fault.
+    pub side: Locus,
+    /// The worst route; `None` when nothing is wrong.
+    pub route: Option<String>,
+    /// The SLO that burns fastest.
+    pub slo: Option<String>,
+    /// When it began, found in the data.
+    pub onset: Option<Timestamp>,
+    /// The change most likely behind it; `None`: no change found in the hour before.
+    pub suspect: Option<Suspect>,
+    /// Burn rate of the short window of the worst SLO.
+    pub burn: Option<f64>,
+    /// Share of the error budget that is left, may be negative.
+    pub remaining_ratio: Option<f64>,
+    /// Seconds until the budget is empty at this rate; `None`: not at this rate.
+    pub time_to_empty_s: Option<u64>,
+    /// Bad share of valid requests on the route over the last minute.
+    pub bad_ratio: Option<f64>,
+    /// Bad requests per second on the route over the last minute.
+    pub bad_per_s: Option<f64>,
+    /// This route's share of everything bad at the ingress over the last minute.
+    pub share_of_bad: Option<f64>,
+    /// The most frequent fault's word, like `upstream_5xx`.
+    pub fault: Option<String>,
+    /// What to do.
+    pub next_step: String,
+    /// Where to read how.
+    pub runbook: Option<String>,
+    /// The sentence.
+    pub text: String,
+}

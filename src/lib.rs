@@ -27,7 +27,7 @@ pub mod model;
 // later: net
 pub mod proxy;
 pub mod routing;
-// later: sli
+pub mod sli;
 pub mod slo;
 pub mod snapshot;
 pub mod store;

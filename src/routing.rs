@@ -1,3 +1,8 @@
 //! Which route takes a request: one pure model shared by the data plane and everything that explains it.
+//!
+//! A request's host and path are brought into one form first ([`target`]); that form is matched ([`matcher`]) and that
+//! same form is forwarded, so nothing behind us can read the request differently from how it was judged.
 
+pub mod matcher;
 pub mod pattern;
+pub mod target;

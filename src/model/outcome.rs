@@ -79,10 +79,10 @@ faults! {
     Misdirected = "misdirected", Downstream, Some(421);
     /// No route matches.
     NoRoute = "no_route", Downstream, Some(404);
-    /// The request asks for something this proxy does not do here: CONNECT, an upgrade that the route does not allow.
+    /// The request asks for something this proxy does not do: CONNECT.
     NotAllowed = "not_allowed", Downstream, Some(405);
-    /// A request went round in a circle through this proxy.
-    Loop = "loop", Edge, Some(508);
+    /// A request was cut off because this process stopped before it was done.
+    Drained = "drained", Edge, None;
     /// We are over a limit of our own.
     Overload = "overload", Edge, Some(503);
     /// A defect of ours.

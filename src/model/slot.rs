@@ -208,6 +208,8 @@ fn entry<K: Ord + Copy, V: Default>(list: &mut Vec<(K, V)>, key: K) -> &mut V {
 }
 
 fn merge_latency(mine: &mut Option<Latency>, theirs: Option<&Latency>) {
+    // A recycled distribution is present but empty; it must not make one here.
+    let theirs = theirs.filter(|theirs| !theirs.is_empty());
     match (mine.as_mut(), theirs) {
         (Some(mine), Some(theirs)) => mine.merge(theirs),
         (None, Some(theirs)) => *mine = Some(theirs.clone()),

@@ -1,0 +1,3 @@
+//! From observations to counts.
+
+pub mod recorder;

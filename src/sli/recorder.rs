@@ -1,0 +1,355 @@
+//! Where an observation becomes counts: one recorder per worker thread, nothing shared.
+//!
+//! Recording touches only memory that is already there. The shards it hands out every second come back to be filled
+//! again, so once every route has been seen the request path allocates nothing on behalf of measuring (a test with a
+//! counting allocator holds this).
+
+use std::sync::Arc;
+
+use crate::model::{
+    Counts, EndpointKey, Latency, Observation, Outcome, RouteKey, RouteSlot, Sli, SloKey,
+};
+
+/// Which SLOs judge which route, by [`RouteKey::index`]. Made once per configuration, shared by all recorders.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Vec<Rule>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rule {
+    slo: SloKey,
+    /// The longest good duration in microseconds; `None` judges by outcome.
+    under_us: Option<u64>,
+}
+
+impl Rules {
+    /// From (route, SLO, what counts as good).
+    pub fn new(slos: impl IntoIterator<Item = (RouteKey, SloKey, Sli)>) -> Self {
+        let mut rules: Vec<Vec<Rule>> = Vec::new();
+        for (route, slo, sli) in slos {
+            let under_us = match sli {
+                Sli::Availability => None,
+                Sli::Latency { under } => {
+                    Some(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))
+                }
+            };
+            if rules.len() <= route.index() {
+                rules.resize(route.index() + 1, Vec::new());
+            }
+            rules[route.index()].push(Rule { slo, under_us });
+            // Slots keep their SLOs in key order.
+            rules[route.index()].sort_by_key(|rule| rule.slo);
+        }
+        Self(rules)
+    }
+
+    fn of(&self, route: RouteKey) -> &[Rule] {
+        self.0.get(route.index()).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What one worker saw since it was last asked: one slot share per active route.
+pub type Shard = Vec<(RouteKey, Box<RouteSlot>)>;
+
+/// Slots waiting to be filled again.
+#[expect(
+    clippy::vec_box,
+    reason = "a slot is large and moves between lists and threads by its address"
+)]
+type Spare = Vec<Box<RouteSlot>>;
+
+/// Counts one worker's observations.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    rules: Arc<Rules>,
+    /// By [`RouteKey::index`]; `None`: not active since the last shard.
+    active: Vec<Option<Box<RouteSlot>>>,
+    touched: Vec<RouteKey>,
+    spare: Spare,
+}
+
+impl Recorder {
+    /// An empty recorder that judges by `rules`.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    /// Judges by other rules from now on. What was counted so far keeps its judgement.
+    pub fn replace_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+    }
+
+    /// Counts one observation.
+    pub fn record(&mut self, observation: &Observation) {
+        let Observation {
+            route,
+            endpoint,
+            source: _,
+            outcome,
+            status,
+            duration_us,
+            phases,
+            attempts,
+            bytes_in,
+            bytes_out,
+        } = *observation;
+        let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
+        match outcome {
+            Outcome::Good => slot.counts.good += 1,
+            Outcome::Bad(fault) => {
+                slot.counts.bad += 1;
+                slot.faults[fault.index()] += 1;
+            }
+            Outcome::Excluded(fault) => {
+                slot.counts.excluded += 1;
+                slot.faults[fault.index()] += 1;
+            }
+        }
+        slot.classes[status.map_or(0, |status| usize::from(status / 100).min(5))] += 1;
+        slot.bytes_in += bytes_in;
+        slot.bytes_out += bytes_out;
+        slot.retries += u64::from(attempts.saturating_sub(1));
+        if let Some(endpoint) = endpoint {
+            let tally = entry(&mut slot.endpoints, endpoint);
+            match outcome {
+                Outcome::Good => tally.good += 1,
+                Outcome::Bad(_) => tally.bad += 1,
+                Outcome::Excluded(_) => {}
+            }
+        }
+        for rule in self.rules.of(route) {
+            let tally = entry(&mut slot.slos, rule.slo);
+            let good = match (outcome, rule.under_us) {
+                (Outcome::Good, None) => true,
+                (Outcome::Bad(_), None) => false,
+                (Outcome::Good, Some(under_us)) => duration_us <= under_us,
+                (Outcome::Bad(_), Some(_)) | (Outcome::Excluded(_), _) => continue,
+            };
+            if good {
+                tally.good += 1;
+            } else {
+                tally.bad += 1;
+            }
+        }
+        if matches!(outcome, Outcome::Excluded(_)) {
+            return;
+        }
+        slot.duration_us = slot.duration_us.saturating_add(duration_us);
+        slot.latency.get_or_insert_default().record(duration_us);
+        for (latency, micros) in slot.phases.iter_mut().zip(phases) {
+            if let Some(micros) = micros {
+                latency.get_or_insert_default().record(u64::from(micros));
+            }
+        }
+    }
+
+    /// Counts an attempt that got no connection, whatever becomes of the request.
+    pub fn connect_failure(&mut self, route: RouteKey, endpoint: EndpointKey) {
+        let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
+        entry(&mut slot.endpoints, endpoint).connect_failures += 1;
+    }
+
+    /// Hands out everything counted since the last call.
+    pub fn take(&mut self) -> Shard {
+        let Self {
+            active,
+            touched,
+            rules: _,
+            spare: _,
+        } = self;
+        let take = |route: RouteKey| {
+            let slot = active.get_mut(route.index())?.take()?;
+            Some((route, slot))
+        };
+        touched.drain(..).filter_map(take).collect()
+    }
+
+    /// Takes slots back to be filled again.
+    pub fn recycle(&mut self, shard: Shard) {
+        for (_, mut slot) in shard {
+            clear(&mut slot);
+            self.spare.push(slot);
+        }
+        // More than one second can use: a burst of many routes should not hold its memory for ever.
+        self.spare.truncate(self.active.len().min(MAX_SPARE));
+    }
+}
+
+/// Slots kept for reuse. One with every phase's distribution is about 120 KB.
+const MAX_SPARE: usize = 256;
+
+fn slot<'a>(
+    active: &'a mut Vec<Option<Box<RouteSlot>>>,
+    touched: &mut Vec<RouteKey>,
+    spare: &mut Spare,
+    route: RouteKey,
+) -> &'a mut RouteSlot {
+    if active.len() <= route.index() {
+        active.resize_with(route.index() + 1, || None);
+    }
+    active[route.index()].get_or_insert_with(|| {
+        touched.push(route);
+        spare.pop().unwrap_or_default()
+    })
+}
+
+/// The value of `key` in a list of a handful, made if absent, the list kept in key order.
+fn entry<K: Ord + Copy, V: Default>(list: &mut Vec<(K, V)>, key: K) -> &mut V {
+    let place = match list.iter().position(|(existing, _)| *existing >= key) {
+        Some(place) if list[place].0 == key => place,
+        Some(place) => {
+            list.insert(place, (key, V::default()));
+            place
+        }
+        None => {
+            list.push((key, V::default()));
+            list.len() - 1
+        }
+    };
+    &mut list[place].1
+}
+
+fn clear(slot: &mut RouteSlot) {
+    let RouteSlot {
+        counts,
+        faults,
+        classes,
+        slos,
+        endpoints,
+        latency,
+        phases,
+        duration_us,
+        bytes_in,
+        bytes_out,
+        retries,
+    } = slot;
+    *counts = Counts::default();
+    faults.fill(0);
+    classes.fill(0);
+    slos.clear();
+    endpoints.clear();
+    for latency in phases.iter_mut().chain([latency]).flatten() {
+        Latency::clear(latency);
+    }
+    (*duration_us, *bytes_in, *bytes_out, *retries) = (0, 0, 0, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{EndpointTally, Fault, Source, Tally};
+
+    const ROUTE: RouteKey = RouteKey(1);
+    const AVAILABLE: SloKey = SloKey(0);
+    const FAST: SloKey = SloKey(1);
+
+    fn recorder() -> Recorder {
+        let under = Duration::from_millis(300);
+        Recorder::new(Arc::new(Rules::new([
+            (ROUTE, FAST, Sli::Latency { under }),
+            (ROUTE, AVAILABLE, Sli::Availability),
+        ])))
+    }
+
+    fn observation(outcome: Outcome, duration_us: u64) -> Observation {
+        Observation {
+            route: ROUTE,
+            endpoint: Some(EndpointKey(0)),
+            source: Source::Proxy,
+            outcome,
+            status: Some(200),
+            duration_us,
+            phases: [Some(3), None, Some(40), Some(5)],
+            attempts: 1,
+            bytes_in: 1,
+            bytes_out: 2,
+        }
+    }
+
+    fn only(shard: &Shard) -> &RouteSlot {
+        assert_eq!(shard.len(), 1);
+        &shard[0].1
+    }
+
+    #[test]
+    fn the_raw_duration_decides_a_latency_slo_to_the_microsecond() {
+        let mut recorder = recorder();
+        for micros in [1, 299_999, 300_000, 300_001, 5_000_000] {
+            recorder.record(&observation(Outcome::Good, micros));
+        }
+        let shard = recorder.take();
+        let slos = &only(&shard).slos;
+        assert_eq!(slos[0], (AVAILABLE, Tally { good: 5, bad: 0 }));
+        assert_eq!(slos[1], (FAST, Tally { good: 3, bad: 2 }));
+    }
+
+    #[test]
+    fn a_failure_is_no_latency_event_and_a_clients_fault_is_no_event_at_all() {
+        let mut recorder = recorder();
+        recorder.record(&observation(Fault::UpstreamReset.outcome(), 10));
+        recorder.record(&observation(Fault::ClientDisconnect.outcome(), 10));
+        let shard = recorder.take();
+        let slot = only(&shard);
+        assert_eq!(
+            slot.counts,
+            Counts {
+                good: 0,
+                bad: 1,
+                excluded: 1
+            }
+        );
+        assert_eq!(slot.slos[0], (AVAILABLE, Tally { good: 0, bad: 1 }));
+        assert_eq!(slot.slos[1], (FAST, Tally::default()));
+        assert_eq!(slot.faults.iter().sum::<u64>(), 2);
+        assert_eq!(slot.latency.as_ref().map(Latency::count), Some(1));
+    }
+
+    #[test]
+    fn a_recycled_slot_remembers_nothing() {
+        let mut recorder = recorder();
+        recorder.record(&observation(Fault::UpstreamReset.outcome(), 10));
+        let used = recorder.take();
+        recorder.recycle(used);
+        recorder.record(&observation(Outcome::Good, 20));
+        let shard = recorder.take();
+        let slot = only(&shard);
+        assert_eq!(
+            slot.counts,
+            Counts {
+                good: 1,
+                bad: 0,
+                excluded: 0
+            }
+        );
+        assert_eq!(slot.faults.iter().sum::<u64>(), 0);
+        assert_eq!(
+            slot.latency
+                .as_ref()
+                .and_then(|latency| latency.quantile(1.0)),
+            Some(20)
+        );
+        assert_eq!(
+            slot.endpoints,
+            [(
+                EndpointKey(0),
+                EndpointTally {
+                    good: 1,
+                    bad: 0,
+                    connect_failures: 0
+                }
+            )]
+        );
+    }
+
+    #[test]
+    fn nothing_is_handed_out_twice() {
+        let mut recorder = recorder();
+        recorder.record(&observation(Outcome::Good, 20));
+        assert_eq!(recorder.take().len(), 1);
+        assert!(recorder.take().is_empty());
+    }
+}

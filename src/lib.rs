@@ -24,7 +24,7 @@ pub mod clock;
 // later: demo
 pub mod export;
 pub mod model;
-// later: net
+pub mod net;
 pub mod proxy;
 pub mod routing;
 pub mod sli;

@@ -222,7 +222,7 @@ mod tests {
             match path(raw) {
                 Ok(found) => assert_eq!(found, form, "{raw}"),
                 Err(error) => {
-                    assert_eq!((error, form), (TargetError::AboveRoot, "climbs"), "{raw}")
+                    assert_eq!((error, form), (TargetError::AboveRoot, "climbs"), "{raw}");
                 }
             }
         }

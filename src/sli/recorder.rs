@@ -51,10 +51,6 @@ impl Rules {
 pub type Shard = Vec<(RouteKey, Box<RouteSlot>)>;
 
 /// Slots waiting to be filled again.
-#[expect(
-    clippy::vec_box,
-    reason = "a slot is large and moves between lists and threads by its address"
-)]
 type Spare = Vec<Box<RouteSlot>>;
 
 /// Counts one worker's observations.

@@ -1,0 +1,7 @@
+//! The floor that everything with a socket stands on: connecting, TLS, certificates, and the HTTP/1.1 client codec.
+
+pub mod certificate;
+pub mod connect;
+pub mod http1;
+pub mod stream;
+pub mod tls;

@@ -1,0 +1,239 @@
+//! Reading certificates and keys from files, and the names a certificate speaks for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file could not be read.
+    #[error("failed to read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not PEM of the kind wanted.
+    #[error("{path} holds no usable PEM {wanted}: {source}", path = path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        wanted: &'static str,
+        /// Why.
+        source: pem::Error,
+    },
+    /// The leaf is not an X.509 certificate.
+    #[error("{path} does not begin with an X.509 certificate", path = path.display())]
+    Leaf {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Key and certificate do not belong together, or the key's algorithm is not supported.
+    #[error("{key} is not the key of {chain}: {source}", key = key.display(), chain = chain.display())]
+    Key {
+        /// The certificate's file.
+        chain: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// It names no host.
+    #[error("{path} names no host: it has no DNS name among its subject alternative names", path = path.display())]
+    NoNames {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A certificate ready to be served.
+#[derive(Debug)]
+pub struct ServerCertificate {
+    /// Chain and key.
+    pub key: Arc<CertifiedKey>,
+    /// The names it speaks for, lower case; a wildcard is written `*.example.com`.
+    pub names: Vec<String>,
+}
+
+impl ServerCertificate {
+    /// Reads and checks chain and key.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the two do not make a certificate to serve.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let certificates = certificates(chain)?;
+        let leaf = certificates.first().ok_or_else(|| CertificateError::Leaf {
+            path: chain.to_owned(),
+        })?;
+        let names = names(leaf).ok_or_else(|| CertificateError::Leaf {
+            path: chain.to_owned(),
+        })?;
+        if names.is_empty() {
+            return Err(CertificateError::NoNames {
+                path: chain.to_owned(),
+            });
+        }
+        let private =
+            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|source| CertificateError::Pem {
+                path: key.to_owned(),
+                wanted: "private key",
+                source,
+            })?;
+        let key = CertifiedKey::from_der(certificates, private, &super::tls::provider()).map_err(
+            |source| CertificateError::Key {
+                chain: chain.to_owned(),
+                key: key.to_owned(),
+                source,
+            },
+        )?;
+        Ok(Self {
+            key: Arc::new(key),
+            names,
+        })
+    }
+
+    /// Whether the certificate speaks for `host`; a wildcard stands for exactly one label (RFC 6125, 6.4.3).
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => host
+                .split_once('.')
+                .is_some_and(|(_, parent)| parent == domain),
+            None => name == host,
+        })
+    }
+}
+
+/// Reads a file of PEM certificates; at least one.
+///
+/// # Errors
+/// When it cannot be read or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let pem_error = |source| CertificateError::Pem {
+        path: path.to_owned(),
+        wanted: "certificate",
+        source,
+    };
+    let bytes = read(path)?;
+    let found = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(pem_error)?;
+    if found.is_empty() {
+        return Err(pem_error(pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+/// No PEM file that anyone serves is larger.
+const MAX_FILE: u64 = 1 << 20;
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let read = || {
+        let size = std::fs::metadata(path)?.len();
+        if size > MAX_FILE {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than 1 MiB",
+            ));
+        }
+        std::fs::read(path)
+    };
+    read().map_err(|source| CertificateError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn names(leaf: &CertificateDer<'_>) -> Option<Vec<String>> {
+    let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
+    let alternative = parsed.subject_alternative_name().ok().flatten();
+    let names = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names);
+    Some(
+        names
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                GeneralName::IPAddress(bytes) => address(bytes),
+                _ => None,
+            })
+            .collect(),
+    )
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(std::net::Ipv4Addr::from(v4).to_string());
+    }
+    let v6 = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(format!("[{}]", std::net::Ipv6Addr::from(v6)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(names: &[&str]) -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(
+            names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        );
+        let made = made.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (chain, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
+        std::fs::write(&chain, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (dir, chain, key)
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_exactly_one_label() {
+        let (_dir, chain, key) = written(&["shop.test", "*.api.test"]);
+        let certificate = ServerCertificate::load(&chain, &key).unwrap();
+        for (host, covered) in [
+            ("shop.test", true),
+            ("x.api.test", true),
+            ("api.test", false),
+            ("a.x.api.test", false),
+            ("", false),
+        ] {
+            assert_eq!(certificate.covers(host), covered, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why() {
+        let (dir, chain, key) = written(&["a.test"]);
+        let (_other, _, other_key) = written(&["b.test"]);
+        let missing = dir.path().join("missing.pem");
+        let load = ServerCertificate::load;
+        assert!(matches!(
+            load(&missing, &key),
+            Err(CertificateError::Read { .. })
+        ));
+        assert!(matches!(
+            load(&key, &key),
+            Err(CertificateError::Pem {
+                wanted: "certificate",
+                ..
+            })
+        ));
+        assert!(matches!(
+            load(&chain, &chain),
+            Err(CertificateError::Pem {
+                wanted: "private key",
+                ..
+            })
+        ));
+        assert!(matches!(
+            load(&chain, &other_key),
+            Err(CertificateError::Key { .. })
+        ));
+    }
+}

@@ -1,0 +1,192 @@
+//! TLS on both sides: certificates by name for clients, verification of upstreams.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+
+use super::certificate::{CertificateError, ServerCertificate, certificates};
+
+/// The one cryptography provider of this program.
+///
+/// ring: it builds without further tools, and was a little faster than aws-lc-rs on kept-alive connections.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Why TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate could not be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// rustls refused the settings.
+    #[error("TLS could not be set up: {0}")]
+    Setup(#[from] rustls::Error),
+    /// No root certificate could be found to verify upstreams by.
+    #[error(
+        "no root certificates were found on this machine: name a file with the upstream's `tls.roots_file`"
+    )]
+    NoRoots,
+}
+
+/// Certificates by the name a client asks for: exact, then wildcard, else refused.
+#[derive(Debug, Default)]
+pub struct CertificateStore {
+    exact: FxHashMap<String, Arc<ServerCertificate>>,
+    wildcard: FxHashMap<String, Arc<ServerCertificate>>,
+}
+
+impl CertificateStore {
+    /// Indexes certificates by their names; of two with the same name the first wins.
+    pub fn new(certificates: &[Arc<ServerCertificate>]) -> Self {
+        let mut store = Self::default();
+        for certificate in certificates {
+            for name in &certificate.names {
+                let (index, name) = match name.strip_prefix("*.") {
+                    Some(domain) => (&mut store.wildcard, domain),
+                    None => (&mut store.exact, name.as_str()),
+                };
+                index
+                    .entry(name.to_owned())
+                    .or_insert_with(|| Arc::clone(certificate));
+            }
+        }
+        store
+    }
+
+    /// The certificate for a lower-case host.
+    pub fn find(&self, host: &str) -> Option<&Arc<ServerCertificate>> {
+        self.exact.get(host).or_else(|| {
+            let (_, parent) = host.split_once('.')?;
+            self.wildcard.get(parent)
+        })
+    }
+}
+
+impl ResolvesServerCert for CertificateStore {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // rustls has already checked that the name is a DNS name, and made it lower case.
+        let found = self.find(hello.server_name()?)?;
+        Some(Arc::clone(&found.key))
+    }
+}
+
+/// What a TLS listener offers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, one session ticket.
+///
+/// # Errors
+/// When the provider lacks what TLS needs.
+pub fn server_config(
+    store: Arc<CertificateStore>,
+    ticketer: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(store);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // One ticket resumes as well as two, and costs a handshake a tenth less.
+    config.send_tls13_tickets = 1;
+    config.ticketer = ticketer;
+    Ok(config)
+}
+
+/// Session tickets' keys; shared by all listeners and kept over reloads, so that clients can resume.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    Ok(ring::Ticketer::new()?)
+}
+
+/// How an upstream's certificate is judged.
+///
+/// # Errors
+/// When no roots can be had.
+pub fn client_config(roots: Option<&Path>, insecure: bool) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = if insecure {
+        let verifier = Arc::new(Unverified(provider()));
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth()
+    } else {
+        builder
+            .with_root_certificates(root_store(roots)?)
+            .with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn root_store(roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let found = match roots {
+        Some(path) => certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let mut store = RootCertStore::empty();
+    let (added, _ignored) = store.add_parsable_certificates(found);
+    if added == 0 {
+        Err(TlsError::NoRoots)
+    } else {
+        Ok(store)
+    }
+}
+
+/// Accepts any certificate: what `tls.insecure` asks for. The signature over the handshake is still checked, so the
+/// server holds the key of whatever it shows.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

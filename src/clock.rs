@@ -52,6 +52,11 @@ impl SystemClock {
             origin: Instant::now(),
         }
     }
+
+    /// The moment of `tick` as timers want it.
+    pub fn instant(&self, tick: Tick) -> Instant {
+        self.origin + Duration::from_micros(tick.0)
+    }
 }
 
 impl Default for SystemClock {

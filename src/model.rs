@@ -3,6 +3,8 @@
 //! Nothing here reads a clock, opens a file or knows how it will be shown. Counts are integers, promises are parts per
 //! million, durations on records are integer microseconds.
 
+mod access;
+mod directory;
 mod event;
 mod ids;
 mod latency;
@@ -13,6 +15,8 @@ mod slo;
 mod slot;
 mod time;
 
+pub use access::{AccessRecord, WriteAccessLine};
+pub use directory::{Directory, Full, MAX_NAMES, NO_ROUTE};
 pub use event::{Event, EventKind, Scope};
 pub use ids::{EndpointKey, RouteKey, SloKey};
 pub use latency::{Latency, LatencyError, Percentiles};
@@ -20,5 +24,5 @@ pub use objective::{Objective, ObjectiveError};
 pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
 pub use slo::{Sli, Slo};
-pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Tally};
+pub use slot::{Counts, DURATION_BOUNDS_US, EndpointTally, RouteSlot, Slot, Tally};
 pub use time::{Timestamp, Window, WindowError};

@@ -1,3 +1,19 @@
 //! The instrumented reverse proxy.
+//!
+//! A request never leaves its thread: each worker has its own runtime, listening sockets, upstream connections and
+//! recorder. Its way through this folder: [`listener`] binds, `worker` accepts, `connection` guards the client's side,
+//! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation.
 
 pub mod config;
+mod connection;
+mod exchange;
+mod forward;
+pub mod generation;
+mod headers;
+mod identity;
+pub mod listener;
+mod observe;
+mod pool;
+mod respond;
+mod tunnel;
+pub mod worker;

@@ -18,7 +18,7 @@ pub enum Phase {
     Edge,
     /// Opening a connection to the endpoint, its TLS handshake included. Absent on a reused connection.
     Connect,
-    /// From the request being sent to the response's head.
+    /// From having a connection to the response's head, sending the request included.
     Wait,
     /// From the response's head to the last byte handed to the client's connection.
     Body,

@@ -128,6 +128,13 @@ impl AddAssign for EndpointTally {
     }
 }
 
+/// Upper bounds of the exported duration histogram in microseconds (OpenTelemetry semantic conventions,
+/// `http.server.request.duration`).
+pub const DURATION_BOUNDS_US: [u64; 14] = [
+    5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
+    2_500_000, 5_000_000, 7_500_000, 10_000_000,
+];
+
 /// One route's share of a slot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteSlot {
@@ -145,6 +152,9 @@ pub struct RouteSlot {
     pub latency: Option<Latency>,
     /// Durations of each phase, indexed by [`Phase::index`]; `None` when no request reached it.
     pub phases: [Option<Latency>; Phase::ALL.len()],
+    /// Valid requests by duration: place *i* counts those above bound *i* − 1 and up to bound *i* of
+    /// [`DURATION_BOUNDS_US`]; the last place has no upper bound.
+    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
     /// The sum of total durations behind `latency`, in microseconds.
     pub duration_us: u64,
     /// Request body bytes read.
@@ -166,6 +176,7 @@ impl RouteSlot {
             endpoints,
             latency,
             phases,
+            durations,
             duration_us,
             bytes_in,
             bytes_out,
@@ -176,6 +187,9 @@ impl RouteSlot {
             *mine = mine.saturating_add(*theirs);
         }
         for (mine, theirs) in self.classes.iter_mut().zip(classes) {
+            *mine = mine.saturating_add(*theirs);
+        }
+        for (mine, theirs) in self.durations.iter_mut().zip(durations) {
             *mine = mine.saturating_add(*theirs);
         }
         for (key, tally) in slos {

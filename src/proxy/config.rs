@@ -159,10 +159,12 @@ impl Default for Timeouts {
 /// Limits on what clients may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For a request's head to arrive once its first byte has, and for an idle connection's next request.
+    /// For a connection's first byte, and for a request's head to arrive once its first byte has.
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,
+    /// How long a client may take none of the bytes waiting for it.
+    pub client_idle: Duration,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
     /// Bytes of a request's head.
@@ -178,6 +180,7 @@ impl Default for Limits {
         Self {
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            client_idle: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(5),
             max_header_bytes: 32 * 1024,
             max_headers: 100,

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, EndpointKey, Latency, Observation, Outcome, RouteKey, RouteSlot, Sli, SloKey,
+    Counts, DURATION_BOUNDS_US, EndpointKey, Latency, Observation, Outcome, RouteKey, RouteSlot,
+    Sli, SloKey,
 };
 
 /// Which SLOs judge which route, by [`RouteKey::index`]. Made once per configuration, shared by all recorders.
@@ -132,6 +133,7 @@ impl Recorder {
         if matches!(outcome, Outcome::Excluded(_)) {
             return;
         }
+        slot.durations[DURATION_BOUNDS_US.partition_point(|bound| *bound < duration_us)] += 1;
         slot.duration_us = slot.duration_us.saturating_add(duration_us);
         slot.latency.get_or_insert_default().record(duration_us);
         for (latency, micros) in slot.phases.iter_mut().zip(phases) {
@@ -216,6 +218,7 @@ fn clear(slot: &mut RouteSlot) {
         endpoints,
         latency,
         phases,
+        durations,
         duration_us,
         bytes_in,
         bytes_out,
@@ -224,6 +227,7 @@ fn clear(slot: &mut RouteSlot) {
     *counts = Counts::default();
     faults.fill(0);
     classes.fill(0);
+    durations.fill(0);
     slos.clear();
     endpoints.clear();
     for latency in phases.iter_mut().chain([latency]).flatten() {

@@ -1,0 +1,364 @@
+//! A request's way: check, route, pick an endpoint, send, answer.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::connection::ConnectionState;
+use super::exchange::{Exchange, Failure, UpstreamBody, release};
+use super::generation::Generation;
+use super::headers::{self, BodyFraming, Client, RequestHead, TRACEPARENT, X_REQUEST_ID};
+use super::identity::{RequestId, TraceContext};
+use super::observe::{PathText, RequestFacts, Tracker, scheme};
+use super::pool::Connection;
+use super::respond::{self, ResponseBody};
+use super::tunnel::Tunnel;
+use crate::clock::Clock;
+use crate::model::{Fault, Phase};
+use crate::net::http1::Head;
+use crate::routing::target;
+
+/// Serves one request. Never fails: what goes wrong becomes a response, or a body that ends in an error.
+pub(super) async fn serve(
+    connection: &Rc<ConnectionState>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let worker = &connection.worker;
+    let started = worker.clock.tick();
+    let generation = worker.generation();
+    let (parts, body) = request.into_parts();
+    let client = Client::new(connection.peer, &parts.headers, &generation.trusted_proxies);
+    let (host, path) = (host(&parts), target::path(parts.uri.path()));
+    let facts = RequestFacts {
+        client: client.address,
+        tls: connection.tls.is_some(),
+        version: parts.version,
+        host: host
+            .clone()
+            .unwrap_or_else(|_| HeaderValue::from_static("")),
+        path: match &path {
+            Ok(std::borrow::Cow::Owned(path)) => PathText::Owned(path.clone()),
+            Ok(std::borrow::Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
+        },
+        user_agent: parts.headers.get(USER_AGENT).cloned(),
+        request_id: RequestId::keep_or_make(parts.headers.get(&X_REQUEST_ID), &worker.ids),
+        trace: TraceContext::continue_or_begin(
+            parts.headers.get(&TRACEPARENT).map(HeaderValue::as_bytes),
+            &worker.ids,
+        ),
+        method: parts.method,
+    };
+    let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
+    let (Ok(host), Ok(path)) = (host, path) else {
+        return respond::fault(tracker, Fault::RequestInvalid);
+    };
+    if tracker.facts().method == Method::CONNECT {
+        return respond::fault(tracker, Fault::NotAllowed);
+    }
+    let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
+        return respond::fault(tracker, Fault::RequestInvalid);
+    };
+    if !connection.may_ask_for(&plain_host) {
+        return respond::fault(tracker, Fault::Misdirected);
+    }
+    let Some(route) = generation
+        .matcher
+        .find(&plain_host, &path, tracker.facts().method.as_str())
+    else {
+        return respond::fault(tracker, Fault::NoRoute);
+    };
+    tracker.routed(route);
+    let entry = &generation.routes[route];
+    let framing = match body_framing(&body) {
+        BodyFraming::Length(length) if length > entry.route.max_body_bytes => {
+            return respond::fault(tracker, Fault::BodyTooLarge);
+        }
+        framing => framing,
+    };
+    let websocket = entry.route.websocket
+        && parts.version == Version::HTTP_11
+        && headers::wants_websocket(&tracker.facts().method, &parts.headers);
+    let target = match parts.uri.query() {
+        Some(query) => std::borrow::Cow::Owned(format!("{path}?{query}")),
+        None => path,
+    };
+    let call = Call {
+        generation: &generation,
+        upstream: entry.upstream,
+        route,
+        client,
+        target: &target,
+        client_host: host.as_bytes(),
+        headers: &parts.headers,
+        framing,
+        websocket,
+    };
+    let body = (framing != BodyFraming::None).then_some(body);
+    match call.run(&mut tracker, body).await {
+        Ok(answer) => answer.into_response(connection, tracker, websocket),
+        Err(fault) => respond::fault(tracker, fault),
+    }
+}
+
+/// The one host a request asks for (RFC 9112, 3.2): exactly one Host, agreeing with the target's authority if it has
+/// one.
+fn host(parts: &http::request::Parts) -> Result<HeaderValue, Fault> {
+    let authority = parts.uri.authority();
+    let mut named = parts.headers.get_all(HOST).iter();
+    let host = match (named.next(), authority) {
+        (Some(host), None) => host.clone(),
+        (Some(host), Some(authority))
+            if host
+                .as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            host.clone()
+        }
+        (None, Some(authority)) if parts.version == Version::HTTP_2 => {
+            HeaderValue::from_str(authority.as_str()).or(Err(Fault::RequestInvalid))?
+        }
+        // Older than the Host header: routes without a host may still take it.
+        (None, None) if parts.version == Version::HTTP_10 => HeaderValue::from_static("localhost"),
+        (Some(_), Some(_)) | (None, _) => return Err(Fault::RequestInvalid),
+    };
+    if named.next().is_some() {
+        Err(Fault::RequestInvalid)
+    } else {
+        Ok(host)
+    }
+}
+
+fn shared_path(uri: &http::Uri) -> PathText {
+    uri.path_and_query().map_or_else(
+        || PathText::Owned(String::new()),
+        |target| PathText::Shared(target.clone()),
+    )
+}
+
+fn body_framing(body: &Incoming) -> BodyFraming {
+    if body.is_end_stream() {
+        return BodyFraming::None;
+    }
+    match body.size_hint().exact() {
+        Some(0) => BodyFraming::None,
+        Some(length) => BodyFraming::Length(length),
+        None => BodyFraming::Chunked,
+    }
+}
+
+/// A routed request, ready to be sent.
+struct Call<'a> {
+    generation: &'a Generation,
+    upstream: usize,
+    route: usize,
+    client: Client,
+    target: &'a str,
+    client_host: &'a [u8],
+    headers: &'a http::HeaderMap,
+    framing: BodyFraming,
+    websocket: bool,
+}
+
+/// A response whose head has arrived.
+struct Answer {
+    head: Head,
+    exchange: Exchange,
+    /// Index of the upstream and of the endpoint.
+    place: (usize, usize),
+    idle: std::time::Duration,
+}
+
+thread_local! {
+    /// The order in which endpoints are tried; kept so that choosing allocates nothing.
+    static ORDER: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Endpoints tried at most for one request.
+const MAX_ENDPOINTS: usize = 3;
+
+impl Call<'_> {
+    /// Gets a connection and exchanges on it.
+    ///
+    /// Another endpoint is tried only while nothing was sent. A request is repeated only when it may be (RFC 9110,
+    /// 9.2.2), has no body, and met a connection that had been closed behind our back.
+    async fn run(
+        &self,
+        tracker: &mut Tracker,
+        mut body: Option<Incoming>,
+    ) -> Result<Answer, Fault> {
+        let mut repeated = false;
+        loop {
+            let (endpoint, connection) = self.connect(tracker, repeated).await?;
+            let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
+            let head = poll_fn(|cx| exchange.poll_head(cx)).await;
+            tracker.phase_ends(Phase::Wait);
+            match head {
+                Ok(head) => {
+                    let idle = self.generation.routes[self.route].route.timeouts.idle;
+                    return Ok(Answer {
+                        head,
+                        exchange,
+                        place: (self.upstream, endpoint),
+                        idle,
+                    });
+                }
+                Err(Failure {
+                    fault: _,
+                    stale: true,
+                }) if !repeated && self.may_repeat(tracker) => {
+                    repeated = true;
+                }
+                Err(Failure { fault, stale: _ }) => {
+                    tracker.bytes_in(exchange.request_bytes());
+                    return Err(fault);
+                }
+            }
+        }
+    }
+
+    fn may_repeat(&self, tracker: &Tracker) -> bool {
+        let idempotent = tracker.facts().method.is_idempotent();
+        idempotent && self.framing == BodyFraming::None
+    }
+
+    async fn connect(
+        &self,
+        tracker: &mut Tracker,
+        fresh: bool,
+    ) -> Result<(usize, Connection), Fault> {
+        let worker = Rc::clone(tracker.worker());
+        let upstream = &self.generation.upstreams[self.upstream];
+        let now = worker.clock.tick();
+        let mut order = [0; MAX_ENDPOINTS];
+        let count = ORDER.with_borrow_mut(|all| {
+            worker.pools.order(upstream, now, all);
+            let count = all.len().min(MAX_ENDPOINTS);
+            order[..count].copy_from_slice(&all[..count]);
+            count
+        });
+        let mut last = Fault::NoEndpoint;
+        for &endpoint in &order[..count] {
+            let entry = &upstream.endpoints[endpoint];
+            tracker.attempt(endpoint);
+            tracker.phase_ends(Phase::Edge);
+            if !fresh && let Some(connection) = worker.pools.reuse(entry.key, now) {
+                return Ok((endpoint, connection));
+            }
+            let opened = worker
+                .pools
+                .open(entry, upstream.upstream.connect_timeout, &worker.clock)
+                .await;
+            tracker.phase_ends(Phase::Connect);
+            match opened {
+                Ok(connection) => return Ok((endpoint, connection)),
+                Err(fault) => {
+                    tracker.connect_failed(entry.key);
+                    last = fault;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn exchange(
+        &self,
+        tracker: &Tracker,
+        connection: Connection,
+        endpoint: usize,
+        body: Option<Incoming>,
+    ) -> Exchange {
+        let route = &self.generation.routes[self.route];
+        let endpoint = &self.generation.upstreams[self.upstream].endpoints[endpoint];
+        let facts = tracker.facts();
+        let mut head = BytesMut::with_capacity(HEAD_ROOM);
+        headers::write_request(
+            &mut head,
+            &RequestHead {
+                method: &facts.method,
+                target: self.target,
+                host: route.host(self.client_host, endpoint),
+                client_host: self.client_host,
+                headers: self.headers,
+                client: self.client,
+                scheme: scheme(facts.tls),
+                request_id: facts.request_id.as_bytes(),
+                traceparent: facts.trace.as_bytes(),
+                framing: self.framing,
+                websocket: self.websocket,
+            },
+        );
+        Exchange::new(
+            connection,
+            tracker.worker().clock,
+            route.route.timeouts,
+            tracker.started(),
+            facts.method.clone(),
+            head,
+            (body, self.framing),
+            route.route.max_body_bytes,
+        )
+    }
+}
+
+/// A usual request's head with what we add fits without growing.
+const HEAD_ROOM: usize = 1_024;
+
+impl Answer {
+    fn into_response(
+        self,
+        connection: &ConnectionState,
+        mut tracker: Tracker,
+        websocket: bool,
+    ) -> Response<ResponseBody> {
+        let Self {
+            mut head,
+            exchange,
+            place,
+            idle,
+        } = self;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !websocket || !headers::opens_websocket(&head.headers) {
+                return respond::fault(tracker, Fault::UpstreamProtocol);
+            }
+            headers::clean_response(&mut head.headers);
+            head.headers.remove(CONTENT_LENGTH);
+            head.headers
+                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers
+                .insert(UPGRADE, HeaderValue::from_static("websocket"));
+            connection.tunnel.replace(Some(Tunnel {
+                connection: exchange.into_connection(),
+                idle,
+            }));
+            tracker.status(head.status.as_u16());
+            tracker.complete();
+            return response(head, ResponseBody::Empty);
+        }
+        headers::clean_response(&mut head.headers);
+        if let Ok(id) = HeaderValue::from_bytes(tracker.facts().request_id.as_bytes()) {
+            head.headers.insert(X_REQUEST_ID, id);
+        }
+        tracker.status(head.status.as_u16());
+        let body = if exchange.is_end() {
+            release(&mut tracker, exchange, place);
+            tracker.complete();
+            ResponseBody::Empty
+        } else {
+            ResponseBody::Upstream(Box::new(UpstreamBody::new(exchange, place, tracker)))
+        };
+        response(head, body)
+    }
+}
+
+fn response(head: Head, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}

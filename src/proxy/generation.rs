@@ -1,0 +1,218 @@
+//! One configuration, compiled: what every worker reads while serving, swapped whole on reload.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use rustls::pki_types::ServerName;
+use rustls::server::ProducesTickets;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::config::{Config, HostHeader, Limits, Network, Route, Upstream};
+use crate::model::{Directory, EndpointKey, Full, RouteKey};
+use crate::net::certificate::ServerCertificate;
+use crate::net::connect::Target;
+use crate::net::tls::{self, CertificateStore, TlsError};
+use crate::routing::matcher::{Matcher, Rule};
+
+/// Why a configuration cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Certificates or trust roots.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An endpoint's or upstream's name cannot be verified by TLS.
+    #[error("upstream `{upstream}`: `{name}` is not a name that TLS can verify")]
+    ServerName {
+        /// The upstream.
+        upstream: String,
+        /// The name.
+        name: String,
+    },
+    /// Too many names.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Generation {
+    pub(super) matcher: Matcher,
+    pub(super) routes: Vec<RouteEntry>,
+    pub(super) upstreams: Vec<UpstreamEntry>,
+    pub(super) limits: Limits,
+    pub(super) trusted_proxies: Vec<Network>,
+    listeners: FxHashMap<String, ListenerTls>,
+}
+
+/// A route as the request path needs it.
+#[derive(Debug)]
+pub(super) struct RouteEntry {
+    pub(super) key: RouteKey,
+    pub(super) route: Route,
+    /// Its place in [`Generation::upstreams`].
+    pub(super) upstream: usize,
+}
+
+/// An upstream as the request path needs it.
+#[derive(Debug)]
+pub(super) struct UpstreamEntry {
+    pub(super) upstream: Upstream,
+    pub(super) endpoints: Vec<EndpointEntry>,
+}
+
+/// An endpoint as the request path needs it.
+#[derive(Debug)]
+pub(super) struct EndpointEntry {
+    pub(super) key: EndpointKey,
+    /// As configured, for logs.
+    pub(super) address: String,
+    /// What the Host header says when the route wants the endpoint's.
+    pub(super) authority: String,
+    pub(super) target: Target,
+}
+
+/// What a TLS listener serves.
+#[derive(Clone, Debug)]
+pub(super) struct ListenerTls {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) store: Arc<CertificateStore>,
+}
+
+impl Generation {
+    /// Compiles `config`: reads certificates and roots, gives keys to new names.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used; nothing is changed then but the directory's names.
+    pub fn build(
+        config: &Config,
+        directory: &mut Directory,
+        ticketer: &Arc<dyn ProducesTickets>,
+    ) -> Result<Self, BuildError> {
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|upstream| UpstreamEntry::build(upstream, directory))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut routes = Vec::with_capacity(config.routes.len());
+        for route in &config.routes {
+            let named = |entry: &UpstreamEntry| entry.upstream.name == route.upstream;
+            // The configuration's resolver refuses dangling references.
+            let upstream = upstreams
+                .iter()
+                .position(named)
+                .expect("a route's upstream exists");
+            routes.push(RouteEntry {
+                key: directory.route(&route.id)?,
+                route: route.clone(),
+                upstream,
+            });
+        }
+        let rules: Vec<Rule> = config.routes.iter().map(rule).collect();
+        Ok(Self {
+            matcher: Matcher::new(&rules),
+            routes,
+            upstreams,
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.clone(),
+            listeners: listeners(config, ticketer)?,
+        })
+    }
+
+    /// What a listener serves; `None`: plain text.
+    pub(super) fn listener_tls(&self, name: &str) -> Option<&ListenerTls> {
+        self.listeners.get(name)
+    }
+}
+
+fn rule(route: &Route) -> Rule {
+    Rule {
+        hosts: route.hosts.clone(),
+        path: route.path.clone(),
+        methods: route.methods.clone(),
+    }
+}
+
+fn listeners(
+    config: &Config,
+    ticketer: &Arc<dyn ProducesTickets>,
+) -> Result<FxHashMap<String, ListenerTls>, TlsError> {
+    let mut certificates = FxHashMap::default();
+    for certificate in &config.certificates {
+        let loaded = ServerCertificate::load(&certificate.chain, &certificate.key)?;
+        certificates.insert(certificate.name.as_str(), Arc::new(loaded));
+    }
+    let mut listeners = FxHashMap::default();
+    for listener in config
+        .listeners
+        .iter()
+        .filter(|listener| !listener.certificates.is_empty())
+    {
+        let of_listener: Vec<_> = listener
+            .certificates
+            .iter()
+            .filter_map(|name| certificates.get(name.as_str()).map(Arc::clone))
+            .collect();
+        let store = Arc::new(CertificateStore::new(&of_listener));
+        let config = Arc::new(tls::server_config(
+            Arc::clone(&store),
+            Arc::clone(ticketer),
+        )?);
+        listeners.insert(listener.name.clone(), ListenerTls { config, store });
+    }
+    Ok(listeners)
+}
+
+impl UpstreamEntry {
+    fn build(upstream: &Upstream, directory: &mut Directory) -> Result<Self, BuildError> {
+        let mut client: Option<Arc<ClientConfig>> = None;
+        let mut endpoints = Vec::with_capacity(upstream.endpoints.len());
+        for endpoint in &upstream.endpoints {
+            let address = endpoint.to_string();
+            let tls = if endpoint.tls {
+                let name = upstream.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+                let verified = ServerName::try_from(name.clone()).ok();
+                let verified = verified.ok_or_else(|| BuildError::ServerName {
+                    upstream: upstream.name.clone(),
+                    name: name.clone(),
+                })?;
+                let config = match &client {
+                    Some(config) => Arc::clone(config),
+                    None => {
+                        tls::client_config(upstream.tls.roots.as_deref(), upstream.tls.insecure)?
+                    }
+                };
+                client = Some(Arc::clone(&config));
+                Some((config, verified))
+            } else {
+                None
+            };
+            endpoints.push(EndpointEntry {
+                key: directory.endpoint(&upstream.name, &address)?,
+                authority: address
+                    .split_once("://")
+                    .map_or("", |(_, authority)| authority)
+                    .to_owned(),
+                address,
+                target: Target {
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                    tls,
+                },
+            });
+        }
+        Ok(Self {
+            upstream: upstream.clone(),
+            endpoints,
+        })
+    }
+}
+
+impl RouteEntry {
+    /// The Host header the upstream sees.
+    pub(super) fn host<'a>(&self, client: &'a [u8], endpoint: &'a EndpointEntry) -> &'a [u8] {
+        match self.route.host_header {
+            HostHeader::Client => client,
+            HostHeader::Endpoint => endpoint.authority.as_bytes(),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Exactly one observation per request.
+//!
+//! A [`Tracker`] is made when a request's head arrives and travels with it: through routing, the upstream attempts and
+//! into the response's body. Whoever learns the outcome says so; if nobody does, because hyper dropped the request
+//! when the client went away, dropping the tracker says that. Either way it records once.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use http::{HeaderValue, Method, Version};
+
+use super::connection::{ConnectionState, OpenRequest};
+use super::generation::Generation;
+use super::identity::{RequestId, TraceContext};
+use super::worker::{Serving, Worker};
+use crate::clock::{Clock, Tick};
+use crate::model::{
+    AccessRecord, EndpointKey, Fault, NO_ROUTE, Observation, Outcome, Phase, Phases, RouteKey,
+    Source, WriteAccessLine,
+};
+
+/// What is known of a request before it is routed.
+#[derive(Debug)]
+pub(super) struct RequestFacts {
+    pub(super) client: IpAddr,
+    pub(super) tls: bool,
+    pub(super) version: Version,
+    pub(super) method: Method,
+    pub(super) host: HeaderValue,
+    /// The path in its one form, without the query.
+    pub(super) path: PathText,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) request_id: RequestId,
+    pub(super) trace: TraceContext,
+}
+
+/// A path kept for the log: shared with the request's target when that is already in its one form.
+#[derive(Debug)]
+pub(super) enum PathText {
+    Shared(http::uri::PathAndQuery),
+    Owned(String),
+}
+
+impl PathText {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Shared(target) => target.path(),
+            Self::Owned(path) => path,
+        }
+    }
+}
+
+/// Follows one request to its end.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    worker: Rc<Worker>,
+    generation: Rc<Serving>,
+    /// The connection owes this request an answer until the tracker goes.
+    _open: OpenRequest,
+    /// `None` once recorded.
+    state: Option<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    started: Tick,
+    /// When the phase now under way began.
+    phase_began: Tick,
+    facts: RequestFacts,
+    /// Index into the generation's routes.
+    route: Option<usize>,
+    /// Index into the upstream's endpoints.
+    endpoint: Option<usize>,
+    status: Option<u16>,
+    phases: Phases,
+    attempts: u8,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Tracker {
+    pub(super) fn new(
+        connection: &Rc<ConnectionState>,
+        generation: Rc<Serving>,
+        started: Tick,
+        facts: RequestFacts,
+    ) -> Self {
+        let worker = Rc::clone(&connection.worker);
+        worker.in_flight.set(worker.in_flight.get() + 1);
+        let state = State {
+            started,
+            phase_began: started,
+            facts,
+            route: None,
+            endpoint: None,
+            status: None,
+            phases: Phases::default(),
+            attempts: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        Self {
+            worker,
+            generation,
+            _open: OpenRequest::new(connection),
+            state: Some(state),
+        }
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    pub(super) fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    pub(super) fn facts(&self) -> &RequestFacts {
+        &self
+            .state
+            .as_ref()
+            .expect("asked for before the end is recorded")
+            .facts
+    }
+
+    pub(super) fn started(&self) -> Tick {
+        self.state
+            .as_ref()
+            .map_or(Tick::default(), |state| state.started)
+    }
+
+    pub(super) fn routed(&mut self, route: usize) {
+        if let Some(state) = &mut self.state {
+            state.route = Some(route);
+        }
+    }
+
+    /// An attempt at an endpoint begins.
+    pub(super) fn attempt(&mut self, endpoint: usize) {
+        if let Some(state) = &mut self.state {
+            state.endpoint = Some(endpoint);
+            state.attempts = state.attempts.saturating_add(1);
+        }
+    }
+
+    /// The phase under way ends now; time of the same phase in an earlier attempt is added.
+    pub(super) fn phase_ends(&mut self, phase: Phase) {
+        let now = self.worker.clock.tick();
+        if let Some(state) = &mut self.state {
+            state.end_phase(phase, now);
+        }
+    }
+
+    /// An attempt got no connection.
+    pub(super) fn connect_failed(&mut self, endpoint: EndpointKey) {
+        let route = self.route_key();
+        self.worker
+            .recorder
+            .borrow_mut()
+            .connect_failure(route, endpoint);
+    }
+
+    pub(super) fn status(&mut self, status: u16) {
+        if let Some(state) = &mut self.state {
+            state.status = Some(status);
+        }
+    }
+
+    pub(super) fn bytes_in(&mut self, bytes: u64) {
+        if let Some(state) = &mut self.state {
+            state.bytes_in = bytes;
+        }
+    }
+
+    pub(super) fn bytes_out(&mut self, bytes: usize) {
+        if let Some(state) = &mut self.state {
+            state.bytes_out += bytes as u64;
+        }
+    }
+
+    /// The response went out whole; 5xx of the upstream is its fault all the same.
+    pub(super) fn complete(&mut self) {
+        let status = self.state.as_ref().and_then(|state| state.status);
+        self.finish(match status {
+            Some(status) if status >= 500 => Outcome::Bad(Fault::UpstreamStatus),
+            _ => Outcome::Good,
+        });
+    }
+
+    pub(super) fn fail(&mut self, fault: Fault) {
+        self.finish(fault.outcome());
+    }
+
+    fn route_key(&self) -> RouteKey {
+        let route = self.state.as_ref().and_then(|state| state.route);
+        route.map_or(RouteKey::NONE, |route| self.generation.routes[route].key)
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        let route_key = self.route_key();
+        let Some(mut state) = self.state.take() else {
+            return;
+        };
+        let now = self.worker.clock.tick();
+        if state.phases[Phase::Wait.index()].is_some() {
+            state.end_phase(Phase::Body, now);
+        }
+        let route = state.route.map(|route| &self.generation.routes[route]);
+        let endpoint = route.zip(state.endpoint);
+        let endpoint = endpoint.map(|(route, endpoint)| {
+            &self.generation.upstreams[route.upstream].endpoints[endpoint]
+        });
+        let observation = Observation {
+            route: route_key,
+            endpoint: endpoint.map(|endpoint| endpoint.key),
+            source: Source::Proxy,
+            outcome,
+            status: state.status,
+            duration_us: now.micros_since(state.started),
+            phases: state.phases,
+            attempts: state.attempts,
+            bytes_in: state.bytes_in,
+            bytes_out: state.bytes_out,
+        };
+        self.worker.recorder.borrow_mut().record(&observation);
+        self.worker.in_flight.set(self.worker.in_flight.get() - 1);
+        if let Some(log) = &self.worker.log {
+            let facts = &state.facts;
+            log.borrow_mut().write(&AccessRecord {
+                at: self.worker.clock.now(),
+                observation: &observation,
+                route: route.map_or(NO_ROUTE, |route| &route.route.id),
+                endpoint: endpoint.map_or("", |endpoint| &endpoint.address),
+                client: facts.client,
+                scheme: scheme(facts.tls),
+                protocol: if facts.version == Version::HTTP_2 {
+                    "HTTP/2.0"
+                } else {
+                    "HTTP/1.1"
+                },
+                method: facts.method.as_str(),
+                host: facts.host.as_bytes(),
+                path: facts.path.as_str(),
+                user_agent: facts
+                    .user_agent
+                    .as_ref()
+                    .map_or(b"", |agent| agent.as_bytes()),
+                request_id: facts.request_id.as_str(),
+                trace_id: facts.trace.trace_id(),
+            });
+        }
+    }
+}
+
+impl State {
+    fn end_phase(&mut self, phase: Phase, now: Tick) {
+        let spent = u32::try_from(now.micros_since(self.phase_began)).unwrap_or(u32::MAX);
+        let total = self.phases[phase.index()].get_or_insert(0);
+        *total = total.saturating_add(spent);
+        self.phase_began = now;
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        // Nobody said how it ended: hyper let go of the request because its connection is gone, or we are stopping,
+        // or a defect of ours is unwinding this task (the others go on).
+        let fault = if std::thread::panicking() {
+            Fault::Internal
+        } else if self.worker.cutting.get() {
+            Fault::Drained
+        } else {
+            Fault::ClientDisconnect
+        };
+        self.fail(fault);
+    }
+}
+
+/// `http` or `https`.
+pub(super) const fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
+}
+
+/// A request that never became one: hyper could not read its head. Counted under no route.
+pub(super) fn unreadable(worker: &Worker, fault: Fault) {
+    worker.recorder.borrow_mut().record(&Observation {
+        route: RouteKey::NONE,
+        endpoint: None,
+        source: Source::Proxy,
+        outcome: fault.outcome(),
+        status: fault.status(),
+        duration_us: 0,
+        phases: Phases::default(),
+        attempts: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+    });
+}
+
+/// Where finished access lines go: a bounded channel to whoever writes them.
+#[derive(Clone, Debug)]
+pub struct AccessSink {
+    /// Makes one line.
+    pub write: WriteAccessLine,
+    /// Takes batches of whole lines.
+    pub batches: SyncSender<Vec<u8>>,
+    /// Lines that were refused because the writer could not keep up. Shared by all workers, touched only then.
+    pub dropped: Arc<AtomicU64>,
+}
+
+/// One worker's lines that are not handed over yet.
+#[derive(Debug)]
+pub(super) struct LogBuffer {
+    sink: AccessSink,
+    lines: Vec<u8>,
+    count: u64,
+}
+
+/// Handed over when it is this full, or ten times a second.
+const BATCH: usize = 32 * 1024;
+
+impl LogBuffer {
+    pub(super) fn new(sink: AccessSink) -> RefCell<Self> {
+        RefCell::new(Self {
+            sink,
+            lines: Vec::with_capacity(BATCH + 4_096),
+            count: 0,
+        })
+    }
+
+    fn write(&mut self, record: &AccessRecord<'_>) {
+        (self.sink.write)(&mut self.lines, record);
+        self.count += 1;
+        if self.lines.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// Hands the lines over; never waits.
+    pub(super) fn flush(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(BATCH + 4_096));
+        match self.sink.batches.try_send(lines) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.sink.dropped.fetch_add(self.count, Ordering::Relaxed);
+            }
+        }
+        self.count = 0;
+    }
+}

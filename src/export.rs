@@ -1,3 +1,4 @@
 //! What leaves Vestibule for other tools.
 
 pub mod accesslog;
+pub mod exposition;

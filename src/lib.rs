@@ -17,7 +17,7 @@
 
 pub mod admin;
 // later: app
-// later: catalog
+pub mod catalog;
 // later: cli
 pub mod clock;
 // later: config

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, Fault, Side, Timestamp, Window};
+use crate::model::{
+    DURATION_BOUNDS_US, EndpointTally, Event, Fault, RouteSlot, Side, Tally, Timestamp, Window,
+};
 use crate::slo::alert::AlertState;
 use crate::slo::policy::{Severity, Tier};
 use crate::slo::state::SloState;
@@ -64,6 +66,9 @@ pub struct Snapshot {
     pub store: StoreView,
     /// Bounded queues and what they refused.
     pub queues: Vec<QueueView>,
+    /// Counters for the metrics page; not part of the JSON.
+    #[serde(skip)]
+    pub totals: Totals,
 }
 
 /// How many events a snapshot carries at most.
@@ -407,4 +412,60 @@ pub struct QueueView {
     pub capacity: u64,
     /// What it refused since the start.
     pub dropped: u64,
+}
+
+/// What the metrics page needs beyond what is shown: counters since the process started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// By route id, in configured order; `none` first.
+    pub routes: Vec<(String, RouteTotals)>,
+    /// By upstream and endpoint.
+    pub endpoints: Vec<(String, String, EndpointTally)>,
+    /// Valid events by SLO id since the state directory began.
+    pub slos: Vec<(String, Tally)>,
+    /// Upgraded connections now.
+    pub tunnels: u64,
+    /// TLS handshakes completed.
+    pub handshakes: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Connections that could not be accepted.
+    pub accept_failures: u64,
+}
+
+/// One route's counters since the process started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteTotals {
+    /// By fault, indexed by [`Fault::index`].
+    pub faults: [u64; Fault::COUNT],
+    /// By status class, see [`crate::model::RouteSlot::classes`].
+    pub classes: [u64; 6],
+    /// By duration, see [`crate::model::RouteSlot::durations`].
+    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// The sum of durations in microseconds.
+    pub duration_us: u64,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Response body bytes.
+    pub bytes_out: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+}
+
+impl RouteTotals {
+    /// Adds one second's counts.
+    pub fn add(&mut self, slot: &RouteSlot) {
+        let add = |mine: &mut [u64], theirs: &[u64]| {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine = mine.saturating_add(*theirs);
+            }
+        };
+        add(&mut self.faults, &slot.faults);
+        add(&mut self.classes, &slot.classes);
+        add(&mut self.durations, &slot.durations);
+        self.duration_us = self.duration_us.saturating_add(slot.duration_us);
+        self.bytes_in = self.bytes_in.saturating_add(slot.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(slot.bytes_out);
+        self.retries = self.retries.saturating_add(slot.retries);
+    }
 }

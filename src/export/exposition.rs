@@ -1,0 +1,382 @@
+//! The Prometheus text exposition format, version 0.0.4.
+//!
+//! Every counter is there from the first scrape after its route was configured, at zero if need be: one born with its
+//! first errors would hide them from `rate`. What is not known is absent rather than NaN.
+
+use std::fmt::Write as _;
+
+use crate::catalog::{self, Series};
+use crate::model::{DURATION_BOUNDS_US, Fault};
+use crate::slo::alert::AlertState;
+use crate::snapshot::{RouteTotals, Snapshot};
+
+/// The content type of [`text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics page.
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut page = Page(String::with_capacity(16 * 1024));
+    page.one(&catalog::BUILD_INFO, &[&snapshot.version], 1);
+    requests(&mut page, snapshot);
+    endpoints(&mut page, snapshot);
+    slos(&mut page, snapshot);
+    alerts(&mut page, snapshot);
+    edge(&mut page, snapshot);
+    own(&mut page, snapshot);
+    page.0
+}
+
+fn requests(page: &mut Page, snapshot: &Snapshot) {
+    page.head(&catalog::REQUESTS);
+    for route in &snapshot.routes {
+        for (outcome, count) in [
+            ("good", route.good),
+            ("bad", route.bad),
+            ("excluded", route.excluded),
+        ] {
+            page.sample(&catalog::REQUESTS, &[&route.id, outcome], count);
+        }
+    }
+    let routes = &snapshot.totals.routes;
+    page.head(&catalog::FAULTS);
+    for (route, totals) in routes {
+        for (fault, count) in Fault::ALL.iter().zip(totals.faults) {
+            page.sample(
+                &catalog::FAULTS,
+                &[route, fault.side().as_str(), fault.as_str()],
+                count,
+            );
+        }
+    }
+    page.head(&catalog::RESPONSES);
+    for (route, totals) in routes {
+        for (class, count) in ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
+            .iter()
+            .zip(totals.classes)
+        {
+            page.sample(&catalog::RESPONSES, &[route, class], count);
+        }
+    }
+    page.head(&catalog::DURATION);
+    for (route, totals) in routes {
+        page.durations(route, totals);
+    }
+    for (series, value) in [
+        (
+            &catalog::REQUEST_BYTES,
+            (|totals| totals.bytes_in) as fn(&RouteTotals) -> u64,
+        ),
+        (&catalog::RESPONSE_BYTES, |totals| totals.bytes_out),
+        (&catalog::RETRIES, |totals| totals.retries),
+    ] {
+        page.head(series);
+        for (route, totals) in routes {
+            page.sample(series, &[route], value(totals));
+        }
+    }
+}
+
+fn endpoints(page: &mut Page, snapshot: &Snapshot) {
+    page.head(&catalog::ENDPOINT_REQUESTS);
+    for (upstream, endpoint, tally) in &snapshot.totals.endpoints {
+        page.sample(
+            &catalog::ENDPOINT_REQUESTS,
+            &[upstream, endpoint, "good"],
+            tally.good,
+        );
+        page.sample(
+            &catalog::ENDPOINT_REQUESTS,
+            &[upstream, endpoint, "bad"],
+            tally.bad,
+        );
+    }
+    page.head(&catalog::ENDPOINT_CONNECT_FAILURES);
+    for (upstream, endpoint, tally) in &snapshot.totals.endpoints {
+        page.sample(
+            &catalog::ENDPOINT_CONNECT_FAILURES,
+            &[upstream, endpoint],
+            tally.connect_failures,
+        );
+    }
+    page.head(&catalog::ENDPOINT_HEALTHY);
+    for upstream in &snapshot.upstreams {
+        for endpoint in &upstream.endpoints {
+            let labels = [upstream.name.as_str(), endpoint.address.as_str()];
+            page.sample(
+                &catalog::ENDPOINT_HEALTHY,
+                &labels,
+                u64::from(endpoint.healthy),
+            );
+        }
+    }
+}
+
+fn slos(page: &mut Page, snapshot: &Snapshot) {
+    let route_of = |id: &str| {
+        snapshot
+            .slos
+            .iter()
+            .find(|slo| slo.id == id)
+            .map_or("", |slo| slo.route.as_str())
+    };
+    page.head(&catalog::SLO_EVENTS);
+    for (slo, tally) in &snapshot.totals.slos {
+        let route = route_of(slo);
+        page.sample(&catalog::SLO_EVENTS, &[slo, route, "good"], tally.good);
+        page.sample(&catalog::SLO_EVENTS, &[slo, route, "bad"], tally.bad);
+    }
+    page.head(&catalog::SLO_OBJECTIVE);
+    for slo in &snapshot.slos {
+        // Written from the integer, so that 99.9 % is 0.999 and not the nearest binary fraction spelled out.
+        let objective = format!("0.{:06}", slo.objective_ppm);
+        page.sample(
+            &catalog::SLO_OBJECTIVE,
+            &[&slo.id, &slo.route],
+            objective.trim_end_matches('0'),
+        );
+    }
+    page.head(&catalog::SLO_REMAINING);
+    for slo in &snapshot.slos {
+        if let Some(remaining) = slo.remaining_ratio {
+            page.sample(&catalog::SLO_REMAINING, &[&slo.id, &slo.route], remaining);
+        }
+    }
+    page.head(&catalog::SLO_BURN);
+    for slo in &snapshot.slos {
+        for (window, burn) in &slo.burn {
+            if let Some(burn) = burn {
+                page.sample(
+                    &catalog::SLO_BURN,
+                    &[&slo.id, &slo.route, &window.to_string()],
+                    burn,
+                );
+            }
+        }
+    }
+}
+
+fn alerts(page: &mut Page, snapshot: &Snapshot) {
+    page.head(&catalog::ALERTS);
+    for alert in snapshot
+        .alerts
+        .iter()
+        .filter(|alert| alert.state != AlertState::Inactive)
+    {
+        let labels = [
+            &*alert.slo,
+            &*alert.route,
+            alert.severity.as_str(),
+            alert.tier.as_str(),
+            alert.state.as_str(),
+        ];
+        page.sample(&catalog::ALERTS, &labels, 1);
+    }
+}
+
+fn edge(page: &mut Page, snapshot: &Snapshot) {
+    let totals = &snapshot.totals;
+    page.one(&catalog::IN_FLIGHT, &[], snapshot.edge.in_flight);
+    page.one(&catalog::CONNECTIONS, &[], snapshot.edge.connections);
+    page.one(&catalog::TUNNELS, &[], totals.tunnels);
+    page.head(&catalog::HANDSHAKES);
+    page.sample(&catalog::HANDSHAKES, &["ok"], totals.handshakes);
+    page.sample(&catalog::HANDSHAKES, &["failed"], totals.handshakes_failed);
+    page.one(&catalog::ACCEPT_FAILURES, &[], totals.accept_failures);
+    page.head(&catalog::DROPPED);
+    for queue in &snapshot.queues {
+        page.sample(&catalog::DROPPED, &[&queue.queue], queue.dropped);
+    }
+    page.head(&catalog::DEGRADED);
+    for part in catalog::PARTS {
+        let degraded = snapshot
+            .degraded
+            .iter()
+            .any(|degradation| degradation.part == part);
+        page.sample(&catalog::DEGRADED, &[part], u64::from(degraded));
+    }
+}
+
+fn own(page: &mut Page, snapshot: &Snapshot) {
+    page.one(&catalog::CONFIG_GENERATION, &[], snapshot.config.generation);
+    page.one(
+        &catalog::CONFIG_APPLY,
+        &[],
+        snapshot.config.apply_ms as f64 / 1_000.0,
+    );
+    page.one(
+        &catalog::CONFIG_REFUSED,
+        &[],
+        u64::from(snapshot.config.refused.is_some()),
+    );
+    page.one(&catalog::STORE_SIZE, &[], snapshot.store.size_bytes);
+    page.one(&catalog::STORE_BACKLOG, &[], snapshot.store.backlog);
+    let process = &snapshot.process;
+    page.maybe(&catalog::PROCESS_CPU, process.cpu_seconds);
+    page.maybe(&catalog::PROCESS_RSS, process.rss_bytes);
+    page.maybe(&catalog::PROCESS_FDS, process.open_fds);
+    page.maybe(&catalog::PROCESS_MAX_FDS, process.max_fds);
+    page.one(
+        &catalog::PROCESS_START,
+        &[],
+        snapshot.started_at.as_millis() as f64 / 1_000.0,
+    );
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, series: &Series) {
+        let Series {
+            name,
+            kind,
+            labels: _,
+            help,
+        } = series;
+        self.line(format_args!(
+            "# HELP {name} {help}\n# TYPE {name} {}\n",
+            kind.as_str()
+        ));
+    }
+
+    fn one(&mut self, series: &Series, labels: &[&str], value: impl std::fmt::Display) {
+        self.head(series);
+        self.sample(series, labels, value);
+    }
+
+    fn maybe(&mut self, series: &Series, value: Option<impl std::fmt::Display>) {
+        self.head(series);
+        if let Some(value) = value {
+            self.sample(series, &[], value);
+        }
+    }
+
+    fn sample(&mut self, series: &Series, values: &[&str], value: impl std::fmt::Display) {
+        self.name(series.name, series, values, None);
+        self.line(format_args!(" {value}\n"));
+    }
+
+    fn durations(&mut self, route: &str, totals: &RouteTotals) {
+        let series = &catalog::DURATION;
+        let (bucket, sum, count) = (
+            format!("{}_bucket", series.name),
+            format!("{}_sum", series.name),
+            format!("{}_count", series.name),
+        );
+        let mut below = 0;
+        for (place, in_bucket) in totals.durations.iter().enumerate() {
+            below += in_bucket;
+            let le = DURATION_BOUNDS_US
+                .get(place)
+                .map_or("+Inf".to_owned(), |bound| seconds(*bound));
+            self.name(&bucket, series, &[route], Some(&le));
+            self.line(format_args!(" {below}\n"));
+        }
+        self.name(&sum, series, &[route], None);
+        self.line(format_args!(" {}\n", seconds(totals.duration_us)));
+        self.name(&count, series, &[route], None);
+        self.line(format_args!(" {below}\n"));
+    }
+
+    fn name(&mut self, name: &str, series: &Series, values: &[&str], le: Option<&str>) {
+        debug_assert_eq!(
+            series.labels.len(),
+            values.len(),
+            "{name}: one value per label"
+        );
+        self.0.push_str(name);
+        let labels = series
+            .labels
+            .iter()
+            .map(|label| label.name)
+            .zip(values.iter().copied());
+        for (place, (label, value)) in labels.chain(le.map(|le| ("le", le))).enumerate() {
+            self.0.push(if place == 0 { '{' } else { ',' });
+            self.line(format_args!("{label}=\""));
+            for character in value.chars() {
+                match character {
+                    '\\' => self.0.push_str("\\\\"),
+                    '"' => self.0.push_str("\\\""),
+                    '\n' => self.0.push_str("\\n"),
+                    other => self.0.push(other),
+                }
+            }
+            self.0.push('"');
+        }
+        if !values.is_empty() || le.is_some() {
+            self.0.push('}');
+        }
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0
+            .write_fmt(text)
+            .expect("writing to a string cannot fail");
+    }
+}
+
+/// Microseconds as seconds, exactly: `0.25`, `10`, `0.000001`.
+fn seconds(micros: u64) -> String {
+    let (whole, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{fraction:06}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_written_exactly() {
+        for (micros, text) in [
+            (5_000, "0.005"),
+            (10_000_000, "10"),
+            (1, "0.000001"),
+            (2_500_000, "2.5"),
+            (0, "0"),
+        ] {
+            assert_eq!(seconds(micros), text);
+        }
+    }
+
+    #[test]
+    fn a_label_value_cannot_break_out_of_its_quotes() {
+        let mut page = Page(String::new());
+        page.sample(&catalog::RETRIES, &["a\"} 1\n\\"], 0);
+        assert_eq!(
+            page.0,
+            "vestibule_upstream_retries_total{route=\"a\\\"} 1\\n\\\\\"} 0\n"
+        );
+    }
+
+    #[test]
+    fn durations_are_cumulative_and_end_at_infinity() {
+        let mut totals = RouteTotals::default();
+        (
+            totals.durations[0],
+            totals.durations[3],
+            totals.durations[14],
+            totals.duration_us,
+        ) = (2, 1, 1, 1_500_000);
+        let mut page = Page(String::new());
+        page.durations("r", &totals);
+        let value = |le: &str| {
+            let line = page
+                .0
+                .lines()
+                .find(|line| line.contains(&format!("le=\"{le}\"")))
+                .unwrap();
+            line.rsplit_once(' ').unwrap().1.to_owned()
+        };
+        assert_eq!(
+            (value("0.005"), value("0.05"), value("10"), value("+Inf")),
+            ("2".into(), "3".into(), "3".into(), "4".into())
+        );
+        assert!(
+            page.0.contains("_sum{route=\"r\"} 1.5\n")
+                && page.0.contains("_count{route=\"r\"} 4\n")
+        );
+    }
+}

@@ -20,7 +20,7 @@ pub mod admin;
 pub mod catalog;
 // later: cli
 pub mod clock;
-// later: config
+pub mod config;
 // later: demo
 pub mod export;
 pub mod model;

@@ -1,0 +1,338 @@
+//! The shape of `vestibule.toml`: every table and every key, once.
+//!
+//! Each `read` below is at the same time the parser, the JSON Schema and the reference of its table; see
+//! [`keys`](super::keys). What keys mean together is [`resolve`](super::resolve)'s.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys::{Item, Keys, Located, Section};
+use super::kind::{ACCESS_LOG, Count, FILE, LOOPBACK, NAME, NETWORK, Size, Time};
+use crate::export::accesslog;
+use crate::proxy::config::{Limits, Network};
+use crate::store;
+
+mod promise;
+mod traffic;
+
+pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
+pub(super) use traffic::{Certificate, Listener, Route, Upstream};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// Routes, upstreams, certificates and SLOs, each.
+const MOST_THINGS: usize = 10_000;
+
+/// The whole file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) instance: Instance,
+    pub(super) state: State,
+    pub(super) listeners: Vec<Item<Listener>>,
+    pub(super) certificates: Vec<Item<Certificate>>,
+    pub(super) upstreams: Vec<Item<Upstream>>,
+    pub(super) routes: Vec<Item<Route>>,
+    pub(super) slos: Vec<Item<Slo>>,
+    pub(super) policies: Vec<Item<Policy>>,
+    pub(super) proxy: Proxy,
+    pub(super) limits: ClientLimits,
+    pub(super) history: History,
+    pub(super) admin: Admin,
+    pub(super) access_log: AccessLog,
+}
+
+impl Section for File {
+    const TITLE: &'static str = "the configuration";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            instance: keys.table("instance", "This Vestibule among others."),
+            state: keys.table("state", "What outlives a restart."),
+            listeners: keys.tables(
+                "listener",
+                1,
+                64,
+                "A socket to listen on. With certificates it speaks TLS, without them plain text.",
+            ),
+            certificates: keys.tables(
+                "certificate",
+                0,
+                MOST_THINGS,
+                "A certificate and its key. Which hosts it serves is read from the certificate.",
+            ),
+            upstreams: keys.tables(
+                "upstream",
+                0,
+                MOST_THINGS,
+                "A named group of endpoints that requests are forwarded to.",
+            ),
+            routes: keys.tables(
+                "route",
+                0,
+                MOST_THINGS,
+                "A rule that selects requests and says where they go. The most specific route takes a request, wherever \
+                 it stands in the file. A request that no route takes is answered 404 and counted under the route \
+                 `none`.",
+            ),
+            slos: keys.tables(
+                "slo",
+                0,
+                MOST_THINGS,
+                "A service-level objective: what is promised about a route, and when its breach wakes someone.",
+            ),
+            policies: keys.tables(
+                "policy",
+                0,
+                100,
+                "When a burn rate is worth an alert. Two policies need no configuration: `workbook` (the multi-window \
+                 rows of the SRE Workbook, chapter 5) and `hourly` (pages at five and at ten times over an hour).",
+            ),
+            proxy: keys.table("proxy", "The data plane as a whole."),
+            limits: keys.table("limits", "What clients may send, and how slowly."),
+            history: keys.table(
+                "history",
+                "How long measurements are kept on disk. Every SLO's window must fit into `hours`.",
+            ),
+            admin: keys.table(
+                "admin",
+                "The admin API, which `vestibule status` and `vestibule top` read.",
+            ),
+            access_log: keys.table("access_log", "One line of JSON per request."),
+        }
+    }
+}
+
+/// `[instance]`
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: Option<Located<String>>,
+}
+
+impl Section for Instance {
+    const TITLE: &'static str = "`[instance]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            name: keys.optional(
+                "name",
+                &NAME,
+                "the host's name",
+                "Its name in alerts, exports and on screens.",
+            ),
+        }
+    }
+}
+
+/// `[state]`
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) dir: Located<PathBuf>,
+}
+
+impl Section for State {
+    const TITLE: &'static str = "`[state]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            dir: keys.or(
+                "dir",
+                &FILE,
+                PathBuf::from("vestibule-state"),
+                "The directory of the history and of the admin socket. Made when it is not there.",
+            ),
+        }
+    }
+}
+
+/// `[proxy]`
+#[derive(Debug)]
+pub(super) struct Proxy {
+    pub(super) workers: Option<Located<usize>>,
+    pub(super) trusted_proxies: Vec<Located<Network>>,
+    pub(super) drain: Located<Duration>,
+}
+
+impl Section for Proxy {
+    const TITLE: &'static str = "`[proxy]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            workers: keys.optional(
+                "workers",
+                &Count(1..=1_024),
+                "one per core",
+                "Threads that serve requests.",
+            ),
+            trusted_proxies: keys.list(
+                "trusted_proxies",
+                &NETWORK,
+                1_000,
+                "nobody",
+                "Networks of proxies in front of this one whose forwarding headers are believed.",
+            ),
+            drain: keys.or(
+                "drain",
+                &Time(Duration::ZERO..=HOUR),
+                SECOND * 30,
+                "How long requests in flight may go on after a stop was asked for.",
+            ),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug)]
+pub(super) struct ClientLimits {
+    pub(super) header_timeout: Located<Duration>,
+    pub(super) keep_alive: Located<Duration>,
+    pub(super) handshake_timeout: Located<Duration>,
+    pub(super) max_header_size: Located<u64>,
+    pub(super) max_headers: Located<usize>,
+    pub(super) max_connections: Located<usize>,
+}
+
+impl Section for ClientLimits {
+    const TITLE: &'static str = "`[limits]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let default = Limits::default();
+        Self {
+            header_timeout: keys.or(
+                "header_timeout",
+                &Time(MILLISECOND..=HOUR),
+                default.header_timeout,
+                "For a request's head to arrive once its first byte has.",
+            ),
+            keep_alive: keys.or(
+                "keep_alive",
+                &Time(MILLISECOND..=HOUR),
+                default.keep_alive,
+                "How long a connection may wait for its next request.",
+            ),
+            handshake_timeout: keys.or(
+                "handshake_timeout",
+                &Time(MILLISECOND..=HOUR),
+                default.handshake_timeout,
+                "For a TLS handshake.",
+            ),
+            max_header_size: keys.or(
+                "max_header_size",
+                &Size(8 * KIB..=MIB),
+                default.max_header_bytes as u64,
+                "The largest head of a request; a larger one is answered 431.",
+            ),
+            max_headers: keys.or(
+                "max_headers",
+                &Count(1..=1_000),
+                default.max_headers,
+                "The most headers of a request.",
+            ),
+            max_connections: keys.or(
+                "max_connections",
+                &Count(1..=1_000_000),
+                default.max_connections,
+                "Client connections per worker; further ones wait in the listen queue.",
+            ),
+        }
+    }
+}
+
+/// `[history]`
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) minutes: Located<Duration>,
+    pub(super) minute_latencies: Located<Duration>,
+    pub(super) hours: Located<Duration>,
+    pub(super) max_size: Located<u64>,
+}
+
+impl Section for History {
+    const TITLE: &'static str = "`[history]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let default = store::Config::new(PathBuf::new());
+        Self {
+            minutes: keys.or(
+                "minutes",
+                &Time(HOUR..=DAY * 366),
+                default.minutes,
+                "How long counts are kept by the minute.",
+            ),
+            minute_latencies: keys.or(
+                "minute_latencies",
+                &Time(HOUR..=DAY * 366),
+                default.minute_latencies,
+                "How long latency distributions are kept by the minute. They are the bulk of the history.",
+            ),
+            hours: keys.or(
+                "hours",
+                &Time(HOUR..=DAY * 3_660),
+                default.hours,
+                "How long counts and latency distributions are kept by the hour.",
+            ),
+            max_size: keys.or(
+                "max_size",
+                &Size(16 * MIB..=TIB),
+                default.max_bytes,
+                "How large the history may grow. Beyond it the oldest latency distributions go first; counts stay.",
+            ),
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) socket: Option<Located<PathBuf>>,
+    pub(super) listen: Option<Located<SocketAddr>>,
+}
+
+impl Section for Admin {
+    const TITLE: &'static str = "`[admin]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            socket: keys.optional(
+                "socket",
+                &FILE,
+                "`vestibule.sock` in the state directory",
+                "Its unix socket.",
+            ),
+            listen: keys.optional(
+                "listen",
+                &LOOPBACK,
+                "the unix socket only",
+                "A loopback address to listen on as well, for scrapers.",
+            ),
+        }
+    }
+}
+
+/// `[access_log]`
+#[derive(Debug)]
+pub(super) struct AccessLog {
+    pub(super) output: Located<accesslog::Config>,
+}
+
+impl Section for AccessLog {
+    const TITLE: &'static str = "`[access_log]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            output: keys.or(
+                "output",
+                &ACCESS_LOG,
+                accesslog::Config::default(),
+                "Where lines go. A file is appended to, and reopened on SIGHUP.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What is promised, and when someone hears of it: SLOs and policies.
+
+use std::time::Duration;
+
+use super::MILLISECOND;
+use crate::config::keys::{Item, Keys, Located, Section};
+use crate::config::kind::{BurnRate, NAME, OBJECTIVE, Spanning, Time, WEB_PAGE, Word};
+use crate::config::outline::Rule;
+use crate::model::{Objective, Window};
+use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
+
+/// `[[slo]]`
+#[derive(Debug)]
+pub(in crate::config) struct Slo {
+    pub(in crate::config) id: Option<Located<String>>,
+    pub(in crate::config) route: Option<Located<String>>,
+    pub(in crate::config) sli: Option<Located<Indicator>>,
+    pub(in crate::config) under: Option<Located<Duration>>,
+    pub(in crate::config) objective: Option<Located<Objective>>,
+    pub(in crate::config) window: Located<Window>,
+    pub(in crate::config) policy: Located<String>,
+    pub(in crate::config) runbook: Option<Located<String>>,
+}
+
+/// What an SLO is about, before its details are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Indicator {
+    Availability,
+    Latency,
+}
+
+const INDICATORS: Word<Indicator> = Word(&[
+    ("availability", Indicator::Availability),
+    ("latency", Indicator::Latency),
+]);
+
+impl Section for Slo {
+    const TITLE: &'static str = "`[[slo]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let slo = Self {
+            id: keys.required("id", &NAME, "Its unique id, as alerts name it."),
+            route: keys.required("route", &NAME, "The id of the route it is about."),
+            sli: keys.required(
+                "sli",
+                &INDICATORS,
+                "What counts. `availability`: a request is good unless the edge or the upstream failed it; a client's \
+                 own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
+                 `under`.",
+            ),
+            under: keys.optional(
+                "under",
+                &Time(MILLISECOND..=Duration::from_secs(600)),
+                "only with `sli = \"latency\"`, and required there",
+                "The longest good duration.",
+            ),
+            objective: keys.required(
+                "objective",
+                &OBJECTIVE,
+                "The share of requests that must be good, with at most four digits after the point. What it leaves is \
+                 the error budget.",
+            ),
+            window: keys.or(
+                "window",
+                &Spanning(Window::hours(1)..=Window::days(366)),
+                Window::days(30),
+                "The rolling window of the error budget.",
+            ),
+            policy: keys.or(
+                "policy",
+                &NAME,
+                DEFAULT_POLICY.to_owned(),
+                "The name of its alerting policy.",
+            ),
+            runbook: keys.optional(
+                "runbook",
+                &WEB_PAGE,
+                "alerts link none",
+                "The page that says what to do, linked by its alerts.",
+            ),
+        };
+        keys.rule(Rule::OnlyWith {
+            key: "under",
+            of: "sli",
+            value: "latency",
+        });
+        slo
+    }
+}
+
+/// `[[policy]]`
+#[derive(Debug)]
+pub(in crate::config) struct Policy {
+    pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) rows: Vec<Item<PolicyRow>>,
+}
+
+impl Section for Policy {
+    const TITLE: &'static str = "`[[policy]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            name: keys.required("name", &NAME, "Its unique name."),
+            rows: keys.tables(
+                "row",
+                1,
+                16,
+                "A row fires while the burn rate over both its windows is above its factor: the long window says that \
+                 it matters, the short one that it still goes on.",
+            ),
+        }
+    }
+}
+
+/// `[[policy.row]]`
+#[derive(Debug)]
+pub(in crate::config) struct PolicyRow {
+    pub(in crate::config) severity: Option<Located<Severity>>,
+    pub(in crate::config) tier: Option<Located<Tier>>,
+    pub(in crate::config) long: Option<Located<Window>>,
+    pub(in crate::config) short: Option<Located<Window>>,
+    pub(in crate::config) factor: Option<Located<Factor>>,
+}
+
+const SEVERITIES: Word<Severity> = Word(&[("page", Severity::Page), ("ticket", Severity::Ticket)]);
+
+const TIERS: Word<Tier> = Word(&[
+    ("fast", Tier::Fast),
+    ("medium", Tier::Medium),
+    ("slow", Tier::Slow),
+    ("long", Tier::Long),
+]);
+
+impl Section for PolicyRow {
+    const TITLE: &'static str = "`[[policy.row]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let window = Spanning(Window::from_secs(10)..=Window::days(366));
+        Self {
+            severity: keys.required(
+                "severity",
+                &SEVERITIES,
+                "How loudly: `page` wakes someone, `ticket` waits for working hours.",
+            ),
+            tier: keys.required(
+                "tier",
+                &TIERS,
+                "How fast, as a stable label, once per policy; a receiver may let the faster silence the slower.",
+            ),
+            long: keys.required("long", &window, "The window that says that it matters."),
+            short: keys.required(
+                "short",
+                &window,
+                "The window that says that it still goes on; shorter than `long`, commonly a twelfth of it.",
+            ),
+            factor: keys.required(
+                "factor",
+                &BurnRate,
+                "The burn rate that must be exceeded. 1 spends the budget exactly in the SLO's window; spending a share \
+                 of it within `long` is share × window ÷ `long`.",
+            ),
+        }
+    }
+}

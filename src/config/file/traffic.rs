@@ -1,0 +1,280 @@
+//! Where requests come in and where they go: listeners, certificates, upstreams and routes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
+use crate::config::keys::{Keys, Located, Section};
+use crate::config::kind::{
+    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HOST, METHOD, NAME, OWNER, PATH_PREFIX,
+    SERVER_NAME, Size, Time, Word,
+};
+use crate::config::outline::Rule;
+use crate::proxy::config::{Endpoint, HostHeader, Timeouts};
+use crate::routing::pattern::{HostPattern, PathPattern};
+
+/// `[[listener]]`
+#[derive(Debug)]
+pub(in crate::config) struct Listener {
+    pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) address: Option<Located<SocketAddr>>,
+    pub(in crate::config) certificates: Vec<Located<String>>,
+}
+
+impl Section for Listener {
+    const TITLE: &'static str = "`[[listener]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            name: keys.required("name", &NAME, "Its unique name."),
+            address: keys.required(
+                "address",
+                &ADDRESS,
+                "Where it listens. With port 0 the system chooses a port.",
+            ),
+            certificates: keys.list(
+                "certificates",
+                &NAME,
+                1_000,
+                "plain text",
+                "Names of the certificates it serves. A client that asks for none of their hosts gets the first.",
+            ),
+        }
+    }
+}
+
+/// `[[certificate]]`
+#[derive(Debug)]
+pub(in crate::config) struct Certificate {
+    pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) chain_file: Option<Located<PathBuf>>,
+    pub(in crate::config) key_file: Option<Located<PathBuf>>,
+}
+
+impl Section for Certificate {
+    const TITLE: &'static str = "`[[certificate]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            name: keys.required("name", &NAME, "Its unique name."),
+            chain_file: keys.required(
+                "chain_file",
+                &FILE,
+                "The certificate and its intermediates as PEM, leaf first.",
+            ),
+            key_file: keys.required("key_file", &FILE, "The private key as PEM."),
+        }
+    }
+}
+
+/// `[[upstream]]`
+#[derive(Debug)]
+pub(in crate::config) struct Upstream {
+    pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) endpoints: Vec<Located<Endpoint>>,
+    pub(in crate::config) connect_timeout: Located<Duration>,
+    pub(in crate::config) idle_timeout: Located<Duration>,
+    pub(in crate::config) idle_connections: Located<usize>,
+    pub(in crate::config) tls: UpstreamTls,
+}
+
+impl Section for Upstream {
+    const TITLE: &'static str = "`[[upstream]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            name: keys.required("name", &NAME, "Its unique name."),
+            endpoints: keys.list(
+                "endpoints",
+                &ENDPOINT,
+                1_000,
+                "its requests are answered 503",
+                "The servers behind it, by `http://` or `https://`, host and port, without a path.",
+            ),
+            connect_timeout: keys.or(
+                "connect_timeout",
+                &Time(MILLISECOND..=HOUR),
+                SECOND * 5,
+                "How long to wait for a connection, its TLS handshake included.",
+            ),
+            idle_timeout: keys.or(
+                "idle_timeout",
+                &Time(MILLISECOND..=HOUR),
+                SECOND * 4,
+                "How long an unused connection is kept. Keep it below the servers' own keep-alive, commonly 5 s, so \
+                 that no request is sent into a connection that is being closed.",
+            ),
+            idle_connections: keys.or(
+                "idle_connections",
+                &Count(0..=10_000),
+                64,
+                "Unused connections kept per worker and endpoint.",
+            ),
+            tls: keys.table("tls", "How the certificates of `https` endpoints are verified."),
+        }
+    }
+}
+
+/// `[upstream.tls]`
+#[derive(Debug)]
+pub(in crate::config) struct UpstreamTls {
+    pub(in crate::config) roots_file: Option<Located<PathBuf>>,
+    pub(in crate::config) server_name: Option<Located<String>>,
+    pub(in crate::config) insecure: Located<bool>,
+}
+
+impl Section for UpstreamTls {
+    const TITLE: &'static str = "`upstream.tls`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            roots_file: keys.optional(
+                "roots_file",
+                &FILE,
+                "the system's roots",
+                "Roots to trust as PEM, instead of the system's.",
+            ),
+            server_name: keys.optional(
+                "server_name",
+                &SERVER_NAME,
+                "the endpoint's host",
+                "The name to ask for and to verify.",
+            ),
+            insecure: keys.or(
+                "insecure",
+                &Flag,
+                false,
+                "Do not verify certificates at all. For tests only: whoever is on the way can read and change \
+                 everything.",
+            ),
+        }
+    }
+}
+
+/// `[[route]]`
+#[derive(Debug)]
+pub(in crate::config) struct Route {
+    pub(in crate::config) id: Option<Located<String>>,
+    pub(in crate::config) hosts: Vec<Located<HostPattern>>,
+    pub(in crate::config) path: Located<PathPattern>,
+    pub(in crate::config) methods: Vec<Located<String>>,
+    pub(in crate::config) upstream: Option<Located<String>>,
+    pub(in crate::config) websocket: Located<bool>,
+    pub(in crate::config) host_header: Located<HostHeader>,
+    pub(in crate::config) max_body: Located<u64>,
+    pub(in crate::config) owner: Option<Located<String>>,
+    pub(in crate::config) timeouts: RouteTimeouts,
+}
+
+const HOST_HEADERS: Word<HostHeader> = Word(&[
+    ("client", HostHeader::Client),
+    ("endpoint", HostHeader::Endpoint),
+]);
+
+impl Section for Route {
+    const TITLE: &'static str = "`[[route]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let id = keys.required(
+            "id",
+            &NAME,
+            "Its unique id: the label of everything measured about it. `none` is taken.",
+        );
+        let hosts = keys.list(
+            "hosts",
+            &HOST,
+            32,
+            "every host",
+            "Hosts it takes, without port. `*.shop.example` takes every name below `shop.example`, not itself.",
+        );
+        let below = keys.or(
+            "path",
+            &PATH_PREFIX,
+            PathPattern::Prefix(String::new()),
+            "The path it takes, with everything below by whole elements: `/api` takes `/api` and `/api/x`, not \
+             `/apis`.",
+        );
+        let exact = keys.optional(
+            "path_exact",
+            &EXACT_PATH,
+            "`path` says",
+            "The one path it takes, with nothing below.",
+        );
+        keys.rule(Rule::AtMostOne("path", "path_exact"));
+        Self {
+            id,
+            hosts,
+            path: exact.unwrap_or(below),
+            methods: keys.list(
+                "methods",
+                &METHOD,
+                16,
+                "every method",
+                "Methods it takes, in upper case.",
+            ),
+            upstream: keys.required("upstream", &NAME, "The name of the upstream it goes to."),
+            websocket: keys.or(
+                "websocket",
+                &Flag,
+                false,
+                "Whether a WebSocket upgrade may pass.",
+            ),
+            host_header: keys.or(
+                "host_header",
+                &HOST_HEADERS,
+                HostHeader::default(),
+                "Which Host header the upstream sees: the client's, or the endpoint's own address.",
+            ),
+            max_body: keys.or(
+                "max_body",
+                &Size(0..=TIB),
+                64 * MIB,
+                "The largest request body; a larger one is answered 413.",
+            ),
+            owner: keys.optional(
+                "owner",
+                &OWNER,
+                "nobody is named",
+                "Who answers for it: a team, a person, a channel. Shown in alerts.",
+            ),
+            timeouts: keys.table("timeouts", "How long each part of a request may take."),
+        }
+    }
+}
+
+/// `[route.timeouts]`
+#[derive(Debug)]
+pub(in crate::config) struct RouteTimeouts {
+    pub(in crate::config) first_byte: Located<Duration>,
+    pub(in crate::config) idle: Located<Duration>,
+    pub(in crate::config) total: Option<Located<Duration>>,
+}
+
+impl Section for RouteTimeouts {
+    const TITLE: &'static str = "`route.timeouts`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let default = Timeouts::default();
+        Self {
+            first_byte: keys.or(
+                "first_byte",
+                &Time(MILLISECOND..=DAY),
+                default.first_byte,
+                "From the request being sent upstream to the response's head.",
+            ),
+            idle: keys.or(
+                "idle",
+                &Time(MILLISECOND..=DAY),
+                default.idle,
+                "Without a byte in either direction while a body is on its way.",
+            ),
+            total: keys.optional(
+                "total",
+                &Time(MILLISECOND..=DAY),
+                "as long as bytes keep flowing",
+                "The whole exchange.",
+            ),
+        }
+    }
+}

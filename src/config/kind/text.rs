@@ -1,0 +1,455 @@
+//! Kinds that are written as a string.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use http::Uri;
+use serde_json::Value;
+
+use super::{Kind, Refusal, Scalar, quoted, string_schema};
+use crate::config::code::Code;
+use crate::config::finding::did_you_mean;
+use crate::export::accesslog;
+use crate::model::Objective;
+use crate::proxy::config::{Endpoint, Network};
+use crate::routing::pattern::{HostPattern, PathPattern};
+
+/// A kind whose values are read from a string and written back to one.
+pub(in crate::config) struct Text<T> {
+    expects: &'static str,
+    /// A regular expression that every such string matches.
+    pattern: Option<&'static str>,
+    read: fn(&str) -> Result<T, Refusal>,
+    write: fn(&T) -> String,
+}
+
+impl<T: PartialEq> Kind for Text<T> {
+    type Value = T;
+
+    fn expects(&self) -> String {
+        self.expects.to_owned()
+    }
+
+    fn schema(&self) -> Value {
+        string_schema(self.pattern)
+    }
+
+    fn read(&self, scalar: Scalar<'_>) -> Result<T, Refusal> {
+        match scalar {
+            Scalar::Text(text) => (self.read)(text),
+            other => Err(Refusal::wrong_type(other, self)),
+        }
+    }
+
+    fn write(&self, value: &T) -> String {
+        quoted((self.write)(value))
+    }
+}
+
+/// The name of a thing: it becomes a label, a word in alerts and part of an URL.
+pub(in crate::config) const NAME: Text<String> = Text {
+    expects: "a name of 1 to 64 letters, digits, `.`, `_` or `-`",
+    pattern: Some("[A-Za-z0-9._-]{1,64}"),
+    read: |text| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+            Ok(text.to_owned())
+        } else {
+            Err(Refusal::invalid(format!("`{text}` is not a name"))
+                .help("use 1 to 64 letters, digits, `.`, `_` or `-`"))
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A person, a team or a channel.
+pub(in crate::config) const OWNER: Text<String> = Text {
+    expects: "a text of 1 to 128 characters on one line",
+    pattern: Some(".{1,128}"),
+    read: |text| {
+        if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+            Ok(text.to_owned())
+        } else {
+            Err(Refusal::invalid(format!(
+                "`{text}` is not one line of 1 to 128 characters"
+            )))
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A page for people.
+pub(in crate::config) const WEB_PAGE: Text<String> = Text {
+    expects: "a URL like `https://wiki.example/runbook`",
+    pattern: Some("https?://.+"),
+    read: |text| {
+        let refuse = || {
+            Refusal::invalid(format!("`{text}` is not a URL"))
+                .help("begin with https:// or http:// and a host")
+        };
+        // The fragment is checked with the rest: a parsed `Uri` has lost it.
+        let uri: Uri = text.parse().ok().ok_or_else(refuse)?;
+        let web = matches!(uri.scheme_str(), Some("https" | "http"));
+        if web && uri.host().is_some_and(|host| !host.is_empty()) && text.len() <= 2_048 {
+            Ok(text.to_owned())
+        } else {
+            Err(refuse())
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A file or directory.
+pub(in crate::config) const FILE: Text<PathBuf> = Text {
+    expects: "a path, relative to the directory of the configuration file",
+    pattern: Some(".+"),
+    read: read_path,
+    write: |path| path.display().to_string(),
+};
+
+fn read_path(text: &str) -> Result<PathBuf, Refusal> {
+    if text.is_empty() || text.contains('\0') {
+        Err(Refusal::invalid(format!("`{text}` is not a path")))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Where access lines go.
+pub(in crate::config) const ACCESS_LOG: Text<accesslog::Config> = Text {
+    expects: "`off`, `stdout` or the path of a file",
+    pattern: Some(".+"),
+    read: |text| match text {
+        "off" => Ok(accesslog::Config::Off),
+        "stdout" => Ok(accesslog::Config::Stdout),
+        // `stduot` is more likely a slip than a file's name.
+        word if !word.contains(['/', '.']) => {
+            let refusal = Refusal::invalid(format!(
+                "`{word}` is neither `off` nor `stdout`, nor does it look like a path"
+            ));
+            Err(match did_you_mean(word, ["off", "stdout"]) {
+                Some(meant) => refusal.help(format!("did you mean \"{meant}\"?")),
+                None => refusal.help(format!("for a file of that name write \"./{word}\"")),
+            })
+        }
+        path => read_path(path).map(accesslog::Config::File),
+    },
+    write: |output| match output {
+        accesslog::Config::Off => "off".to_owned(),
+        accesslog::Config::Stdout => "stdout".to_owned(),
+        accesslog::Config::File(path) => path.display().to_string(),
+    },
+};
+
+/// A socket address.
+pub(in crate::config) const ADDRESS: Text<SocketAddr> = Text {
+    expects: "an address and a port like `0.0.0.0:8080` or `[::]:8443`",
+    pattern: Some(r"[0-9.]+:\d+|\[[0-9A-Fa-f:.%]+\]:\d+"),
+    read: read_address,
+    write: ToString::to_string,
+};
+
+fn read_address(text: &str) -> Result<SocketAddr, Refusal> {
+    text.parse().ok().ok_or_else(|| {
+        let refusal = Refusal::invalid(format!("`{text}` is not an address and a port"));
+        let port = text.trim_start_matches(['*', ':']);
+        if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+            refusal.help(format!(
+                "for every address write \"0.0.0.0:{port}\" or \"[::]:{port}\""
+            ))
+        } else if let Some(port) = text.strip_prefix("localhost:") {
+            refusal.help(format!(
+                "names are not looked up here: write \"127.0.0.1:{port}\""
+            ))
+        } else {
+            refusal.help("write it like \"0.0.0.0:8080\" or \"[::]:8443\"")
+        }
+    })
+}
+
+/// A socket address that only this machine reaches.
+pub(in crate::config) const LOOPBACK: Text<SocketAddr> = Text {
+    expects: "a loopback address and a port like `127.0.0.1:9190`",
+    pattern: Some(r"127\.[0-9.]+:\d+|\[::1\]:\d+"),
+    read: |text| {
+        let address = read_address(text)?;
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            let message = format!(
+                "`{text}` is not a loopback address: the admin API has no authentication, so only this machine may \
+                 reach it"
+            );
+            Err(Refusal::new(Code::Loopback, message).help(format!(
+                "listen on \"127.0.0.1:{}\", and put a proxy with authentication in front of it",
+                address.port()
+            )))
+        }
+    },
+    write: ToString::to_string,
+};
+
+/// The address of a server.
+pub(in crate::config) const ENDPOINT: Text<Endpoint> = Text {
+    expects: "a URL like `http://10.0.0.1:8080`",
+    pattern: Some(r"https?://[^/?#@ ]+/?"),
+    read: read_endpoint,
+    write: ToString::to_string,
+};
+
+fn read_endpoint(text: &str) -> Result<Endpoint, Refusal> {
+    // Not quoted: whoever writes a user name here writes a password beside it.
+    if text.contains('@') {
+        return Err(
+            Refusal::invalid("an endpoint has no user name and no password")
+                .help("leave out everything up to the @"),
+        );
+    }
+    let refuse = |why: &str| Refusal::invalid(format!("`{text}` is not an endpoint: {why}"));
+    let no_scheme = || {
+        refuse("it must begin with http:// or https://").help(format!("write \"http://{text}\""))
+    };
+    if !text.contains("://") {
+        return Err(no_scheme());
+    }
+    let uri: Uri = text
+        .parse()
+        .ok()
+        .ok_or_else(|| refuse("it is not a URL").help("write it like \"http://10.0.0.1:8080\""))?;
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        Some(_) | None => return Err(refuse("only http:// and https:// are spoken")),
+    };
+    let whole = uri.path().is_empty() || uri.path() == "/";
+    if !whole || uri.query().is_some() || text.contains('#') {
+        return Err(refuse("it has a path")
+            .help("end it after the host and port: the path that is sent is the client's"));
+    }
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    let host = uri.host().unwrap_or_default();
+    let port = match authority.strip_prefix(host) {
+        Some("") => Some(if tls { 443 } else { 80 }),
+        Some(_) | None => uri.port_u16().filter(|port| *port != 0),
+    };
+    let port = port.ok_or_else(|| refuse("its port is not from 1 to 65535"))?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let (host, fits) = if let Some(address) = bracketed {
+        (address, address.parse::<Ipv6Addr>().is_ok())
+    } else {
+        // Wider than DNS: service names in container networks have underscores.
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        (
+            host,
+            (1..=253).contains(&host.len()) && host.chars().all(named),
+        )
+    };
+    if !fits {
+        return Err(refuse("its host is neither a name nor an address"));
+    }
+    Ok(Endpoint {
+        tls,
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// A host or every host below a domain.
+pub(in crate::config) const HOST: Text<HostPattern> = Text {
+    expects: "a host like `shop.example` or `*.shop.example`",
+    pattern: Some(r"(\*\.)?[A-Za-z0-9.-]+"),
+    read: |text| {
+        text.parse().map_err(|error| {
+            let refusal = Refusal::invalid(error);
+            match text.rsplit_once(':') {
+                Some((host, _)) => refusal.help(format!(
+                    "a route takes a host on every port: write \"{host}\""
+                )),
+                None if text == "*" => refusal.help("leave `hosts` out to take every host"),
+                None => refusal,
+            }
+        })
+    },
+    write: ToString::to_string,
+};
+
+/// The name that a server's certificate is verified for.
+pub(in crate::config) const SERVER_NAME: Text<String> = Text {
+    expects: "a host name or an address",
+    pattern: Some("[A-Za-z0-9.:-]+"),
+    read: |text| {
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(text.to_owned());
+        }
+        match text.parse() {
+            Ok(HostPattern::Exact(host)) => Ok(host),
+            Ok(HostPattern::Below(_)) => Err(Refusal::invalid(format!(
+                "`{text}` is not one name: a wildcard stands for many"
+            ))),
+            Err(error) => Err(Refusal::invalid(error)),
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A path and everything below it.
+pub(in crate::config) const PATH_PREFIX: Text<PathPattern> = Text {
+    expects: "a path like `/api`, which takes everything below it as well",
+    pattern: Some("/.*"),
+    read: |text| PathPattern::try_prefix(text).map_err(|error| path_refusal(text, &error)),
+    write: |path| match path {
+        PathPattern::Prefix(path) if path.is_empty() => "/".to_owned(),
+        PathPattern::Prefix(path) | PathPattern::Exact(path) => path.clone(),
+    },
+};
+
+/// One path.
+pub(in crate::config) const EXACT_PATH: Text<PathPattern> = Text {
+    expects: "a path like `/healthz`, which takes nothing below it",
+    pattern: Some("/.*"),
+    read: |text| PathPattern::try_exact(text).map_err(|error| path_refusal(text, &error)),
+    write: PATH_PREFIX.write,
+};
+
+fn path_refusal(text: &str, error: &crate::routing::pattern::PathPatternError) -> Refusal {
+    use crate::routing::pattern::PathPatternError::{NeverMatches, Relative};
+    let refusal = Refusal::invalid(error);
+    match error {
+        Relative(_) => refusal.help(format!("write \"/{text}\"")),
+        NeverMatches(..) if text.ends_with("/*") => refusal.help("`path` takes everything below"),
+        NeverMatches(..) => refusal,
+    }
+}
+
+/// A request's method.
+pub(in crate::config) const METHOD: Text<String> = Text {
+    expects: "a method like `GET`",
+    pattern: Some("[A-Z][A-Z0-9_-]{0,31}"),
+    read: |text| {
+        let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        if text.len() <= 32
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.chars().all(fits)
+        {
+            return Ok(text.to_owned());
+        }
+        let refusal = Refusal::invalid(format!("`{text}` is not a method"));
+        Err(if text.chars().any(|c| c.is_ascii_lowercase()) {
+            let upper = text.to_ascii_uppercase();
+            refusal.help(format!("methods are upper case: write \"{upper}\""))
+        } else {
+            refusal
+        })
+    },
+    write: Clone::clone,
+};
+
+/// A network.
+pub(in crate::config) const NETWORK: Text<Network> = Text {
+    expects: "a network like `10.0.0.0/8` or `2001:db8::/32`",
+    pattern: Some(r"[0-9A-Fa-f:.]+(/\d+)?"),
+    read: |text| text.parse().map_err(Refusal::invalid),
+    write: ToString::to_string,
+};
+
+/// The share that must be good.
+pub(in crate::config) const OBJECTIVE: Text<Objective> = Text {
+    expects: "a percentage like `99.9%`, above 0% and below 100%",
+    pattern: Some(r"\d{1,2}(\.\d{1,4})? *%"),
+    read: |text| {
+        text.parse().map_err(|error| {
+            let code = match error {
+                crate::model::ObjectiveError::OutOfRange(_) => Code::Range,
+                crate::model::ObjectiveError::NotAPercentage(_)
+                | crate::model::ObjectiveError::TooFine(_) => Code::InvalidValue,
+            };
+            Refusal::new(code, error)
+        })
+    },
+    write: ToString::to_string,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_as_scheme_host_and_port() {
+        for (text, tls, host, port) in [
+            ("http://10.0.0.1:8080", false, "10.0.0.1", 8080),
+            ("https://api.internal", true, "api.internal", 443),
+            ("http://web_1/", false, "web_1", 80),
+            ("http://[::1]:3000", false, "::1", 3000),
+            ("https://[2001:db8::1]", true, "2001:db8::1", 443),
+        ] {
+            let endpoint = read_endpoint(text).unwrap();
+            assert_eq!(
+                (endpoint.tls, endpoint.host.as_str(), endpoint.port),
+                (tls, host, port),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused() {
+        for text in [
+            "",
+            "10.0.0.1:8080",
+            "localhost",
+            "ftp://a",
+            "unix:///run/a",
+            "http://",
+            "http://:80",
+            "http://a:0",
+            "http://a:",
+            "http://a:99999",
+            "http://a/path",
+            "http://a?b",
+            "http://a#b",
+            "http://user:secret@a",
+            "http://a b",
+            "http://[::1",
+            "http://[nope]",
+        ] {
+            assert!(read_endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_not_names() {
+        for text in [
+            "localhost:80",
+            ":80",
+            "*:80",
+            "80",
+            "0.0.0.0",
+            "1.2.3.4:70000",
+        ] {
+            assert!(read_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_log_output_is_not_taken_for_a_file() {
+        assert!((ACCESS_LOG.read)("stdou").is_err());
+        assert!((ACCESS_LOG.read)("access").is_err());
+        let file = accesslog::Config::File(PathBuf::from("./access"));
+        assert_eq!((ACCESS_LOG.read)("./access"), Ok(file));
+    }
+
+    #[test]
+    fn only_loopback_is_loopback() {
+        for (text, fine) in [
+            ("127.0.0.1:9190", true),
+            ("[::1]:0", true),
+            ("0.0.0.0:9190", false),
+            ("10.0.0.1:80", false),
+            ("[::]:80", false),
+        ] {
+            assert_eq!((LOOPBACK.read)(text).is_ok(), fine, "{text}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What each part of Vestibule is told, from a file that has no errors.
+
+use std::path::Path;
+
+use super::Resolved;
+use super::file::{self, File, Indicator};
+use super::keys::{Item, Located};
+use super::report::Report;
+use crate::export::accesslog;
+use crate::model::{Sli, Slo};
+use crate::proxy::config as proxy;
+use crate::slo::policy::{Policy, Row};
+use crate::{admin, store};
+
+/// What each part is told; `None` when something required was refused.
+pub(super) fn resolve(
+    file: File,
+    base: &Path,
+    source: String,
+    warnings: Report,
+) -> Option<Resolved> {
+    let File {
+        instance,
+        state,
+        listeners,
+        certificates,
+        upstreams,
+        routes,
+        slos,
+        policies,
+        proxy: data_plane,
+        limits,
+        history,
+        admin,
+        access_log,
+    } = file;
+    let dir = base.join(state.dir.value);
+    let store = store::Config {
+        dir: dir.clone(),
+        minutes: history.minutes.value,
+        minute_latencies: history.minute_latencies.value,
+        hours: history.hours.value,
+        max_bytes: history.max_size.value,
+    };
+    let socket_is_default = admin.socket.is_none();
+    let admin = admin::Config {
+        socket: admin
+            .socket
+            .map_or_else(|| super::default_socket(&dir), |path| base.join(path.value)),
+        listen: admin.listen.map(|address| address.value),
+    };
+    let access_log = match access_log.output.value {
+        accesslog::Config::File(path) => accesslog::Config::File(base.join(path)),
+        output @ (accesslog::Config::Off | accesslog::Config::Stdout) => output,
+    };
+    let proxy = proxy::Config {
+        workers: data_plane.workers.map_or_else(cores, |count| count.value),
+        listeners: all(listeners, listener)?,
+        certificates: all(certificates, |it| certificate(it, base))?,
+        upstreams: all(upstreams, |it| upstream(it, base))?,
+        routes: all(routes, route)?,
+        limits: proxy::Limits {
+            header_timeout: limits.header_timeout.value,
+            keep_alive: limits.keep_alive.value,
+            handshake_timeout: limits.handshake_timeout.value,
+            max_header_bytes: limits.max_header_size.value as usize,
+            max_headers: limits.max_headers.value,
+            max_connections: limits.max_connections.value,
+        },
+        trusted_proxies: values(data_plane.trusted_proxies),
+        drain: data_plane.drain.value,
+    };
+    let mut all_policies = Policy::shipped();
+    all_policies.extend(all(policies, |it| policy(&it))?);
+    Some(Resolved {
+        proxy,
+        store,
+        admin,
+        access_log,
+        slos: all(slos, slo)?,
+        policies: all_policies,
+        instance: instance.name.map_or_else(host_name, |name| name.value),
+        source,
+        warnings,
+        socket_is_default,
+    })
+}
+
+fn all<T, U>(items: Vec<Item<T>>, part: impl Fn(T) -> Option<U>) -> Option<Vec<U>> {
+    items.into_iter().map(|item| part(item.value)).collect()
+}
+
+fn values<T>(list: Vec<Located<T>>) -> Vec<T> {
+    list.into_iter().map(|located| located.value).collect()
+}
+
+fn listener(listener: file::Listener) -> Option<proxy::Listener> {
+    Some(proxy::Listener {
+        name: listener.name?.value,
+        address: listener.address?.value,
+        certificates: values(listener.certificates),
+    })
+}
+
+fn certificate(certificate: file::Certificate, base: &Path) -> Option<proxy::Certificate> {
+    Some(proxy::Certificate {
+        name: certificate.name?.value,
+        chain: base.join(certificate.chain_file?.value),
+        key: base.join(certificate.key_file?.value),
+    })
+}
+
+fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {
+    Some(proxy::Upstream {
+        name: upstream.name?.value,
+        endpoints: values(upstream.endpoints),
+        tls: proxy::UpstreamTls {
+            roots: upstream.tls.roots_file.map(|path| base.join(path.value)),
+            server_name: upstream.tls.server_name.map(|name| name.value),
+            insecure: upstream.tls.insecure.value,
+        },
+        connect_timeout: upstream.connect_timeout.value,
+        idle_timeout: upstream.idle_timeout.value,
+        idle_connections: upstream.idle_connections.value,
+    })
+}
+
+fn route(route: file::Route) -> Option<proxy::Route> {
+    Some(proxy::Route {
+        id: route.id?.value,
+        hosts: values(route.hosts),
+        path: route.path.value,
+        methods: values(route.methods),
+        upstream: route.upstream?.value,
+        websocket: route.websocket.value,
+        host_header: route.host_header.value,
+        timeouts: proxy::Timeouts {
+            first_byte: route.timeouts.first_byte.value,
+            idle: route.timeouts.idle.value,
+            total: route.timeouts.total.map(|total| total.value),
+        },
+        max_body_bytes: route.max_body.value,
+        owner: route.owner.map(|owner| owner.value),
+    })
+}
+
+fn slo(slo: file::Slo) -> Option<Slo> {
+    Some(Slo {
+        id: slo.id?.value,
+        route: slo.route?.value,
+        sli: match slo.sli?.value {
+            Indicator::Availability => Sli::Availability,
+            Indicator::Latency => Sli::Latency {
+                under: slo.under?.value,
+            },
+        },
+        objective: slo.objective?.value,
+        window: slo.window.value,
+        policy: slo.policy.value,
+        runbook: slo.runbook.map(|page| page.value),
+    })
+}
+
+/// The policy that `policy` describes; `None` when something required was refused.
+pub(super) fn policy(policy: &file::Policy) -> Option<Policy> {
+    let row = |row: &Item<file::PolicyRow>| {
+        let row = &row.value;
+        Some(Row {
+            severity: row.severity.as_ref()?.value,
+            tier: row.tier.as_ref()?.value,
+            long: row.long.as_ref()?.value,
+            short: row.short.as_ref()?.value,
+            factor: row.factor.as_ref()?.value,
+        })
+    };
+    let mut rows: Vec<Row> = policy.rows.iter().map(row).collect::<Option<_>>()?;
+    rows.sort_by_key(|row| std::cmp::Reverse((row.severity, row.tier)));
+    Some(Policy {
+        name: policy.name.as_ref()?.value.clone(),
+        rows,
+    })
+}
+
+// === The machine ===
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The host's name in the letters that a name may have.
+fn host_name() -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = host.chars().filter(fits).take(64).collect();
+    if name.is_empty() {
+        "vestibule".to_owned()
+    } else {
+        name
+    }
+}

@@ -1,0 +1,442 @@
+//! What the keys of a file mean together: names, references, and what could never work.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::code::Code;
+use super::file::{self, File};
+use super::finding::{Finding, Findings, Span};
+use super::keys::{Item, Located};
+use super::kind::{burn_text, time_text};
+use super::names::Names;
+use super::pem::{self, Section};
+use super::resolve;
+use crate::model::Objective;
+use crate::routing::pattern::{HostPattern, PathPattern};
+use crate::slo::policy::{Policy, Row};
+
+/// Holds `file` to the rules between its keys. Warnings only come once nothing is wrong: before that, half of them
+/// would be consequences of the errors.
+pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
+    let names = check_names(file, findings);
+    check_listener_addresses(&file.listeners, findings);
+    check_routes(&file.routes, findings);
+    check_policies(&file.policies, findings);
+    check_files(file, base, findings);
+    check_windows(file, findings);
+    check_slo_policies(file, findings);
+    if findings.errors() == 0 {
+        warn(file, &names, findings);
+    }
+}
+
+/// The names that something may be left unused under.
+struct AllNames<'f> {
+    certificates: Names<'f>,
+    upstreams: Names<'f>,
+    policies: Names<'f>,
+    routes: Names<'f>,
+}
+
+fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
+    Names::gather("listener", &file.listeners, |it| it.name.as_ref(), findings);
+    Names::gather("SLO", &file.slos, |it| it.id.as_ref(), findings);
+    let mut certificates = Names::gather(
+        "certificate",
+        &file.certificates,
+        |it| it.name.as_ref(),
+        findings,
+    );
+    let mut upstreams = Names::gather("upstream", &file.upstreams, |it| it.name.as_ref(), findings);
+    let mut routes = Names::gather("route", &file.routes, |it| it.id.as_ref(), findings);
+    let mut policies = Names::gather("policy", &file.policies, |it| it.name.as_ref(), findings)
+        .with_shipped(SHIPPED_POLICIES, findings);
+    for listener in &file.listeners {
+        for name in &listener.value.certificates {
+            certificates.refer(name, findings);
+        }
+    }
+    for route in &file.routes {
+        if let Some(name) = &route.value.upstream {
+            upstreams.refer(name, findings);
+        }
+    }
+    for slo in &file.slos {
+        if let Some(id) = &slo.value.route {
+            routes.refer(id, findings);
+        }
+        policies.refer(&slo.value.policy, findings);
+    }
+    AllNames {
+        certificates,
+        upstreams,
+        policies,
+        routes,
+    }
+}
+
+/// The names of [`Policy::shipped`].
+const SHIPPED_POLICIES: [&str; 2] = ["workbook", "hourly"];
+
+fn check_listener_addresses(listeners: &[Item<file::Listener>], findings: &mut Findings) {
+    let mut seen: HashMap<_, &Span> = HashMap::new();
+    for address in listeners.iter().filter_map(|it| it.value.address.as_ref()) {
+        // Port 0 is another port every time.
+        if address.value.port() == 0 {
+            continue;
+        }
+        if let Some(first) = seen.insert(address.value, &address.span) {
+            let message = format!("two listeners have the address `{}`", address.value);
+            let finding = Finding::new(Code::Duplicate, address.span.clone(), message)
+                .reason("again here")
+                .also(first.clone(), "first here");
+            findings.add(finding);
+        }
+    }
+}
+
+fn check_routes(routes: &[Item<file::Route>], findings: &mut Findings) {
+    // By host, path and method, where `None` is any: the triples that two routes cannot share.
+    type Match<'f> = (Option<&'f HostPattern>, &'f PathPattern, Option<&'f str>);
+    let mut taken: HashMap<Match<'_>, &Item<file::Route>> = HashMap::new();
+    for route in routes {
+        if let Some(id) = route.value.id.as_ref().filter(|id| id.value == "none") {
+            let finding = Finding::new(
+                Code::Reserved,
+                id.span.clone(),
+                "the route id `none` is taken",
+            )
+            .reason("stands for requests that no route takes")
+            .help("give it another id");
+            findings.add(finding);
+        }
+        if !route.sound {
+            continue;
+        }
+        let hosts = any_or_each(&route.value.hosts, |host| host);
+        let methods = any_or_each(&route.value.methods, String::as_str);
+        let clash = hosts.iter().find_map(|host| {
+            methods.iter().find_map(|method| {
+                let first = taken.insert((*host, &route.value.path.value, *method), route)?;
+                Some((*host, *method, first))
+            })
+        });
+        if let Some((host, method, first)) = clash {
+            let id = |route: &Item<file::Route>| {
+                let id = route.value.id.as_ref();
+                id.map(|id| id.value.clone()).unwrap_or_default()
+            };
+            let message = format!(
+                "routes `{}` and `{}` both take {} {} on {}",
+                id(first),
+                id(route),
+                method.unwrap_or("every method of"),
+                match &route.value.path.value {
+                    PathPattern::Exact(path) => path.clone(),
+                    below @ PathPattern::Prefix(_) => below.to_string(),
+                },
+                host.map_or_else(|| "every host".to_owned(), ToString::to_string),
+            );
+            let finding = Finding::new(Code::SameMatch, route.span.clone(), message)
+                .reason("could never be chosen")
+                .also(first.span.clone(), "takes the same")
+                .help("tell them apart by `hosts`, `path` or `methods`, or remove one");
+            findings.add(finding);
+        }
+    }
+}
+
+fn any_or_each<'f, T, U: ?Sized>(
+    list: &'f [Located<T>],
+    of: impl Fn(&'f T) -> &'f U,
+) -> Vec<Option<&'f U>> {
+    if list.is_empty() {
+        vec![None]
+    } else {
+        list.iter().map(|item| Some(of(&item.value))).collect()
+    }
+}
+
+fn check_policies(policies: &[Item<file::Policy>], findings: &mut Findings) {
+    for policy in policies {
+        let mut tiers: Vec<&Located<_>> = Vec::new();
+        for row in &policy.value.rows {
+            let row = &row.value;
+            if let (Some(long), Some(short)) = (&row.long, &row.short)
+                && short.value >= long.value
+            {
+                let message = format!(
+                    "the short window {} is not shorter than the long one {}",
+                    short.value, long.value
+                );
+                let finding = Finding::new(Code::ShortWindow, short.span.clone(), message)
+                    .reason("must end soon after the trouble does")
+                    .also(long.span.clone(), "long window")
+                    .help("a twelfth of the long window is common");
+                findings.add(finding);
+            }
+            let Some(tier) = &row.tier else { continue };
+            match tiers.iter().find(|other| other.value == tier.value) {
+                None => tiers.push(tier),
+                Some(first) => {
+                    let message = format!("two rows have the tier `{}`", tier.value.as_str());
+                    let finding = Finding::new(Code::Duplicate, tier.span.clone(), message)
+                        .reason("again here")
+                        .also(first.span.clone(), "first here")
+                        .help("give each row of a policy its own tier");
+                    findings.add(finding);
+                }
+            }
+        }
+    }
+}
+
+fn check_files(file: &File, base: &Path, findings: &mut Findings) {
+    let mut check = |path: &Option<Located<PathBuf>>, section| {
+        if let Some(path) = path
+            && let Err(error) = pem::check(&base.join(&path.value), section)
+        {
+            let written = path.value.display();
+            let finding = match error {
+                pem::Error::Unreadable(error) => {
+                    let message = format!("cannot read `{written}`: {error}");
+                    let finding = Finding::new(Code::UnreadableFile, path.span.clone(), message);
+                    if path.value.is_relative() {
+                        finding.help(
+                            "a relative path starts in the directory of the configuration file",
+                        )
+                    } else {
+                        finding
+                    }
+                }
+                pem::Error::Absent => {
+                    let message = format!("`{written}` holds no {} in PEM form", section.as_str());
+                    Finding::new(Code::Pem, path.span.clone(), message).help(section.begins())
+                }
+            };
+            findings.add(finding);
+        }
+    };
+    for certificate in &file.certificates {
+        check(&certificate.value.chain_file, Section::Certificate);
+        check(&certificate.value.key_file, Section::PrivateKey);
+    }
+    for upstream in &file.upstreams {
+        check(&upstream.value.tls.roots_file, Section::Certificate);
+    }
+}
+
+fn check_windows(file: &File, findings: &mut Findings) {
+    let hours = &file.history.hours;
+    let windows = file
+        .slos
+        .iter()
+        .map(|slo| ("the SLO's window", &slo.value.window))
+        .chain(
+            file.policies
+                .iter()
+                .flat_map(|policy| &policy.value.rows)
+                .filter_map(|row| row.value.long.as_ref())
+                .map(|long| ("the alert's window", long)),
+        );
+    for (what, window) in windows {
+        if window.value.duration() <= hours.value {
+            continue;
+        }
+        let kept = time_text(hours.value);
+        let message = format!("{what} of {} is longer than history is kept", window.value);
+        let mut finding = Finding::new(Code::WindowBeyondHistory, window.span.clone(), message)
+            .reason(format!("history is kept for {kept}"))
+            .help(format!(
+                "set `hours = \"{}\"` in `[history]`, or shorten it",
+                window.value
+            ));
+        // A default stands nowhere in particular.
+        if hours.span.start > 0 {
+            finding = finding.also(hours.span.clone(), "kept this long");
+        }
+        findings.add(finding);
+    }
+}
+
+/// An SLO whose policy could never speak is an error: it looks guarded and is not.
+fn check_slo_policies(file: &File, findings: &mut Findings) {
+    for (slo, objective, policy) in judged(file) {
+        if !policy.rows.is_empty()
+            && policy
+                .rows
+                .iter()
+                .all(|row| never_fires(row, objective.value))
+        {
+            let finding = Finding::new(
+                Code::PolicyNeverFires,
+                slo.policy.span.clone(),
+                format!(
+                    "policy `{}` can never fire for an objective of {}",
+                    policy.name, objective.value
+                ),
+            )
+            .reason("silent even in a total outage")
+            .also(objective.span.clone(), highest_burn(objective.value))
+            .help("raise the objective, or write a `[[policy]]` with lower factors");
+            findings.add(finding);
+        }
+    }
+}
+
+/// Each SLO that could be read, with the policy it names.
+fn judged(file: &File) -> impl Iterator<Item = (&file::Slo, &Located<Objective>, Policy)> {
+    let shipped = Policy::shipped();
+    file.slos.iter().filter_map(move |slo| {
+        let slo = &slo.value;
+        let name = &slo.policy.value;
+        let custom = || {
+            let mut policies = file.policies.iter().filter(|policy| policy.sound);
+            policies
+                .find(|policy| {
+                    policy
+                        .value
+                        .name
+                        .as_ref()
+                        .is_some_and(|it| it.value == *name)
+                })
+                .and_then(|policy| resolve::policy(&policy.value))
+        };
+        let policy = shipped
+            .iter()
+            .find(|policy| policy.name == *name)
+            .cloned()
+            .or_else(custom)?;
+        Some((slo, slo.objective.as_ref()?, policy))
+    })
+}
+
+/// Whether `row` stays silent even when every request fails: the burn rate is then 1 ÷ budget, and must exceed the
+/// factor (SRE Workbook, chapter 5: a burn rate cannot be above the inverse of the budget).
+fn never_fires(row: &Row, objective: Objective) -> bool {
+    // Thousandths times millionths: 1 is 10^9.
+    u64::from(row.factor.0) * u64::from(objective.budget_ppm()) >= 1_000_000_000
+}
+
+fn highest_burn(objective: Objective) -> String {
+    let highest = 1_000_000.0 / f64::from(objective.budget_ppm());
+    format!("burns at most {highest:.1} times too fast")
+}
+
+fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
+    for (_, objective, policy) in judged(file) {
+        for row in policy
+            .rows
+            .iter()
+            .filter(|row| never_fires(row, objective.value))
+        {
+            let message = format!(
+                "the {} row of policy `{}` (factor {}) can never fire for an objective of {}",
+                row.tier.as_str(),
+                policy.name,
+                burn_text(row.factor),
+                objective.value,
+            );
+            let finding = Finding::new(Code::RowNeverFires, objective.span.clone(), message)
+                .reason(highest_burn(objective.value))
+                .help("raise the objective, or write a `[[policy]]` with lower factors");
+            findings.add(finding);
+        }
+    }
+    for upstream in &file.upstreams {
+        let insecure = &upstream.value.tls.insecure;
+        if insecure.value {
+            let finding = Finding::new(
+                Code::InsecureUpstream,
+                insecure.span.clone(),
+                "this upstream's certificates are not verified",
+            )
+            .reason("whoever is on the way can read and change everything")
+            .help("name the issuer in `roots_file` instead");
+            findings.add(finding);
+        }
+        if upstream.value.endpoints.is_empty() {
+            let finding = Finding::new(
+                Code::NoEndpoints,
+                upstream.span.clone(),
+                "this upstream has no endpoints",
+            )
+            .reason("its requests are answered 503")
+            .help("add `endpoints = [\"http://10.0.0.1:8080\"]`");
+            findings.add(finding);
+        }
+    }
+    if file.routes.is_empty() {
+        let finding = Finding::about_the_file(
+            Code::NoRoutes,
+            "there is no route: every request is answered 404",
+        )
+        .help("add a `[[route]]`");
+        findings.add(finding);
+    }
+    for route in &file.routes {
+        if let Some(id) = &route.value.id
+            && !names.routes.is_used(&id.value)
+        {
+            let message = format!("no SLO is about route `{}`", id.value);
+            let finding = Finding::new(Code::RouteWithoutSlo, id.span.clone(), message)
+                .reason("is measured, but nothing ever alerts")
+                .help(format!("add an `[[slo]]` with `route = \"{}\"`", id.value));
+            findings.add(finding);
+        }
+    }
+    let certificates = file.certificates.iter().map(|it| it.value.name.as_ref());
+    warn_unused("certificate", certificates, &names.certificates, findings);
+    let upstreams = file.upstreams.iter().map(|it| it.value.name.as_ref());
+    warn_unused("upstream", upstreams, &names.upstreams, findings);
+    let policies = file.policies.iter().map(|it| it.value.name.as_ref());
+    warn_unused("policy", policies, &names.policies, findings);
+}
+
+fn warn_unused<'f>(
+    sort: &str,
+    given: impl Iterator<Item = Option<&'f Located<String>>>,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) {
+    for name in given.flatten().filter(|name| !names.is_used(&name.value)) {
+        let message = format!("nothing refers to the {sort} `{}`", name.value);
+        let finding = Finding::new(Code::Unused, name.span.clone(), message).reason("unused");
+        findings.add(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_shipped_policies_are_those_that_are_shipped() {
+        let shipped: Vec<_> = Policy::shipped().into_iter().map(|it| it.name).collect();
+        assert_eq!(shipped, SHIPPED_POLICIES);
+    }
+
+    #[test]
+    fn a_row_fires_as_long_as_a_total_outage_exceeds_its_factor() {
+        // Thresholds of the workbook's factors: 93.06 %, 83.3 %, 66.7 %; 1 fires for any objective.
+        let workbook = Policy::workbook();
+        for (objective, silent) in [
+            ("99.9%", 0),
+            ("93.06%", 0),
+            ("93.05%", 1),
+            ("83.4%", 1),
+            ("83.3%", 2),
+            ("66.7%", 2),
+            ("66.6%", 3),
+            ("0.0001%", 3),
+        ] {
+            let objective: Objective = objective.parse().unwrap();
+            let rows = workbook.rows.iter();
+            assert_eq!(
+                rows.filter(|row| never_fires(row, objective)).count(),
+                silent,
+                "{objective}"
+            );
+        }
+    }
+}

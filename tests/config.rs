@@ -1,0 +1,368 @@
+//! Configuration files and exactly what is said about them; the schema, the reference and the sample.
+//!
+//! Beside each file in `tests/config` stands the report it must give as `.txt`; a valid file without one must give
+//! none. `UPDATE_GOLDEN=1` writes what is said now, to be read before it is committed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use vestibule::config::{self, Code, Report, Resolved};
+use vestibule::export::accesslog;
+use vestibule::model::Sli;
+use vestibule::slo::policy::{Factor, Tier};
+
+#[test]
+fn a_wrong_file_says_everything_that_is_wrong_with_it() {
+    let dir = directory();
+    for path in files("tests/config/invalid") {
+        let report = parse(&path, dir.path())
+            .err()
+            .unwrap_or_else(|| panic!("{} was taken", path.display()));
+        assert!(report.errors() > 0);
+        compare(&path.with_extension("txt"), &report.render(false));
+    }
+}
+
+#[test]
+fn a_right_file_is_taken_with_its_warnings() {
+    let dir = directory();
+    for path in files("tests/config/valid") {
+        let resolved = parse(&path, dir.path())
+            .unwrap_or_else(|report| panic!("{}\n{}", path.display(), report.render(false)));
+        assert_eq!(resolved.warnings.errors(), 0);
+        let said = resolved.warnings.render(false);
+        let golden = path.with_extension("txt");
+        if !said.is_empty() || golden.exists() {
+            compare(&golden, &said);
+        }
+    }
+}
+
+#[test]
+fn five_mistakes_are_five_errors() {
+    let report = parse(
+        Path::new("tests/config/invalid/five_places.toml"),
+        Path::new(""),
+    )
+    .unwrap_err();
+    assert_eq!(report.errors(), 5);
+    let json = report.to_json();
+    let codes: Vec<_> = json["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "config::missing_key",
+            "config::unknown_key",
+            "config::invalid_value",
+            "config::unknown_name",
+            "config::invalid_value",
+        ]
+    );
+}
+
+#[test]
+fn every_rule_has_a_file_that_breaks_it() {
+    let dir = directory();
+    let mut broken = BTreeSet::new();
+    for path in files("tests/config/invalid")
+        .into_iter()
+        .chain(files("tests/config/valid"))
+    {
+        let report = parse(&path, dir.path()).map_or_else(|report| report, |it| it.warnings);
+        broken.extend(report.diagnostics().iter().map(|it| it.code.as_str()));
+    }
+    // These are about files that cannot stand here: absent, not UTF-8, or of 8 MiB. They have tests beside `load`.
+    broken.extend([Code::Unreadable.as_str(), Code::TooLarge.as_str()]);
+    let all: BTreeSet<_> = Code::ALL.into_iter().map(Code::as_str).collect();
+    assert_eq!(all.len(), Code::ALL.len(), "codes are distinct");
+    assert_eq!(broken, all);
+}
+
+#[test]
+fn every_key_reaches_its_part() {
+    let dir = directory();
+    let resolved = parse(Path::new("tests/config/valid/everything.toml"), dir.path()).unwrap();
+    let Resolved {
+        proxy,
+        store,
+        admin,
+        access_log,
+        slos,
+        policies,
+        instance,
+        source,
+        ..
+    } = resolved;
+    let secs = Duration::from_secs;
+    assert_eq!(
+        (instance.as_str(), source.as_str()),
+        ("edge-1", "everything.toml")
+    );
+    assert_eq!(
+        (
+            store.dir,
+            store.minutes,
+            store.minute_latencies,
+            store.hours,
+            store.max_bytes
+        ),
+        (
+            dir.path().join("state"),
+            secs(7 * 86_400),
+            secs(86_400),
+            secs(30 * 86_400),
+            1 << 30
+        )
+    );
+    assert_eq!(admin.socket, Path::new("/run/vestibule.sock"));
+    assert_eq!(admin.listen, "127.0.0.1:9190".parse().ok());
+    assert_eq!(
+        access_log,
+        accesslog::Config::File(dir.path().join("access.jsonl"))
+    );
+
+    assert_eq!((proxy.workers, proxy.drain), (2, secs(10)));
+    assert!(proxy.trusted_proxies[0].contains("10.9.9.9".parse().unwrap()));
+    let limits = proxy.limits;
+    assert_eq!(
+        (
+            limits.header_timeout,
+            limits.keep_alive,
+            limits.handshake_timeout
+        ),
+        (secs(5), secs(60), secs(3))
+    );
+    assert_eq!(
+        (
+            limits.max_header_bytes,
+            limits.max_headers,
+            limits.max_connections
+        ),
+        (16 << 10, 64, 1_000)
+    );
+    assert_eq!(proxy.listeners[0].certificates, ["edge"]);
+    assert_eq!(proxy.certificates[0].chain, dir.path().join("edge.pem"));
+    assert_eq!(proxy.certificates[0].key, dir.path().join("edge-key.pem"));
+
+    let upstream = &proxy.upstreams[0];
+    let endpoints: Vec<_> = upstream.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        endpoints,
+        ["https://shop-1.internal:8443", "https://[2001:db8::1]:443"]
+    );
+    assert_eq!(upstream.tls.roots, Some(dir.path().join("edge.pem")));
+    assert_eq!(upstream.tls.server_name.as_deref(), Some("shop.internal"));
+    assert_eq!(
+        (
+            upstream.connect_timeout,
+            upstream.idle_timeout,
+            upstream.idle_connections
+        ),
+        (secs(1), Duration::from_millis(2_500), 8)
+    );
+
+    let route = &proxy.routes[0];
+    let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["shop.example", "*.shop.example"]);
+    assert_eq!(route.path.to_string(), "/checkout/*");
+    assert_eq!(route.methods, ["GET", "POST"]);
+    assert!(route.websocket);
+    assert_eq!(
+        route.host_header,
+        vestibule::proxy::config::HostHeader::Endpoint
+    );
+    assert_eq!(
+        (route.max_body_bytes, route.owner.as_deref()),
+        (10 << 20, Some("team checkout"))
+    );
+    let timeouts = route.timeouts;
+    assert_eq!(
+        (timeouts.first_byte, timeouts.idle, timeouts.total),
+        (secs(5), secs(10), Some(secs(60)))
+    );
+
+    let slo = &slos[0];
+    assert_eq!(
+        slo.sli,
+        Sli::Latency {
+            under: Duration::from_millis(300)
+        }
+    );
+    assert_eq!(
+        (slo.objective.ppm(), slo.window.to_string().as_str()),
+        (950_000, "28d")
+    );
+    assert_eq!(
+        slo.runbook.as_deref(),
+        Some("https://wiki.example/checkout#fast")
+    );
+    let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["workbook", "hourly", "own"]);
+    let rows: Vec<_> = policies[2]
+        .rows
+        .iter()
+        .map(|row| (row.tier, row.factor))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (Tier::Fast, Factor::milli(13_440)),
+            (Tier::Long, Factor::milli(1_000))
+        ],
+        "loudest first, whatever the file's order"
+    );
+}
+
+#[test]
+fn the_schema_is_the_committed_one() {
+    let mut schema = serde_json::to_string_pretty(&config::schema()).unwrap();
+    schema.push('\n');
+    compare(Path::new("docs/vestibule.schema.json"), &schema);
+}
+
+#[test]
+fn the_reference_is_the_committed_one() {
+    compare(Path::new("docs/config.md"), &config::reference());
+}
+
+#[test]
+fn the_sample_holds_as_it_is_and_with_everything_switched_on() {
+    let dir = directory();
+    let sample = fs::read_to_string(root("vestibule.example.toml")).unwrap();
+    let complain = |report: Report| panic!("{}", report.render(false));
+    let as_it_is =
+        config::parse("sample", &sample, dir.path(), &no_variables).unwrap_or_else(complain);
+    assert!(
+        as_it_is.warnings.is_empty(),
+        "{}",
+        as_it_is.warnings.render(false)
+    );
+
+    let everything = switched_on(&sample);
+    let resolved =
+        config::parse("sample", &everything, dir.path(), &no_variables).unwrap_or_else(complain);
+    assert!(
+        resolved.warnings.is_empty(),
+        "{}",
+        resolved.warnings.render(false)
+    );
+    assert!(resolved.proxy.listeners.len() > as_it_is.proxy.listeners.len());
+}
+
+#[test]
+fn the_sample_shows_every_key() {
+    let sample = fs::read_to_string(root("vestibule.example.toml")).unwrap();
+    let document: toml::Table = switched_on(&sample).parse().unwrap();
+    let mut missing = Vec::new();
+    unshown(&config::schema(), &[document.into()], "", &mut missing);
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// The keys of `schema` that none of `tables` has.
+fn unshown(
+    schema: &serde_json::Value,
+    tables: &[toml::Value],
+    path: &str,
+    missing: &mut Vec<String>,
+) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    for (key, schema) in properties {
+        let path = format!("{path}.{key}");
+        let below: Vec<toml::Value> = tables
+            .iter()
+            .filter_map(|table| table.get(key).cloned())
+            .flat_map(|value| match value {
+                toml::Value::Array(items) => items,
+                other => vec![other],
+            })
+            .collect();
+        if below.is_empty() {
+            missing.push(path);
+            continue;
+        }
+        let schema = schema.get("items").unwrap_or(schema);
+        unshown(schema, &below, &path, missing);
+    }
+}
+
+/// The sample with its commented settings: those are the lines that begin with `#` and neither a
+/// space nor the colon of an editor's directive.
+fn switched_on(sample: &str) -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with([' ', '#', ':']) => setting.to_owned(),
+        Some(_) | None => line.to_owned(),
+    };
+    sample.lines().map(on).collect::<Vec<_>>().join("\n")
+}
+
+/// A directory with a certificate, its key and a file that is neither.
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let edge = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
+    fs::write(dir.path().join("edge.pem"), edge.cert.pem()).unwrap();
+    fs::write(
+        dir.path().join("edge-key.pem"),
+        edge.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    fs::write(dir.path().join("empty.pem"), "").unwrap();
+    dir
+}
+
+fn parse(path: &Path, base: &Path) -> Result<Resolved, Report> {
+    let text = fs::read_to_string(root(path)).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    config::parse(name, &text, base, &|name| {
+        (name == "DOMAIN").then(|| "shop.example".to_owned())
+    })
+}
+
+fn no_variables(_: &str) -> Option<String> {
+    None
+}
+
+fn files(dir: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(root(dir))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{dir} has files");
+    files
+}
+
+fn compare(golden: &Path, said: &str) {
+    let path = root(golden);
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|set| set == "1") {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, said).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
+    assert!(
+        said == expected,
+        "{} is not what is said now; UPDATE_GOLDEN=1 writes it\n--- committed\n{expected}\n--- now\n{said}",
+        path.display()
+    );
+}
+
+fn root(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

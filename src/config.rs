@@ -237,6 +237,7 @@ endpoints = ["{endpoint}"]
 id = "default"
 upstream = "default"
 websocket = true
+max_body = "1024GiB"
 
 [[slo]]
 id = "default-availability"

@@ -193,6 +193,7 @@ impl Section for Proxy {
 pub(super) struct ClientLimits {
     pub(super) header_timeout: Located<Duration>,
     pub(super) keep_alive: Located<Duration>,
+    pub(super) client_idle: Located<Duration>,
     pub(super) handshake_timeout: Located<Duration>,
     pub(super) max_header_size: Located<u64>,
     pub(super) max_headers: Located<usize>,
@@ -216,6 +217,12 @@ impl Section for ClientLimits {
                 &Time(MILLISECOND..=HOUR),
                 default.keep_alive,
                 "How long a connection may wait for its next request.",
+            ),
+            client_idle: keys.or(
+                "client_idle",
+                &Time(MILLISECOND..=HOUR),
+                default.client_idle,
+                "How long a client may take none of the bytes that wait for it.",
             ),
             handshake_timeout: keys.or(
                 "handshake_timeout",

@@ -62,6 +62,7 @@ pub(super) fn resolve(
         limits: proxy::Limits {
             header_timeout: limits.header_timeout.value,
             keep_alive: limits.keep_alive.value,
+            client_idle: limits.client_idle.value,
             handshake_timeout: limits.handshake_timeout.value,
             max_header_bytes: limits.max_header_size.value as usize,
             max_headers: limits.max_headers.value,

@@ -1,7 +1,32 @@
-//! The admin API.
+//! The admin API: one HTTP interface for people, scripts and the terminal UI.
+//!
+//! Over a unix socket, readable by its owner alone, and when configured over loopback TCP. It only reads, except for
+//! announcing a deploy. What it answers is the [`Snapshot`], so nothing here can disagree with anything else.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /readyz` | 200 once it serves and measures, 503 while it starts or drains |
+//! | `GET /v1/snapshot?routes=N` | everything, counted up to this moment |
+//! | `GET /v1/stream?routes=N` | the same as a line of JSON each second, until the reader leaves |
+//! | `GET /v1/events?limit=N` | the newest events |
+//! | `POST /v1/deploys` | announces a deploy |
+//! | `GET /metrics` | Prometheus text |
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::model::Event;
+use crate::snapshot::Snapshot;
+
+mod api;
+mod server;
+
+pub use server::{Bound, ListenError, listen};
 
 /// Where the admin API listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,4 +35,67 @@ pub struct Config {
     pub socket: PathBuf,
     /// A loopback TCP address as well.
     pub listen: Option<SocketAddr>,
+}
+
+/// What the API is wired to.
+#[derive(Clone, Debug)]
+pub struct Handlers {
+    /// The newest snapshot; `None` until there is one.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Asks for one counted up to this moment.
+    pub refresh: mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>,
+    /// Takes deploys.
+    pub deploys: mpsc::Sender<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+    /// Makes the metrics page.
+    pub metrics: fn(&Snapshot) -> String,
+    /// The metrics page's content type.
+    pub metrics_type: &'static str,
+    /// Whether traffic is taken.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// A deploy as announced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// The upstream that got a new version.
+    pub upstream: String,
+    /// The version, 1 to 64 characters.
+    pub version: String,
+    /// Who or what deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// Why a deploy was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeployRefused {
+    /// There is no such upstream.
+    #[error("there is no upstream `{name}`; there are: {known}")]
+    UnknownUpstream {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A text is empty or too long.
+    #[error("{0} must have 1 to 64 characters")]
+    Length(&'static str),
+}
+
+impl Deploy {
+    /// Whether its texts have a sensible length.
+    ///
+    /// # Errors
+    /// Naming the first that has not.
+    pub fn check(&self) -> Result<(), DeployRefused> {
+        let fits = |text: &str| (1..=64).contains(&text.chars().count());
+        if !fits(&self.version) {
+            return Err(DeployRefused::Length("version"));
+        }
+        if self.by.as_deref().is_some_and(|by| !fits(by)) {
+            return Err(DeployRefused::Length("by"));
+        }
+        Ok(())
+    }
 }

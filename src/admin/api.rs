@@ -1,0 +1,271 @@
+//! What each request is answered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::sync::{oneshot, watch};
+
+use super::{Deploy, Handlers};
+use crate::snapshot::Snapshot;
+
+/// The body of an answer: whole, or a stream.
+pub(super) type Body = Either<Full<Bytes>, Channel<Bytes>>;
+
+/// How a request reached us: what its sender has already shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// The unix socket; the other end is our own user or root.
+    Socket,
+    /// Loopback TCP: any local user, and any web page that a local browser shows.
+    Loopback,
+}
+
+/// The largest request body.
+const MAX_BODY: usize = 64 * 1024;
+
+pub(super) async fn answer(
+    handlers: Handlers,
+    via: Via,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    if via == Via::Loopback && !is_from_here(&request) {
+        return problem(
+            StatusCode::FORBIDDEN,
+            "only for programs on this machine: Host must be a loopback name and there must be no Origin",
+        );
+    }
+    let path = request.uri().path().to_owned();
+    let query = query(request.uri().query().unwrap_or_default());
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/") => text(
+            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /metrics, POST /v1/deploys\n",
+        ),
+        (&Method::GET, "/healthz") => text("ok\n"),
+        (&Method::GET, "/readyz") => ready(&handlers),
+        (&Method::GET, "/metrics") => metrics(&handlers).await,
+        (&Method::GET, "/v1/snapshot") => match fresh(&handlers).await {
+            Some(snapshot) => json(StatusCode::OK, &*cut(&snapshot, &query)),
+            None => starting(),
+        },
+        (&Method::GET, "/v1/events") => match fresh(&handlers).await {
+            Some(snapshot) => {
+                let limit = query
+                    .get("limit")
+                    .and_then(|limit| limit.parse().ok())
+                    .unwrap_or(usize::MAX);
+                let events: Vec<_> = snapshot.events.iter().take(limit).collect();
+                json(StatusCode::OK, &events)
+            }
+            None => starting(),
+        },
+        (&Method::GET, "/v1/stream") => stream(&handlers, &query),
+        (&Method::POST, "/v1/deploys") => deploy(&handlers, request).await,
+        (
+            _,
+            "/" | "/healthz" | "/readyz" | "/metrics" | "/v1/snapshot" | "/v1/events"
+            | "/v1/stream" | "/v1/deploys",
+        ) => problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
+        _ => problem(
+            StatusCode::NOT_FOUND,
+            "there is no such resource; GET / lists what there is",
+        ),
+    }
+}
+
+/// Keeps web pages out (DNS rebinding, cross-site requests): they cannot choose the Host and cannot hide the Origin.
+fn is_from_here(request: &Request<Incoming>) -> bool {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]") && !request.headers().contains_key(ORIGIN)
+}
+
+fn query(text: &str) -> HashMap<String, String> {
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn ready(handlers: &Handlers) -> Response<Body> {
+    let serving = *handlers.ready.borrow() && handlers.snapshots.borrow().is_some();
+    if serving { text("ready\n") } else { starting() }
+}
+
+fn starting() -> Response<Body> {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping")
+}
+
+/// A snapshot that counts everything that ended before the question.
+async fn fresh(handlers: &Handlers) -> Option<Arc<Snapshot>> {
+    let (reply, answer) = oneshot::channel();
+    if handlers.refresh.send(reply).await.is_ok()
+        && let Ok(snapshot) = answer.await
+    {
+        return Some(snapshot);
+    }
+    handlers.snapshots.borrow().clone()
+}
+
+async fn metrics(handlers: &Handlers) -> Response<Body> {
+    let Some(snapshot) = fresh(handlers).await else {
+        return starting();
+    };
+    let mut response = text((handlers.metrics)(&snapshot));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(handlers.metrics_type),
+    );
+    response
+}
+
+/// With `routes=N` only the first N of them, which cost the budget most.
+fn cut(snapshot: &Arc<Snapshot>, query: &HashMap<String, String>) -> Arc<Snapshot> {
+    let limit = query
+        .get("routes")
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(usize::MAX);
+    if snapshot.routes.len() <= limit {
+        return Arc::clone(snapshot);
+    }
+    let mut fewer = Snapshot::clone(snapshot);
+    fewer.routes.truncate(limit);
+    Arc::new(fewer)
+}
+
+/// Lines a slow reader may be behind before it is waited for.
+const LINES: usize = 2;
+
+fn stream(handlers: &Handlers, query: &HashMap<String, String>) -> Response<Body> {
+    let (sender, body) = Channel::new(LINES);
+    tokio::spawn(feed(sender, handlers.snapshots.clone(), query.clone()));
+    let mut response = Response::new(Either::Right(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Sends the newest snapshot whenever there is a new one and the reader is ready: a slow reader misses some, and never
+/// holds old ones up.
+async fn feed(
+    mut sender: Sender<Bytes>,
+    mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    query: HashMap<String, String>,
+) {
+    snapshots.mark_changed();
+    while snapshots.changed().await.is_ok() {
+        let Some(snapshot) = snapshots.borrow_and_update().clone() else {
+            continue;
+        };
+        let Ok(mut line) = serde_json::to_vec(&*cut(&snapshot, &query)) else {
+            break;
+        };
+        line.push(b'\n');
+        if sender.send_data(line.into()).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn deploy(handlers: &Handlers, request: Request<Incoming>) -> Response<Body> {
+    // A form of a web page cannot set this type without asking first, and asking is refused.
+    let is_json = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if !is_json {
+        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json");
+    }
+    let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
+        return problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body could not be read, or is larger than 64 KiB",
+        );
+    };
+    let deploy: Deploy = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(deploy) => deploy,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if let Err(refused) = deploy.check() {
+        return problem(StatusCode::BAD_REQUEST, &refused.to_string());
+    }
+    let (reply, answer) = oneshot::channel();
+    if handlers.deploys.send((deploy, reply)).await.is_err() {
+        return starting();
+    }
+    match answer.await {
+        Ok(Ok(event)) => json(StatusCode::CREATED, &event),
+        Ok(Err(refused)) => problem(StatusCode::NOT_FOUND, &refused.to_string()),
+        Err(_) => starting(),
+    }
+}
+
+fn text(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(text.into())));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let Ok(mut bytes) = serde_json::to_vec(value) else {
+        return problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "could not be written as JSON",
+        );
+    };
+    bytes.push(b'\n');
+    let mut response = text(bytes);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// RFC 9457.
+fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+    }
+    let title = status.canonical_reason().unwrap_or_default();
+    // Three plain fields always become JSON.
+    let bytes = serde_json::to_vec(&Problem {
+        title,
+        status: status.as_u16(),
+        detail,
+    })
+    .unwrap_or_default();
+    let mut response = text(bytes);
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}

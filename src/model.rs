@@ -24,5 +24,5 @@ pub use objective::{Objective, ObjectiveError};
 pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
 pub use slo::{Sli, Slo};
-pub use slot::{Counts, DURATION_BOUNDS_US, EndpointTally, RouteSlot, Slot, Tally};
+pub use slot::{Counts, DURATION_BOUNDS_US, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use time::{Timestamp, Window, WindowError};

@@ -1,3 +1,4 @@
-//! From observations to counts.
+//! Measuring: observations become counts, and counts become what happened over time.
 
 pub mod recorder;
+pub mod ring;

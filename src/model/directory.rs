@@ -82,6 +82,15 @@ impl Directory {
             .map(EndpointKey)
     }
 
+    /// The key of an endpoint that was named before.
+    pub fn find_endpoint(&self, upstream: &str, address: &str) -> Option<EndpointKey> {
+        self.endpoints
+            .by_name
+            .get(&format!("{upstream} {address}"))
+            .copied()
+            .map(EndpointKey)
+    }
+
     /// The id of a route; empty for a key this directory did not give.
     pub fn route_id(&self, key: RouteKey) -> &str {
         self.routes.name(key.index())

@@ -82,6 +82,9 @@ pub struct Scope {
     /// The SLO concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<String>,
+    /// The version deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// Something that happened.

@@ -4,6 +4,9 @@
 //! value, and one histogram is small enough to have one per route, worker and second. It is for percentiles only: an
 //! SLO's good and bad are counted from the raw duration when it is recorded.
 
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,9 @@ pub struct Latency(Histogram<u64>);
 /// Why a stored distribution could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum LatencyError {
+    /// Not something [`Latency::to_bytes`] makes.
+    #[error("not a latency distribution")]
+    Foreign,
     /// Not a V2 HDR encoding.
     #[error("not an HDR histogram: {0:?}")]
     Decode(hdrhistogram::serialization::DeserializeError),
@@ -127,8 +133,9 @@ impl Latency {
     /// # Errors
     /// When the bytes are not such an encoding. They come from a file that others may have touched.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LatencyError> {
+        let plain = inflate(bytes).ok_or(LatencyError::Foreign)?;
         let stored: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut &*bytes)
+            .deserialize(&mut &*plain)
             .map_err(LatencyError::Decode)?;
         let mut latency = Self::new();
         // Re-recorded rather than taken over: a stored histogram may carry other bounds.
@@ -137,8 +144,46 @@ impl Latency {
     }
 }
 
+/// The plain V2 encoding inside a deflated one; `None` when it is not of our making.
+///
+/// The decoder trusts the lengths and bounds that an encoding claims: it would allocate gigabytes for a few forged
+/// bytes, and negate the one integer that has no negative. Both are refused here.
+fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    /// The cookies of the HDR encodings V2 deflated and V2 plain.
+    const DEFLATED: [u8; 4] = 0x1c84_9314_u32.to_be_bytes();
+    const PLAIN: [u8; 4] = 0x1c84_9313_u32.to_be_bytes();
+    /// The plain header: cookie, payload length, offset, digits (4 bytes each), lowest, highest, ratio (8 each).
+    const HEADER: usize = 40;
+    /// Every count of ours at its longest, nine bytes, is less.
+    const LONGEST: u64 = 64 << 10;
+
+    let deflated = bytes.strip_prefix(&DEFLATED)?.get(4..)?;
+    let mut plain = Vec::new();
+    ZlibDecoder::new(deflated)
+        .take(LONGEST)
+        .read_to_end(&mut plain)
+        .ok()?;
+    let rest = plain.strip_prefix(&PLAIN)?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (_offset, rest) = rest.split_first_chunk::<4>()?;
+    let (digits, rest) = rest.split_first_chunk()?;
+    let (lowest, rest) = rest.split_first_chunk()?;
+    let (highest, _) = rest.split_first_chunk()?;
+    let payload = plain.get(HEADER..)?;
+    let ours = u32::from_be_bytes(*length) as usize == payload.len()
+        && u32::from_be_bytes(*digits) == u32::from(DIGITS)
+        && u64::from_be_bytes(*lowest) == 1
+        && u64::from_be_bytes(*highest) == HIGHEST_US
+        && !payload.windows(9).any(|varint| varint == [0xff; 9]);
+    ours.then_some(plain)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -173,7 +218,53 @@ mod tests {
         }
     }
 
+    /// The deflated encoding around a plain one.
+    fn deflated(plain: &[u8]) -> Vec<u8> {
+        let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
+        deflate.write_all(plain).unwrap();
+        let stream = deflate.finish().unwrap();
+        let cookie = 0x1c84_9314_u32.to_be_bytes();
+        let length = (stream.len() as u32).to_be_bytes();
+        [&cookie[..], &length, &stream].concat()
+    }
+
+    #[test]
+    fn an_encoding_that_claims_to_be_huge_is_refused() {
+        let mut plain = 0x1c84_9313_u32.to_be_bytes().to_vec();
+        plain.extend(u32::MAX.to_be_bytes());
+        plain.extend(0_u32.to_be_bytes());
+        plain.extend(2_u32.to_be_bytes());
+        plain.extend(1_u64.to_be_bytes());
+        plain.extend(HIGHEST_US.to_be_bytes());
+        plain.extend(1_f64.to_be_bytes());
+        for (length, payload) in [(u32::MAX, &[0; 16][..]), (9, &[0xff; 9])] {
+            plain[4..8].copy_from_slice(&length.to_be_bytes());
+            assert!(matches!(
+                Latency::from_bytes(&deflated(&[&plain, payload].concat())),
+                Err(LatencyError::Foreign)
+            ));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_damaged_encoding_never_panics(
+            raw in prop::collection::vec(1_u64..HIGHEST_US, 1..50),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut latency = Latency::new();
+            for micros in raw {
+                latency.record(micros);
+            }
+            // Damaged inside the deflated stream's payload, so that most of it gets as far as the decoder.
+            let mut plain = inflate(&latency.to_bytes()).unwrap();
+            for (place, byte) in damage {
+                let place = place.index(plain.len());
+                plain[place] = byte;
+            }
+            drop(Latency::from_bytes(&deflated(&plain)));
+        }
+
         #[test]
         fn percentiles_agree_with_the_sorted_list_within_one_percent(
             mut raw in prop::collection::vec(1_u64..500_000_000, 1..400),

@@ -32,9 +32,8 @@ macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident = $label:literal, $side:ident, $status:expr;)+) => {
         /// What went wrong, as a closed set, so that a label made of it is bounded.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
         pub enum Fault {
-            $($(#[$doc])* $variant,)+
+            $($(#[$doc])* #[serde(rename = $label)] $variant,)+
         }
 
         impl Fault {

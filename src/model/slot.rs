@@ -54,6 +54,16 @@ impl Sub for Tally {
     }
 }
 
+/// Valid events of an SLO over a window, and how much of the window was measured at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The events.
+    pub tally: Tally,
+    /// Seconds of the window in which the process was measuring, at most the window's length. Idle seconds are
+    /// covered, seconds in which the process was down are not.
+    pub covered_s: u64,
+}
+
 /// Requests of a route by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -1,6 +1,34 @@
-//! The alert state machine.
+//! The alert state machine: one alert for each SLO and policy row.
+//!
+//! ```text
+//!               short and long window over the factor
+//!  Inactive ──┬── but too little history ──► Pending ──┐
+//!      ▲      └────────────────────────────────────────┴─► Firing ──┐ not for 60 s
+//!      └───────────────── 15 minutes later ───────── Resolved ◄─────┘
+//! ```
+//!
+//! A row's condition is exact and strict (see [`burn::exceeds`]); there is no "for" duration, the long window is one.
+//! Two guards stand before it, each of which can be switched off (see [`Guards`]):
+//!
+//! - **Few events.** A page needs 10 bad events in its long window and a ticket 5. At ten requests an hour one failure
+//!   burns a 99.9 % budget 100 times too fast over the hour, and 1.4 times over three days: right by the formula, and
+//!   no reason to wake anyone. At 50 requests a second the guard costs a fifth of a second. Weighing an hour by its
+//!   share of the month's traffic was considered and left out: a service that is used by day could then be down for
+//!   a whole night without a word.
+//! - **Little history.** A long window of which less than half was measured counts what is missing as good, at the
+//!   traffic that was seen (see [`burn::exceeds_young`]). So a fresh process pages on a total outage after 51.9 s, as
+//!   an old one does, and not on the first failures it sees. Until then the alert is pending.
+//!
+//! An alert resolves when its condition has not held for a minute, so that one that hovers at its factor is not told
+//! twice a minute. Without traffic the windows drain, the condition does not hold, and it resolves and says so.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::burn;
+use super::policy::{Row, Severity, Tier};
+use crate::model::{Objective, Span, Timestamp};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +52,343 @@ impl AlertState {
             Self::Pending => "pending",
             Self::Firing => "firing",
             Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// A change of an alert's state: to be logged, stored, shown and sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The alert's id, stable: `<slo>:<severity>:<tier>`.
+    pub alert: String,
+    /// The SLO it is about.
+    pub slo: String,
+    /// The route it is about.
+    pub route: String,
+    /// How loudly it speaks.
+    pub severity: Severity,
+    /// How fast the budget burns when it fires.
+    pub tier: Tier,
+    /// Where it stood.
+    pub from: AlertState,
+    /// Where it stands.
+    pub to: AlertState,
+    /// When it changed.
+    pub at: Timestamp,
+    /// Burn rate over the long window; `None` where nothing was valid.
+    pub burn_long: Option<f64>,
+    /// Burn rate over the short window; `None` where nothing was valid.
+    pub burn_short: Option<f64>,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+    /// What happened and why, in one line.
+    pub text: String,
+}
+
+/// What must be given beside a burn rate before an alert is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// Bad events that a page needs in its long window; 0 switches the guard off.
+    pub page_min_bad: u64,
+    /// Bad events that a ticket needs in its long window; 0 switches the guard off.
+    pub ticket_min_bad: u64,
+    /// Whether missing history counts as good while less than half of the long window was measured.
+    pub young_history: bool,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self {
+            page_min_bad: 10,
+            ticket_min_bad: 5,
+            young_history: true,
+        }
+    }
+}
+
+impl Guards {
+    /// No guards: the workbook's bare condition, as generated rules have it.
+    pub const OFF: Self = Self {
+        page_min_bad: 0,
+        ticket_min_bad: 0,
+        young_history: false,
+    };
+
+    const fn min_bad(self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Page => self.page_min_bad,
+            Severity::Ticket => self.ticket_min_bad,
+        }
+    }
+}
+
+/// What a row's two windows say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The long window is over the factor and holds enough bad events.
+    pub long: bool,
+    /// The short window is over the factor.
+    pub short: bool,
+    /// There is enough history to believe the long window.
+    pub proven: bool,
+}
+
+impl Condition {
+    /// What `row` says of the events in its long and short window.
+    pub fn of(row: &Row, objective: Objective, long: Span, short: Span, guards: Guards) -> Self {
+        let enough = long.tally.bad >= guards.min_bad(row.severity);
+        Self {
+            long: enough && burn::exceeds(long.tally, objective, row.factor),
+            short: burn::exceeds(short.tally, objective, row.factor),
+            proven: !guards.young_history
+                || burn::is_grown(long, row.long)
+                || burn::exceeds_young(long, row.long, objective, row.factor),
+        }
+    }
+
+    /// Whether the alert is to fire.
+    pub const fn holds(self) -> bool {
+        self.long && self.short && self.proven
+    }
+
+    /// Whether it would fire if there were more history.
+    pub const fn is_unproven(self) -> bool {
+        self.long && self.short && !self.proven
+    }
+}
+
+/// How long a condition must not hold before its alert resolves.
+pub const HOLD: Duration = Duration::from_secs(60);
+/// How long a resolved alert is still shown.
+pub const SHOWN_RESOLVED: Duration = Duration::from_secs(15 * 60);
+
+/// One alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert {
+    state: AlertState,
+    since: Timestamp,
+    /// Since when the condition of a firing alert has not held.
+    quiet_since: Option<Timestamp>,
+}
+
+impl Default for Alert {
+    fn default() -> Self {
+        Self::restored(AlertState::Inactive, Timestamp::default())
+    }
+}
+
+impl Alert {
+    /// An alert that stood at `state` since `since` when the process ended.
+    pub const fn restored(state: AlertState, since: Timestamp) -> Self {
+        Self {
+            state,
+            since,
+            quiet_since: None,
+        }
+    }
+
+    /// Where it stands.
+    pub const fn state(self) -> AlertState {
+        self.state
+    }
+
+    /// Since when it stands there. Of no meaning while inactive.
+    pub const fn since(self) -> Timestamp {
+        self.since
+    }
+
+    /// Takes in what its row says at `now`; returns the state it left when it changed.
+    pub fn evaluate(&mut self, now: Timestamp, condition: Condition) -> Option<AlertState> {
+        // After a step back of the clock nothing lies in the future, or timers would stand still until then.
+        self.since = self.since.min(now);
+        self.quiet_since = self.quiet_since.map(|since| since.min(now));
+        let from = self.state;
+        let to = match from {
+            AlertState::Inactive | AlertState::Pending => {
+                if condition.holds() {
+                    AlertState::Firing
+                } else if condition.is_unproven() {
+                    AlertState::Pending
+                } else {
+                    AlertState::Inactive
+                }
+            }
+            // Once it fires, history does not matter: a restart must not silence it.
+            AlertState::Firing if condition.long && condition.short => {
+                self.quiet_since = None;
+                AlertState::Firing
+            }
+            AlertState::Firing => {
+                let since = *self.quiet_since.get_or_insert(now);
+                if now.since(since) >= HOLD {
+                    AlertState::Resolved
+                } else {
+                    AlertState::Firing
+                }
+            }
+            AlertState::Resolved if condition.holds() => AlertState::Firing,
+            AlertState::Resolved if now.since(self.since) >= SHOWN_RESOLVED => AlertState::Inactive,
+            AlertState::Resolved => AlertState::Resolved,
+        };
+        if to == from {
+            return None;
+        }
+        (self.state, self.since, self.quiet_since) = (to, now, None);
+        Some(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Tally, Window};
+    use crate::slo::policy::Policy;
+
+    const HOLDS: Condition = Condition {
+        long: true,
+        short: true,
+        proven: true,
+    };
+    const UNPROVEN: Condition = Condition {
+        proven: false,
+        ..HOLDS
+    };
+    const CLEAR: Condition = Condition {
+        short: false,
+        ..HOLDS
+    };
+
+    /// Runs `steps` of (second, condition) and lists the changes as (second, state).
+    fn run(steps: impl IntoIterator<Item = (u64, Condition)>) -> Vec<(u64, AlertState)> {
+        let mut alert = Alert::default();
+        steps
+            .into_iter()
+            .filter_map(|(second, condition)| {
+                alert
+                    .evaluate(Timestamp::from_secs(second), condition)
+                    .map(|_| (second, alert.state()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn it_fires_resolves_after_a_minute_and_is_forgotten_after_a_quarter_hour() {
+        let steps = (0..2_000).map(|second| (second, if second < 100 { HOLDS } else { CLEAR }));
+        assert_eq!(
+            run(steps),
+            [
+                (0, AlertState::Firing),
+                (160, AlertState::Resolved),
+                (1_060, AlertState::Inactive)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_condition_that_comes_and_goes_within_a_minute_fires_once() {
+        let steps = (0..1_000).map(|second| (second, if second % 59 == 0 { HOLDS } else { CLEAR }));
+        assert_eq!(run(steps), [(0, AlertState::Firing)]);
+    }
+
+    #[test]
+    fn it_is_pending_until_history_proves_it() {
+        let steps = [
+            (0, UNPROVEN),
+            (1, UNPROVEN),
+            (2, HOLDS),
+            (3, UNPROVEN),
+            (99, UNPROVEN),
+        ];
+        assert_eq!(
+            run(steps),
+            [(0, AlertState::Pending), (2, AlertState::Firing)]
+        );
+    }
+
+    #[test]
+    fn what_was_only_pending_goes_without_a_resolution() {
+        assert_eq!(
+            run([(0, UNPROVEN), (1, CLEAR)]),
+            [(0, AlertState::Pending), (1, AlertState::Inactive)]
+        );
+    }
+
+    #[test]
+    fn it_fires_again_from_resolved() {
+        let steps = [(0, HOLDS), (1, CLEAR), (61, CLEAR), (62, HOLDS)];
+        assert_eq!(
+            run(steps),
+            [
+                (0, AlertState::Firing),
+                (61, AlertState::Resolved),
+                (62, AlertState::Firing)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_stop_its_timers() {
+        let steps = [
+            (10_000, HOLDS),
+            (10_001, CLEAR),
+            (500, CLEAR),
+            (559, CLEAR),
+            (560, CLEAR),
+        ];
+        assert_eq!(
+            run(steps),
+            [(10_000, AlertState::Firing), (560, AlertState::Resolved)]
+        );
+    }
+
+    #[test]
+    fn a_restored_firing_alert_is_not_told_again() {
+        let mut alert = Alert::restored(AlertState::Firing, Timestamp::from_secs(7));
+        assert_eq!(alert.evaluate(Timestamp::from_secs(900), HOLDS), None);
+        assert_eq!(alert.since(), Timestamp::from_secs(7));
+    }
+
+    fn span(good: u64, bad: u64, covered_s: u64) -> Span {
+        Span {
+            tally: Tally { good, bad },
+            covered_s,
+        }
+    }
+
+    #[test]
+    fn guards_keep_a_few_failures_from_waking_anyone() {
+        let objective = "99.9%".parse().unwrap();
+        let day = Window::days(1).as_secs();
+        for (what, guards, bad, pages, tickets) in [
+            (
+                "one failure an hour of ten",
+                Guards::default(),
+                1,
+                false,
+                false,
+            ),
+            (
+                "without guards it pages and files tickets",
+                Guards::OFF,
+                1,
+                true,
+                true,
+            ),
+            ("half of the requests", Guards::default(), 5, false, true),
+            ("all of the requests", Guards::default(), 10, true, true),
+        ] {
+            for row in Policy::workbook().rows {
+                let hours = row.long.as_secs() / 3_600;
+                let long = span(hours * 10 - bad, bad, 3 * day);
+                let short = span(0, bad, 3 * day);
+                let holds = Condition::of(&row, objective, long, short, guards).holds();
+                let expected = match row.severity {
+                    Severity::Page => pages,
+                    Severity::Ticket => tickets,
+                };
+                // Over long windows ten failures are few again.
+                assert!(holds == expected, "{what}: {row:?}");
+            }
         }
     }
 }

@@ -10,15 +10,17 @@ pub enum SloState {
     Ok,
     /// No valid event in the window: neither met nor missed.
     NoData,
-    /// Too little history to judge by the long windows.
+    /// Too little history to judge by the long windows, and nothing alarming in what there is.
     Warming,
-    /// Only a long window is still over its factor: the trouble has stopped, its spend has not aged out.
+    /// A window is still over its factor, but the last five minutes do not burn: the trouble has stopped, its spend has
+    /// not aged out.
     Recovering,
     /// Little of the budget is left, though it does not burn fast now.
     Low,
-    /// Only a short window is over its factor: it has just begun.
+    /// Burning, but nobody is woken yet: only the short window of a row that pages is over its factor, or both windows
+    /// of one that makes a ticket.
     Rising,
-    /// Both windows of a row are over its factor.
+    /// Both windows of a row that pages are over its factor.
     Critical,
 }
 

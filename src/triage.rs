@@ -1,5 +1,14 @@
 //! The one sentence: how bad, whose fault, which route, since when, what changed, how fast the budget burns, what to do.
 
+mod advice;
+pub mod engine;
+pub mod evidence;
+mod onset;
+mod sentence;
+mod side;
+mod suspect;
+mod words;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Event, Timestamp};
@@ -31,7 +40,7 @@ impl Level {
 }
 
 /// Where the fault lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Locus {
     /// Nothing is wrong.

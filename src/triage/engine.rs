@@ -1,0 +1,420 @@
+//! Draws the verdict: which routes are in trouble, what they have in common, and the sentence for each incident.
+//!
+//! A route is in trouble when an alert of it fires, when one of its SLOs is critical, rising or low on budget, or when
+//! its last minute alone burns so fast that one of these is to be expected. Routes of one upstream that fail through
+//! its fault are one incident, and so are all that fail through the edge's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::advice::{self, Findings};
+use super::evidence::{Detail, Evidence, RouteEvidence};
+use super::onset::{self, Onset};
+use super::sentence::{label, sentence};
+use super::{Level, Locus, Verdict, side, suspect, words};
+use crate::model::{Counts, Event, EventKind, Fault, Sli, Tally, Timestamp, Window};
+use crate::slo::alert::AlertState;
+use crate::slo::burn;
+use crate::slo::engine::SloStatus;
+use crate::slo::policy::{Factor, Severity};
+use crate::slo::state::SloState;
+
+/// One sentence for each incident, worst first; never empty: without an incident it says how all is well, or why that
+/// is not known.
+pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
+    let mut incidents: BTreeMap<(Locus, &str), Vec<Trouble<'_>>> = BTreeMap::new();
+    for route in &evidence.routes {
+        if let Some(trouble) = Trouble::of(route, evidence) {
+            incidents.entry(trouble.group()).or_default().push(trouble);
+        }
+    }
+    let mut verdicts: Vec<Verdict> = incidents
+        .into_values()
+        .map(|mut troubles| {
+            troubles.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+            troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.level));
+            incident(now, &troubles, evidence)
+        })
+        .collect();
+    verdicts.extend(unwatched(evidence));
+    verdicts.extend(degraded(evidence));
+    verdicts.sort_by(|a, b| {
+        let weight = |verdict: &Verdict| verdict.bad_per_s.unwrap_or_default();
+        (b.severity.cmp(&a.severity)).then(weight(b).total_cmp(&weight(a)))
+    });
+    if verdicts.is_empty() {
+        verdicts.push(calm(now, evidence));
+    }
+    verdicts
+}
+
+/// The window that "burning" is said over.
+pub(super) const RECENT: Window = Window::minutes(5);
+
+/// One route in trouble, looked at closer.
+pub(super) struct Trouble<'a> {
+    pub(super) route: &'a RouteEvidence<'a>,
+    /// The SLO that speaks loudest.
+    pub(super) slo: &'a SloStatus,
+    level: Level,
+    detail: Detail,
+    side: Locus,
+    faults: Vec<(Fault, u64)>,
+    /// Whether there is little budget left and nothing burns it just now.
+    pub(super) is_only_low: bool,
+}
+
+impl<'a> Trouble<'a> {
+    /// `None` when nothing is wrong with `route`.
+    fn of(route: &'a RouteEvidence<'a>, evidence: &Evidence<'_>) -> Option<Self> {
+        let (level, slo) = route
+            .slos
+            .iter()
+            .map(|slo| (level(route, slo), *slo))
+            .max_by(|(a, one), (b, other)| {
+                let burn = |slo: &SloStatus| slo.burn_over(RECENT).unwrap_or_default();
+                a.cmp(b)
+                    .then(one.state.cmp(&other.state))
+                    .then(burn(one).total_cmp(&burn(other)))
+            })
+            .filter(|(level, _)| *level > Level::Unknown)?;
+        let detail = (evidence.detail)(route.id);
+        let faults = side::faults(&detail);
+        let is_only_low = slo.state == SloState::Low
+            && level == Level::Warn
+            && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0);
+        let side = match slo.slo.sli {
+            Sli::Availability => side::of_faults(&faults),
+            Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
+        };
+        Some(Self {
+            route,
+            slo,
+            level,
+            detail,
+            side,
+            faults,
+            is_only_low,
+        })
+    }
+
+    /// What it is one incident with.
+    fn group(&self) -> (Locus, &'a str) {
+        match (self.side, self.route.upstream) {
+            _ if self.is_only_low || self.is_slow() => (Locus::None, &self.slo.slo.id),
+            (Locus::Edge, _) => (Locus::Edge, ""),
+            (side @ (Locus::Upstream | Locus::Network), Some(upstream)) => (side, upstream),
+            (side, _) => (side, self.route.id),
+        }
+    }
+
+    /// Among equals the one that spends more.
+    fn weight(&self) -> f64 {
+        self.route.last_minute.bad as f64 + self.slo.burn_over(RECENT).unwrap_or_default() / 1e6
+    }
+
+    /// Whether nothing failed in the last minute any more, though there was traffic.
+    pub(super) fn is_over(&self) -> bool {
+        let minute = self.route.last_minute;
+        !self.is_slow() && minute.bad == 0 && minute.valid() > 0
+    }
+
+    /// Whether it is about being slow rather than failing.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self.slo.slo.sli, Sli::Latency { .. })
+    }
+
+    fn onset(&self, now: Timestamp, evidence: &Evidence<'_>) -> Option<Onset> {
+        if self.is_only_low {
+            return None;
+        }
+        onset::find(&(evidence.history)(self.slo.key), now.as_secs())
+    }
+}
+
+/// How bad one SLO of `route` makes things.
+fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
+    let fires = |severity| {
+        route.alerts.iter().any(|alert| {
+            alert.slo.id == slo.slo.id
+                && alert.state == AlertState::Firing
+                && alert.row.severity == severity
+        })
+    };
+    match slo.state {
+        _ if fires(Severity::Page) => Level::Crit,
+        SloState::Critical => Level::Crit,
+        SloState::Rising | SloState::Low => Level::Warn,
+        _ if fires(Severity::Ticket) || fails_now(route, slo) => Level::Warn,
+        SloState::Ok | SloState::Recovering => Level::Ok,
+        SloState::NoData | SloState::Warming => Level::Unknown,
+    }
+}
+
+/// Whether the last minute alone burns as fast as the workbook's fastest row: five minutes of an availability of 99 %
+/// hide a total outage for its first 43 seconds, in which "all well" would be wrong.
+fn fails_now(route: &RouteEvidence<'_>, slo: &SloStatus) -> bool {
+    /// Bad requests below which a minute tells nothing.
+    const ENOUGH: u64 = 10;
+    const FAST: Factor = Factor::milli(14_400);
+    let Counts { good, bad, .. } = route.last_minute;
+    match slo.slo.sli {
+        Sli::Availability => {
+            bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
+        }
+        Sli::Latency { .. } => false,
+    }
+}
+
+/// The verdict on routes that are in trouble together, worst first; at least one.
+fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -> Verdict {
+    let worst = &troubles[0];
+    let (route, slo) = (worst.route, worst.slo);
+    let culprits = side::culprits(&worst.detail.endpoints);
+    // Those that carry the errors; when none stands out, all that have any.
+    let failing: Vec<&str> = worst
+        .detail
+        .endpoints
+        .iter()
+        .filter(|endpoint| culprits.is_empty() && endpoint.bad + endpoint.connect_failures > 0)
+        .chain(culprits.iter().copied())
+        .map(|endpoint| endpoint.address.as_str())
+        .collect();
+    let onset = worst.onset(now, evidence);
+    let suspect = onset.and_then(|onset| suspect::find(evidence.events, route, &failing, onset));
+    let deployed_since = onset.and_then(|onset| deployed_since(evidence.events, route, onset));
+    let minute = route.last_minute;
+    let fault = (!worst.is_slow()).then(|| worst.faults.first()).flatten();
+    let next_step = if worst.is_only_low {
+        format!(
+            "hold back risky changes to {} until old errors age out",
+            route.id
+        )
+    } else {
+        advice::next_step(&Findings {
+            route,
+            side: worst.side,
+            fault: fault.map(|(fault, _)| *fault),
+            suspect: suspect.as_ref(),
+            deployed_since,
+            culprits: &culprits,
+            endpoints: &worst.detail.endpoints,
+            is_over: worst.is_over(),
+            now,
+        })
+    };
+    let mut verdict = Verdict {
+        severity: worst.level,
+        side: worst.side,
+        route: Some(route.id.to_owned()),
+        slo: Some(slo.slo.id.clone()),
+        onset: onset.map(|onset| Timestamp::from_secs(onset.secs)),
+        suspect,
+        burn: slo.burn_over(RECENT),
+        remaining_ratio: slo.remaining_ratio,
+        time_to_empty_s: slo.time_to_empty_s,
+        bad_ratio: ratio(minute.bad, minute.valid()),
+        bad_per_s: (route.covered_s > 0).then(|| minute.bad as f64 / route.covered_s as f64),
+        share_of_bad: ratio(minute.bad, evidence.edge.bad),
+        fault: fault.map(|(fault, _)| fault.as_str().to_owned()),
+        next_step,
+        runbook: slo
+            .slo
+            .runbook
+            .clone()
+            .or_else(|| route.runbook.map(str::to_owned)),
+        text: String::new(),
+    };
+    let only = (!culprits.is_empty()).then(|| {
+        let named = advice::addresses(culprits.iter().map(|endpoint| endpoint.address.as_str()));
+        let tried = worst.detail.endpoints.len();
+        format!(", only {named} ({} of {tried} endpoints)", culprits.len())
+    });
+    verdict.text = sentence(now, troubles, &verdict, onset, only.as_deref());
+    verdict
+}
+
+/// The newest deploy of the route's upstream after the onset: a rollback or a try at a fix, never a suspect.
+fn deployed_since<'e>(
+    events: &'e [Event],
+    route: &RouteEvidence<'_>,
+    onset: Onset,
+) -> Option<&'e Event> {
+    let began = Timestamp::from_secs(onset.secs);
+    // As much later as the suspect's tolerance reaches, so that no deploy is both.
+    let after = began.plus(Duration::from_secs(
+        onset.within_s.max(suspect::TOLERANCE_S),
+    ));
+    events.iter().find(|event| {
+        event.kind == EventKind::Deploy
+            && event.at > after
+            && event.scope.upstream.is_some()
+            && event.scope.upstream.as_deref() == route.upstream
+    })
+}
+
+/// `None` of nothing.
+pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// A route that no SLO covers and that fails: it spends nobody's budget, and yet it should not go unsaid.
+fn unwatched(evidence: &Evidence<'_>) -> Option<Verdict> {
+    /// Bad requests a minute, and their share, below which nothing is said.
+    const ENOUGH: u64 = 10;
+    let route = evidence
+        .routes
+        .iter()
+        .filter(|route| route.slos.is_empty())
+        .filter(|route| {
+            let minute = route.last_minute;
+            minute.bad >= ENOUGH && minute.bad * 2 >= minute.valid()
+        })
+        .max_by_key(|route| route.last_minute.bad)?;
+    let minute = route.last_minute;
+    let detail = (evidence.detail)(route.id);
+    let faults = side::faults(&detail);
+    let bad_ratio = ratio(minute.bad, minute.valid());
+    let next_step = format!("give {} an SLO, or see why it fails", route.id);
+    Some(Verdict {
+        severity: Level::Warn,
+        side: side::of_faults(&faults),
+        route: Some(route.id.to_owned()),
+        bad_ratio,
+        bad_per_s: (route.covered_s > 0).then(|| minute.bad as f64 / route.covered_s as f64),
+        share_of_bad: ratio(minute.bad, evidence.edge.bad),
+        fault: faults.first().map(|(fault, _)| fault.as_str().to_owned()),
+        runbook: route.runbook.map(str::to_owned),
+        text: format!(
+            "{}: {} {} bad ({}/{}) and no SLO covers it; {next_step}",
+            label(Level::Warn),
+            route.id,
+            words::percent(bad_ratio.unwrap_or_default()),
+            minute.bad,
+            minute.valid(),
+        ),
+        next_step,
+        ..blank(Level::Warn)
+    })
+}
+
+/// A part of ourselves does not work though traffic goes on.
+fn degraded(evidence: &Evidence<'_>) -> Option<Verdict> {
+    let first = evidence.degraded.first()?;
+    let more = match evidence.degraded.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let next_step = "see Vestibule's own log".to_owned();
+    Some(Verdict {
+        side: Locus::Edge,
+        text: format!(
+            "{}: traffic is fine, but {}{more}; {next_step}",
+            label(Level::Warn),
+            words::plain(first)
+        ),
+        next_step,
+        ..blank(Level::Warn)
+    })
+}
+
+/// No incident: all well, or not known.
+fn calm(now: Timestamp, evidence: &Evidence<'_>) -> Verdict {
+    let slos: Vec<&SloStatus> = evidence
+        .routes
+        .iter()
+        .flat_map(|route| route.slos.iter().copied())
+        .collect();
+    let count = |state: SloState| slos.iter().filter(|slo| slo.state == state).count();
+    let (silent, warming) = (count(SloState::NoData), count(SloState::Warming));
+    let (all, recovering) = (slos.len(), count(SloState::Recovering));
+    let (level, what) = if all == 0 {
+        (Level::Unknown, "no SLO is configured".to_owned())
+    } else if silent == all {
+        (
+            Level::Unknown,
+            format!("no data: no requests for {}", counted(all)),
+        )
+    } else if warming > 0 {
+        let what = format!(
+            "warming up: too little history for {warming} of {}; nothing burns so far",
+            counted(all)
+        );
+        (Level::Unknown, what)
+    } else if silent > 0 {
+        let judged = all - silent;
+        let what = format!(
+            "{judged} of {} within budget, {silent} without requests",
+            counted(all)
+        );
+        (Level::Ok, what)
+    } else if all == 1 {
+        (Level::Ok, "the only SLO is within budget".to_owned())
+    } else {
+        (Level::Ok, format!("all {} within budget", counted(all)))
+    };
+    let recovering = match recovering {
+        0 => String::new(),
+        some => format!(", {some} recovering"),
+    };
+    let idle = if level == Level::Ok && evidence.edge.requests() == 0 {
+        "; no requests in the last minute"
+    } else {
+        ""
+    };
+    let change = evidence
+        .events
+        .iter()
+        .filter(|event| event.kind.is_change())
+        .max_by_key(|event| event.at);
+    let change = match change {
+        Some(event) => format!("last change {}", words::event(event, now)),
+        None => "no change known".to_owned(),
+    };
+    let next_step = match (level, all) {
+        (Level::Ok, _) => "nothing to do".to_owned(),
+        (_, 0) => "configure an SLO".to_owned(),
+        (_, all) if silent == all => "check that traffic reaches this proxy".to_owned(),
+        _ => "wait for more history".to_owned(),
+    };
+    Verdict {
+        text: format!("{}: {what}{recovering}{idle}; {change}", label(level)),
+        next_step,
+        ..blank(level)
+    }
+}
+
+/// `1 SLO`, `6 SLOs`.
+fn counted(slos: usize) -> String {
+    if slos == 1 {
+        "1 SLO".to_owned()
+    } else {
+        format!("{slos} SLOs")
+    }
+}
+
+/// A verdict that says nothing yet.
+fn blank(severity: Level) -> Verdict {
+    Verdict {
+        severity,
+        side: if severity == Level::Unknown {
+            Locus::Unknown
+        } else {
+            Locus::None
+        },
+        route: None,
+        slo: None,
+        onset: None,
+        suspect: None,
+        burn: None,
+        remaining_ratio: None,
+        time_to_empty_s: None,
+        bad_ratio: None,
+        bad_per_s: None,
+        share_of_bad: None,
+        fault: None,
+        next_step: String::new(),
+        runbook: None,
+        text: String::new(),
+    }
+}

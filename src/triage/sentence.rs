@@ -1,0 +1,143 @@
+//! The words of an incident's sentence, in the order in which someone who was just woken asks for them.
+
+use super::engine::{RECENT, Trouble, ratio};
+use super::onset::Onset;
+use super::{Level, Locus, Suspect, Verdict, words};
+use crate::model::{Sli, Timestamp};
+use crate::slo::engine::SloStatus;
+
+/// The sentence: whose fault, which route, how much, since when; what changed; how fast; what to do.
+pub(super) fn sentence(
+    now: Timestamp,
+    troubles: &[Trouble<'_>],
+    verdict: &Verdict,
+    onset: Option<Onset>,
+    only: Option<&str>,
+) -> String {
+    let worst = &troubles[0];
+    let (level, route) = (label(verdict.severity), worst.route.id);
+    if worst.is_only_low {
+        let left = worst.slo.expected_remaining_ratio.unwrap_or_default();
+        let left = if left > 0.0 {
+            format!("{} of its budget", words::percent(left))
+        } else {
+            "none of its budget".to_owned()
+        };
+        return format!(
+            "{level}: {route} has {left} left for {} on {}; it does not burn now; {}",
+            worst.slo.slo.window, worst.slo.slo.id, verdict.next_step
+        );
+    }
+    let side = match verdict.side {
+        Locus::Edge => "edge, not upstream: ",
+        Locus::Upstream => "upstream, not edge: ",
+        Locus::Network => "network, between edge and upstream: ",
+        Locus::Client => "clients, not edge: ",
+        Locus::Certificate => "certificate: ",
+        Locus::Unknown => "side unknown: ",
+        Locus::None => "",
+    };
+    let others = match &troubles[1..] {
+        [] => String::new(),
+        [one] => format!(" and {}", one.route.id),
+        more => format!(" and {} more routes", more.len()),
+    };
+    let since = match onset {
+        None => String::new(),
+        Some(onset) => {
+            let at = words::time(Timestamp::from_secs(onset.secs), now);
+            let least = if onset.open { "at least " } else { "" };
+            format!(" since {least}{at}")
+        }
+    };
+    let what = if worst.is_slow() {
+        slow(worst.slo)
+    } else if worst.is_over() {
+        "0% bad in the last minute, failing before that".to_owned()
+    } else {
+        bad(worst, verdict)
+    };
+    let only = only.unwrap_or_default();
+    let changed = changed(now, onset, verdict.suspect.as_ref());
+    let burn = burning(verdict, worst.is_over());
+    let owner = match worst.route.owner {
+        Some(owner) => format!(" (owner {})", words::plain(owner)),
+        None => String::new(),
+    };
+    format!(
+        "{level}: {side}{route}{others} {what}{only}{since}; {changed}{burn}; {}{owner}",
+        verdict.next_step
+    )
+}
+
+/// `61.3% bad (130/s, 99% of all errors)`; with counts below a thousand requests.
+fn bad(worst: &Trouble<'_>, verdict: &Verdict) -> String {
+    let minute = worst.route.last_minute;
+    let Some(ratio) = verdict.bad_ratio else {
+        return "without requests in the last minute".to_owned();
+    };
+    let many = if minute.valid() < 1_000 {
+        format!("{}/{}", minute.bad, minute.valid())
+    } else {
+        words::per_second(verdict.bad_per_s.unwrap_or_default())
+    };
+    match verdict.share_of_bad.filter(|_| minute.bad > 0) {
+        Some(share) => format!(
+            "{} bad ({many}, {})",
+            words::percent(ratio),
+            words::of_all_errors(share)
+        ),
+        None => format!("{} bad ({many})", words::percent(ratio)),
+    }
+}
+
+/// `12.3% slower than 300ms`, over five minutes.
+fn slow(slo: &SloStatus) -> String {
+    let Sli::Latency { under } = slo.slo.sli else {
+        return String::new();
+    };
+    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    format!(
+        "{} slower than {}",
+        words::percent(share),
+        words::latency(under.as_micros())
+    )
+}
+
+/// `suspect deploy checkout v2 14:02:05Z, 35 s before; `
+fn changed(now: Timestamp, onset: Option<Onset>, suspect: Option<&Suspect>) -> String {
+    match (onset, suspect) {
+        (None, _) => String::new(),
+        (Some(_), None) => "no change found in the hour before; ".to_owned(),
+        (Some(_), Some(suspect)) => {
+            let event = words::event(&suspect.event, now);
+            match suspect.before_onset_s {
+                0 => format!("suspect {event}, as it began; "),
+                before => format!("suspect {event}, {} before; ", words::duration(before)),
+            }
+        }
+    }
+}
+
+/// `burning 122x, budget gone in 4h02m`. Once it is over, the rate is what the window still holds and foretells
+/// nothing.
+fn burning(verdict: &Verdict, is_over: bool) -> String {
+    if is_over {
+        let burn = verdict.burn.unwrap_or_default();
+        return format!("burn over {RECENT} still {}", words::multiple(burn));
+    }
+    let burn = match verdict.burn {
+        Some(burn) => format!("burning {}", words::multiple(burn)),
+        None => "not burning".to_owned(),
+    };
+    match verdict.time_to_empty_s {
+        Some(0) => format!("{burn}, budget is spent"),
+        Some(secs) => format!("{burn}, budget gone in {}", words::duration(secs)),
+        None => format!("{burn}, budget lasts at this rate"),
+    }
+}
+
+/// A level as a sentence begins with it.
+pub(super) fn label(level: Level) -> String {
+    level.as_str().to_uppercase()
+}

@@ -1,0 +1,338 @@
+//! What earlier runs left: read once, when a process starts, to refill its memory.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rusqlite::Row;
+use rustc_hash::FxBuildHasher;
+
+use super::error::doing;
+use super::gaps::gaps;
+use super::query::Reader;
+use super::value::{self, Blob, count, counts, tally, unkey};
+use super::{QueryError, schema};
+use crate::model::{Counts, Event, Latency, Phase, Tally, Timestamp};
+use crate::snapshot::Gap;
+
+/// How many events are handed on.
+const EVENTS: u32 = 1_000;
+/// How far back gaps are looked for.
+const GAPS: Duration = Duration::from_secs(92 * 86_400);
+
+/// The history as it was when the store was opened. The small things are here, the large ones stream: millions of
+/// rows are handed on one by one and never gathered. The streams read the file as it is when they are asked, so they
+/// belong before the first minute is handed to the writer; then this can be dropped.
+///
+/// Rows that cannot be read, since others may have altered the file, are left out and counted.
+#[derive(Debug)]
+pub struct History {
+    /// When the counts began: when the state directory was made.
+    pub counting_since: Timestamp,
+    /// The run before this one ended without saying so; the file has been checked since.
+    pub unclean: bool,
+    /// Every route ever counted, with its requests since the counts began.
+    pub routes: Vec<(String, Counts)>,
+    /// Every SLO ever counted, with its valid events since the counts began.
+    pub slos: Vec<(String, Tally)>,
+    /// The newest 1,000 events, newest first.
+    pub events: Vec<Event>,
+    /// Alert states by id, as they were last handed over.
+    pub alerts: Vec<(String, String)>,
+    /// Spans without history in the last 92 days, newest first; the newest may end now. Also those of a few seconds.
+    pub gaps: Vec<Gap>,
+    /// Rows of the above that were left out.
+    pub skipped: u64,
+    reader: Reader,
+    route_places: Places,
+    slo_places: Places,
+}
+
+/// From a stored number to a place in the list of names.
+type Places = HashMap<i64, usize, FxBuildHasher>;
+
+/// What an SLO counted in one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SloRow {
+    /// Its place in [`History::slos`].
+    pub slo: usize,
+    /// The slot's beginning, in seconds since the Unix epoch.
+    pub start_secs: u64,
+    /// Its valid events.
+    pub tally: Tally,
+}
+
+/// What a route counted in one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteRow {
+    /// Its place in [`History::routes`].
+    pub route: usize,
+    /// The minute's beginning, in seconds since the Unix epoch.
+    pub start_secs: u64,
+    /// Requests by outcome.
+    pub counts: Counts,
+    /// The sum of total durations of valid requests, in microseconds.
+    pub duration_us: u64,
+    /// Request body bytes read.
+    pub bytes_in: u64,
+    /// Response body bytes sent.
+    pub bytes_out: u64,
+    /// Upstream attempts beyond each request's first.
+    pub retries: u64,
+}
+
+/// A route's distributions of one minute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencyRow {
+    /// Its place in [`History::routes`].
+    pub route: usize,
+    /// The minute's beginning, in seconds since the Unix epoch.
+    pub start_secs: u64,
+    /// Total durations of valid requests; `None` when there was none.
+    pub latency: Option<Latency>,
+    /// Durations of each phase, indexed by [`Phase::index`].
+    pub phases: [Option<Latency>; Phase::ALL.len()],
+}
+
+/// What a stream came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Rows handed on.
+    pub rows: u64,
+    /// Rows, or distributions in them, that could not be read and were left out.
+    pub skipped: u64,
+}
+
+impl History {
+    /// SLO minutes that begin at or after `since_secs`, in rising order. Minutes in which an SLO counted nothing are
+    /// left out: what was not measured at all is in [`History::gaps`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn slo_minutes(
+        &self,
+        since_secs: u64,
+        each: impl FnMut(SloRow),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT minute, slo_id, good, bad, 0 FROM slo_minute \
+                   WHERE minute >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY minute";
+        self.slo_rows(sql, (since_secs, 60), each)
+            .map_err(doing("read SLO minutes"))
+    }
+
+    /// The same by the hour, from the first hour that begins at or after `since_secs`. The newest hour may not be over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn slo_hours(
+        &self,
+        since_secs: u64,
+        each: impl FnMut(SloRow),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT hour, slo_id, good, bad, 0 FROM slo_hour \
+                   WHERE hour >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY hour";
+        self.slo_rows(sql, (since_secs, 3_600), each)
+            .map_err(doing("read SLO hours"))
+    }
+
+    /// Route minutes that begin at or after `since_secs`, in rising order, without those that had no request.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_minutes(
+        &self,
+        since_secs: u64,
+        mut each: impl FnMut(RouteRow),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT minute, route_id, good, bad, excluded, duration_us, bytes_in, bytes_out, retries \
+                   FROM route_minute \
+                   WHERE minute >= ?1 AND (good <> 0 OR bad <> 0 OR excluded <> 0) ORDER BY minute";
+        let parse = |row: &Row<'_>| -> rusqlite::Result<Option<RouteRow>> {
+            let Some(route) = self.route_places.get(&row.get(1)?).copied() else {
+                return Ok(None);
+            };
+            Ok(Some(RouteRow {
+                route,
+                start_secs: start(row.get(0)?, 60),
+                counts: counts(row, 2)?,
+                duration_us: count(row.get(5)?),
+                bytes_in: count(row.get(6)?),
+                bytes_out: count(row.get(7)?),
+                retries: count(row.get(8)?),
+            }))
+        };
+        self.stream(sql, first_slot(since_secs, 60), |row, loaded| {
+            take(parse(row), loaded, &mut each);
+        })
+        .map_err(doing("read route minutes"))
+    }
+
+    /// Distributions of the minutes that begin at or after `since_secs`, in rising order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_latencies(
+        &self,
+        since_secs: u64,
+        mut each: impl FnMut(LatencyRow),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT k, total, edge, connect, wait, body FROM latency_minute WHERE k >= ?1 ORDER BY k";
+        let first = value::key(first_slot(since_secs, 60), 0);
+        self.stream(sql, first, |row, loaded| {
+            let place = |(minute, route): (i64, i64)| {
+                let route = self.route_places.get(&route).copied()?;
+                Some((route, start(minute, 60)))
+            };
+            let Some((route, start_secs)) = row.get(0).ok().map(unkey).and_then(place) else {
+                loaded.skipped += 1;
+                return;
+            };
+            let mut latency = |column| match value::latency(row, column) {
+                Blob::Absent => None,
+                Blob::Read(latency) => Some(*latency),
+                Blob::Unreadable => {
+                    loaded.skipped += 1;
+                    None
+                }
+            };
+            let read = LatencyRow {
+                route,
+                start_secs,
+                latency: latency(1),
+                phases: [latency(2), latency(3), latency(4), latency(5)],
+            };
+            loaded.rows += 1;
+            each(read);
+        })
+        .map_err(doing("read route latencies"))
+    }
+
+    /// Reads the small things.
+    pub(super) fn load(reader: Reader, now: Timestamp, unclean: bool) -> Result<Self, QueryError> {
+        let mut history = Self {
+            counting_since: now,
+            unclean,
+            routes: Vec::new(),
+            slos: Vec::new(),
+            events: reader.events(EVENTS)?,
+            alerts: Vec::new(),
+            gaps: Vec::new(),
+            skipped: 0,
+            reader,
+            route_places: Places::default(),
+            slo_places: Places::default(),
+        };
+        history.load_names().map_err(doing("read the totals"))?;
+        history
+            .load_alerts()
+            .map_err(doing("read the alert states"))?;
+        let connection = &history.reader.connection;
+        let since = schema::meta(connection, schema::COUNTING_SINCE)
+            .map_err(doing("read the beginning"))?;
+        history.counting_since = since.map_or(now, |millis| Timestamp::from_millis(count(millis)));
+        history.gaps = gaps(connection, now.minus(GAPS), now).map_err(doing("look for gaps"))?;
+        Ok(history)
+    }
+
+    fn load_names(&mut self) -> rusqlite::Result<()> {
+        let named = |row: &Row<'_>| -> Option<(i64, String, Counts)> {
+            Some((row.get(0).ok()?, value::text(row, 1)?, counts(row, 2).ok()?))
+        };
+        let connection = &self.reader.connection;
+        let mut statement =
+            connection.prepare("SELECT id, name, good, bad, excluded FROM route ORDER BY name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some((id, name, total)) = named(row) else {
+                self.skipped += 1;
+                continue;
+            };
+            self.route_places.insert(id, self.routes.len());
+            self.routes.push((name, total));
+        }
+        let mut statement =
+            connection.prepare("SELECT id, name, good, bad, 0 FROM slo ORDER BY name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some((id, name, total)) = named(row) else {
+                self.skipped += 1;
+                continue;
+            };
+            self.slo_places.insert(id, self.slos.len());
+            self.slos.push((name, tally(total)));
+        }
+        Ok(())
+    }
+
+    fn load_alerts(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self
+            .reader
+            .connection
+            .prepare("SELECT id, state FROM alert ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            match (value::text(row, 0), value::text(row, 1)) {
+                (Some(id), Some(state)) => self.alerts.push((id, state)),
+                (None, _) | (_, None) => self.skipped += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn slo_rows(
+        &self,
+        sql: &str,
+        (since_secs, width): (u64, u64),
+        mut each: impl FnMut(SloRow),
+    ) -> rusqlite::Result<Loaded> {
+        let parse = |row: &Row<'_>| -> rusqlite::Result<Option<SloRow>> {
+            let Some(slo) = self.slo_places.get(&row.get(1)?).copied() else {
+                return Ok(None);
+            };
+            Ok(Some(SloRow {
+                slo,
+                start_secs: start(row.get(0)?, width),
+                tally: tally(counts(row, 2)?),
+            }))
+        };
+        self.stream(sql, first_slot(since_secs, width), |row, loaded| {
+            take(parse(row), loaded, &mut each);
+        })
+    }
+
+    fn stream(
+        &self,
+        sql: &str,
+        first: i64,
+        mut each: impl FnMut(&Row<'_>, &mut Loaded),
+    ) -> rusqlite::Result<Loaded> {
+        let mut loaded = Loaded::default();
+        let mut statement = self.reader.connection.prepare(sql)?;
+        let mut rows = statement.query([first])?;
+        while let Some(row) = rows.next()? {
+            each(row, &mut loaded);
+        }
+        Ok(loaded)
+    }
+}
+
+/// Hands a row on, or counts it as left out.
+fn take<T>(parsed: rusqlite::Result<Option<T>>, loaded: &mut Loaded, each: &mut impl FnMut(T)) {
+    if let Ok(Some(row)) = parsed {
+        loaded.rows += 1;
+        each(row);
+    } else {
+        loaded.skipped += 1;
+    }
+}
+
+/// The first slot that begins at or after `secs`.
+fn first_slot(secs: u64, width: u64) -> i64 {
+    // Far beyond any stored slot, and small enough to be shifted into a key.
+    const END: i64 = 1 << 42;
+    i64::try_from(secs.div_ceil(width)).unwrap_or(END).min(END)
+}
+
+/// The beginning of a stored slot, in seconds.
+fn start(slot: i64, width: u64) -> u64 {
+    count(slot).saturating_mul(width)
+}

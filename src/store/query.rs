@@ -1,0 +1,225 @@
+//! Reading while the writer writes.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+
+use super::error::doing;
+use super::family::Family;
+use super::value::{self, Blob, count, key, tally, unkey};
+use super::{FILE, QueryError, rollup, schema};
+use crate::model::{Counts, Event, EventKind, Latency, Scope, Tally, Timestamp};
+
+/// A read-only connection. Each call sees one consistent moment and holds nothing afterwards, since a reader that
+/// stays keeps the log from being folded into the file.
+///
+/// Spans are `from_secs` to `to_secs` since the Unix epoch, both rounded down to whole slots: minutes as long as they
+/// are kept, hours before that.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) connection: Connection,
+    slos: Family,
+    routes: Family,
+}
+
+impl Reader {
+    /// Opens the history in `dir`, which must exist; needs no lock and disturbs nobody.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open(dir: &Path) -> Result<Self, QueryError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(dir.join(FILE), flags).and_then(|connection| {
+            connection.busy_timeout(schema::BUSY)?;
+            connection.set_prepared_statement_cache_capacity(32);
+            Ok(connection)
+        });
+        Ok(Self {
+            connection: opened.map_err(doing("open the history"))?,
+            slos: Family::slos(),
+            routes: Family::routes(),
+        })
+    }
+
+    /// Valid events of an SLO in the span; none when it was never counted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn slo_over(&self, slo: &str, from_secs: u64, to_secs: u64) -> Result<Tally, QueryError> {
+        self.over(&self.slos, slo, (from_secs, to_secs))
+            .map(tally)
+            .map_err(doing("read an SLO's counts"))
+    }
+
+    /// A route's requests in the span; none when it was never counted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_over(
+        &self,
+        route: &str,
+        from_secs: u64,
+        to_secs: u64,
+    ) -> Result<Counts, QueryError> {
+        self.over(&self.routes, route, (from_secs, to_secs))
+            .map_err(doing("read a route's counts"))
+    }
+
+    /// A route's requests since the history began; none when it was never counted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_counts(&self, route: &str) -> Result<Counts, QueryError> {
+        self.routes
+            .member(&self.connection, route)
+            .map(|member| member.map_or_else(Counts::default, |member| member.total))
+            .map_err(doing("read a route's totals"))
+    }
+
+    /// A route's total durations in the span; stored distributions that cannot be read are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_latency(
+        &self,
+        route: &str,
+        from_secs: u64,
+        to_secs: u64,
+    ) -> Result<Latency, QueryError> {
+        self.latency_over(route, (from_secs, to_secs))
+            .map_err(doing("read a route's latencies"))
+    }
+
+    /// The newest `limit` events, newest first. Rows that are no events are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events(&self, limit: u32) -> Result<Vec<Event>, QueryError> {
+        let read = || -> rusqlite::Result<Vec<Event>> {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT at_ms, kind, route, upstream, endpoint, slo, version, text FROM event \
+                 ORDER BY at_ms DESC, id DESC LIMIT ?1",
+            )?;
+            let mut rows = statement.query([limit])?;
+            let mut events = Vec::new();
+            while let Some(row) = rows.next()? {
+                events.extend(event(row));
+            }
+            Ok(events)
+        };
+        read().map_err(doing("read events"))
+    }
+
+    fn over(
+        &self,
+        family: &Family,
+        name: &str,
+        (from, to): (u64, u64),
+    ) -> rusqlite::Result<Counts> {
+        let view = self.connection.unchecked_transaction()?;
+        let Some(member) = family.member(&view, name)? else {
+            return Ok(Counts::default());
+        };
+        let end = family.cumulative(&view, &member, to)?;
+        let begin = family.cumulative(&view, &member, from)?;
+        Ok(end - begin)
+    }
+
+    fn latency_over(&self, route: &str, (from, to): (u64, u64)) -> rusqlite::Result<Latency> {
+        let mut sum = Latency::new();
+        let view = self.connection.unchecked_transaction()?;
+        let Some(member) = self.routes.member(&view, route)? else {
+            return Ok(sum);
+        };
+        let kept = Kept::read(&view)?;
+        let whole = |secs: u64| i64::try_from(secs / 60).unwrap_or(i64::MAX);
+        let mut minute = whole(from).max(kept.first_minute);
+        let end = whole(to).min(kept.end_minute);
+        while minute < end {
+            let hour = minute / 60;
+            let next_hour = (hour + 1) * 60;
+            let at_edge = minute % 60 != 0 || minute < kept.first_by_minute;
+            let by_hour = key(hour, member.id) < kept.rolled
+                && next_hour <= end
+                && (!at_edge || minute < kept.first_by_minute);
+            let next = next_hour.min(end);
+            if by_hour {
+                add(&view, &mut sum, HOUR, key(hour, member.id))?;
+            } else {
+                for minute in minute..next {
+                    add(&view, &mut sum, MINUTE, key(minute, member.id))?;
+                }
+            }
+            minute = next;
+        }
+        Ok(sum)
+    }
+}
+
+const MINUTE: &str = "SELECT total FROM latency_minute WHERE k = ?1";
+const HOUR: &str = "SELECT total FROM latency_hour WHERE k = ?1";
+
+fn add(connection: &Connection, sum: &mut Latency, sql: &str, key: i64) -> rusqlite::Result<()> {
+    let stored = connection
+        .prepare_cached(sql)?
+        .query_row([key], |row| Ok(value::latency(row, 0)))
+        .optional()?;
+    if let Some(Blob::Read(latency)) = stored {
+        sum.merge(&latency);
+    }
+    Ok(())
+}
+
+/// Which distributions there are.
+struct Kept {
+    /// The first minute there is anything of.
+    first_minute: i64,
+    /// Before this minute there are only hours.
+    first_by_minute: i64,
+    /// The minute after the last.
+    end_minute: i64,
+    rolled: i64,
+}
+
+impl Kept {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let slot = |sql: &str| -> rusqlite::Result<Option<i64>> {
+            let key: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+            Ok(key.map(|key| unkey(key).0))
+        };
+        let first = slot("SELECT min(k) FROM latency_minute")?;
+        let first_hour = slot("SELECT min(k) FROM latency_hour")?;
+        let last = slot("SELECT max(k) FROM latency_minute")?;
+        let last_hour = slot("SELECT max(k) FROM latency_hour")?;
+        let first = first.unwrap_or(i64::MAX);
+        let by_hour = |hour: Option<i64>| hour.map(|hour| hour * 60);
+        Ok(Self {
+            first_minute: by_hour(first_hour).map_or(first, |minute| minute.min(first)),
+            first_by_minute: schema::meta(connection, schema::LATENCIES_FROM)?.unwrap_or(0),
+            end_minute: last
+                .map(|minute| minute + 1)
+                .max(by_hour(last_hour).map(|minute| minute + 60))
+                .unwrap_or(0),
+            rolled: rollup::rolled(connection)?,
+        })
+    }
+}
+
+/// The event in a row; `None` when it is none.
+fn event(row: &Row<'_>) -> Option<Event> {
+    let kind = value::text(row, 1)?;
+    Some(Event {
+        at: Timestamp::from_millis(count(row.get(0).ok()?)),
+        kind: EventKind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)?,
+        scope: Scope {
+            route: value::text(row, 2),
+            upstream: value::text(row, 3),
+            endpoint: value::text(row, 4),
+            slo: value::text(row, 5),
+            version: value::text(row, 6),
+        },
+        text: value::text(row, 7)?,
+    })
+}

@@ -1,5 +1,6 @@
 //! The floor that everything with a socket stands on: connecting, TLS, certificates, and the HTTP/1.1 client codec.
 
+pub mod address;
 pub mod certificate;
 pub mod connect;
 pub mod http1;

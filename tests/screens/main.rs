@@ -1,0 +1,556 @@
+//! Every screen as text, at every size that has a layout of its own, and laws that hold for any keys at any size.
+
+mod fixture;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+use ratatui::style::Color;
+use vestibule::clock::Tick;
+use vestibule::net::address::Address;
+use vestibule::snapshot::{Snapshot, Standing};
+use vestibule::tui::app::{Effect, Model, Msg, update};
+use vestibule::tui::conn::{Feed, Link};
+use vestibule::tui::keys::{BINDINGS, Key};
+use vestibule::tui::theme::{Palette, Theme};
+use vestibule::tui::view;
+
+/// A person, a daemon and a clock around a model.
+struct Desk {
+    model: Model,
+    now: Tick,
+}
+
+impl Desk {
+    fn new(width: u16, height: u16) -> Self {
+        Self::with(Theme::default(), width, height)
+    }
+
+    fn with(theme: Theme, width: u16, height: u16) -> Self {
+        let now = Tick::from_micros(1_000_000_000);
+        let address = Address::Socket("/run/vestibule.sock".into());
+        Self {
+            model: Model::new(address, theme, Size::new(width, height), now),
+            now,
+        }
+    }
+
+    fn showing(snapshot: Snapshot, width: u16, height: u16) -> Self {
+        let mut desk = Self::new(width, height);
+        desk.feed(snapshot);
+        desk
+    }
+
+    fn tell(&mut self, msg: Msg) -> Vec<Effect> {
+        update(&mut self.model, msg, self.now)
+    }
+
+    fn feed(&mut self, snapshot: Snapshot) {
+        let feed = Feed {
+            snapshot: Some((Arc::new(snapshot), self.now)),
+            link: Link::Live,
+        };
+        self.tell(Msg::Feed(feed));
+    }
+
+    fn wait(&mut self, by: Duration) {
+        self.now = self.now.plus(by);
+        self.tell(Msg::Clock);
+    }
+
+    fn press(&mut self, key: Key) -> Vec<Effect> {
+        self.tell(Msg::Key(key))
+    }
+
+    fn type_in(&mut self, text: &str) {
+        for c in text.chars() {
+            self.press(Key::Char(c));
+        }
+    }
+
+    fn paint(&self, width: u16, height: u16) -> Buffer {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        view(&self.model, &mut buffer);
+        buffer
+    }
+
+    fn text(&self, width: u16, height: u16) -> String {
+        lines(&self.paint(width, height)).join("\n")
+    }
+}
+
+fn lines(buffer: &Buffer) -> Vec<String> {
+    let area = buffer.area;
+    (area.y..area.bottom())
+        .map(|y| {
+            let row: String = (area.x..area.right())
+                .filter_map(|x| buffer.cell((x, y)).map(ratatui::buffer::Cell::symbol))
+                .collect();
+            row.trim_end().to_owned()
+        })
+        .collect()
+}
+
+const SIZES: [(u16, u16); 4] = [(120, 36), (80, 24), (60, 20), (40, 10)];
+
+macro_rules! same_as_before {
+    ($name:expr, $desk:expr, $width:expr, $height:expr) => {
+        insta::assert_snapshot!(
+            format!("{}_{}x{}", $name, $width, $height),
+            $desk.text($width, $height)
+        );
+    };
+}
+
+#[test]
+fn triage_in_an_incident() {
+    for (width, height) in SIZES {
+        let desk = Desk::showing(fixture::incident(), width, height);
+        same_as_before!("incident", desk, width, height);
+    }
+    let desk = Desk::showing(fixture::crowd(1_000), 200, 60);
+    same_as_before!("incident", desk, 200, 60);
+}
+
+#[test]
+fn triage_when_all_is_well() {
+    for (width, height) in SIZES {
+        let desk = Desk::showing(fixture::all_well(), width, height);
+        same_as_before!("all_well", desk, width, height);
+    }
+}
+
+#[test]
+fn triage_before_the_first_snapshot_and_when_there_is_nobody() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::new(width, height);
+        same_as_before!("connecting", desk, width, height);
+        let link = Link::Lost {
+            why: "cannot connect to /run/vestibule.sock: No such file or directory".to_owned(),
+            attempt: 3,
+            retry_at: desk.now.plus(Duration::from_secs(2)),
+        };
+        desk.tell(Msg::Feed(Feed {
+            snapshot: None,
+            link,
+        }));
+        same_as_before!("nobody", desk, width, height);
+    }
+}
+
+#[test]
+fn triage_of_a_daemon_that_has_seen_nothing() {
+    let mut snapshot = fixture::all_well();
+    snapshot.edge = vestibule::snapshot::EdgeView::default();
+    snapshot.routes.clear();
+    snapshot.routes_total = 0;
+    snapshot.slos.clear();
+    snapshot.events.clear();
+    snapshot.upstreams.clear();
+    let (width, height) = (80, 24);
+    let desk = Desk::showing(snapshot, width, height);
+    same_as_before!("nothing_seen", desk, width, height);
+}
+
+#[test]
+fn triage_of_a_lost_daemon_keeps_its_last_data() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(fixture::incident(), width, height);
+        desk.now = desk.now.plus(Duration::from_secs(4));
+        let snapshot = Some((
+            Arc::new(fixture::incident()),
+            Tick::from_micros(1_000_000_000),
+        ));
+        let link = Link::Lost {
+            why: "daemon closed the connection".to_owned(),
+            attempt: 3,
+            retry_at: desk.now.plus(Duration::from_millis(1_700)),
+        };
+        desk.tell(Msg::Feed(Feed { snapshot, link }));
+        same_as_before!("stale", desk, width, height);
+    }
+}
+
+#[test]
+fn triage_filtered_and_held() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(fixture::incident(), width, height);
+        desk.press(Key::Char('/'));
+        desk.type_in("shop err>1%");
+        same_as_before!("filtering", desk, width, height);
+        desk.press(Key::Enter);
+        desk.press(Key::Char(' '));
+        let mut later = fixture::later(&fixture::incident(), Duration::from_secs(43));
+        later.alerts[0].id.push_str("/another");
+        desk.feed(later);
+        same_as_before!("filtered_held", desk, width, height);
+    }
+}
+
+#[test]
+fn the_second_incident_has_its_own_verdict() {
+    let (width, height) = (120, 36);
+    let mut desk = Desk::showing(fixture::incident(), width, height);
+    desk.press(Key::Char('>'));
+    let text = desk.text(width, height);
+    let rows: Vec<&str> = text.lines().collect();
+    assert!(
+        rows[1].starts_with("▲ WARN  2/2  side UNKNOWN   login"),
+        "{}",
+        rows[1]
+    );
+    assert!(
+        rows[2].contains("no change found in the hour before"),
+        "{}",
+        rows[2]
+    );
+}
+
+#[test]
+fn a_route_in_detail() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(fixture::incident(), width, height);
+        desk.press(Key::Enter);
+        same_as_before!("route", desk, width, height);
+    }
+    let (width, height) = (80, 24);
+    let mut desk = Desk::showing(fixture::incident(), width, height);
+    desk.press(Key::Enter);
+    for pane in ["endpoints", "faults", "slos"] {
+        desk.press(Key::Tab);
+        same_as_before!(format!("route_{pane}"), desk, width, height);
+    }
+}
+
+#[test]
+fn help() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(fixture::incident(), width, height);
+        desk.press(Key::Char('?'));
+        same_as_before!("help", desk, width, height);
+    }
+}
+
+#[test]
+fn ascii() {
+    let theme = Theme {
+        palette: Palette::Plain,
+        ascii: true,
+    };
+    for (width, height) in [(120, 36), (80, 24)] {
+        let mut desk = Desk::with(theme, width, height);
+        desk.feed(fixture::incident());
+        let buffer = desk.paint(width, height);
+        assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
+        same_as_before!("ascii", desk, width, height);
+    }
+}
+
+#[test]
+fn what_an_attacker_writes_reaches_no_cell_as_a_control() {
+    let mut snapshot = fixture::incident();
+    let nasty = "\u{1b}[2J\u{9b}31m\u{202e}abc\r\n\u{7}é\u{301}\u{301}\u{301}\u{301}\u{301}";
+    snapshot.instance = nasty.to_owned();
+    snapshot.verdict.text = nasty.to_owned();
+    snapshot.verdict.next_step = nasty.to_owned();
+    snapshot.events[0].text = nasty.to_owned();
+    snapshot.routes[0].id = nasty.to_owned();
+    snapshot.routes[0].path = nasty.to_owned();
+    snapshot.routes[0].endpoints[0].endpoint = nasty.to_owned();
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(snapshot.clone(), width, height);
+        for key in [Key::Esc, Key::Enter] {
+            desk.press(key);
+            for cell in desk.paint(width, height).content() {
+                let harmless = cell.symbol().chars().all(|c| !c.is_control());
+                assert!(harmless && !cell.symbol().contains('\u{202e}'), "{cell:?}");
+            }
+        }
+    }
+    let desk = Desk::showing(snapshot, 120, 36);
+    assert!(
+        desk.text(120, 36).contains("␛[2J"),
+        "the evidence stays visible"
+    );
+}
+
+#[test]
+fn without_colour_every_row_that_is_not_ok_carries_its_word() {
+    let theme = Theme {
+        palette: Palette::Plain,
+        ascii: false,
+    };
+    let snapshot = fixture::incident();
+    for (width, height) in [(120, 36), (80, 24), (60, 20)] {
+        let mut desk = Desk::with(theme, width, height);
+        desk.feed(snapshot.clone());
+        let buffer = desk.paint(width, height);
+        for cell in buffer.content() {
+            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+        }
+        let lines = lines(&buffer);
+        let head = lines
+            .iter()
+            .position(|line| line.contains("STATUS") && line.contains("ROUTE"))
+            .expect("the list has heads");
+        let mut checked = 0;
+        // The list's rows come in the snapshot's order.
+        for (line, route) in lines[head + 1..].iter().zip(&snapshot.routes) {
+            let word = match route.standing {
+                Standing::Ok => "OK",
+                Standing::None => "NONE",
+                Standing::Warn => "WARN",
+                Standing::Crit => "CRIT",
+            };
+            if line.contains(&format!(" {}", route.id)) {
+                assert!(line.contains(word), "{width}x{height}: {line}");
+                checked += usize::from(route.standing != Standing::Ok);
+            }
+        }
+        assert!(
+            checked >= 2,
+            "{width}x{height}: only {checked} rows were looked at"
+        );
+        for word in ["■ CRIT", "FAIL", "FIRING"] {
+            let said = lines.iter().any(|line| line.contains(word));
+            assert!(said || width < 80, "{width}x{height}: {word}");
+        }
+    }
+}
+
+#[test]
+fn rows_rest_after_a_key_and_follow_their_route() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    desk.press(Key::Char('j'));
+    assert_eq!(desk.model.selected(), Some("cart"));
+    // The daemon now says that www is worst.
+    let mut other = fixture::incident();
+    other.routes.swap(0, 3);
+    let first_row = |desk: &Desk| desk.text(120, 36).lines().nth(13).map(str::to_owned);
+    desk.now = desk.now.plus(Duration::from_secs(1));
+    desk.feed(other.clone());
+    assert!(
+        first_row(&desk).is_some_and(|row| row.contains("checkout")),
+        "it moved under the hand"
+    );
+    assert_eq!(desk.model.selected(), Some("cart"));
+    desk.now = desk.now.plus(Duration::from_secs(6));
+    desk.feed(other);
+    assert!(
+        first_row(&desk).is_some_and(|row| row.contains("www")),
+        "{:?}",
+        first_row(&desk)
+    );
+    assert_eq!(desk.model.selected(), Some("cart"));
+}
+
+#[test]
+fn an_untouched_cursor_stays_with_the_worst() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    let mut other = fixture::incident();
+    other.routes.swap(0, 3);
+    desk.wait(Duration::from_secs(6));
+    desk.feed(other);
+    assert_eq!(desk.model.selected(), Some("www"));
+}
+
+#[test]
+fn a_selected_route_that_the_filter_no_longer_wants_stays_until_the_cursor_moves() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    desk.press(Key::Char('/'));
+    desk.type_in("rate>1000");
+    desk.press(Key::Enter);
+    assert_eq!(desk.model.selected(), Some("cart"));
+    desk.press(Key::Char('j'));
+    assert_eq!(desk.model.selected(), Some("catalog"));
+    let mut quiet = fixture::incident();
+    quiet.routes[2].now.rate_per_s = Some(3.0);
+    desk.wait(Duration::from_secs(9));
+    desk.feed(quiet);
+    assert_eq!(desk.model.selected(), Some("catalog"));
+    desk.press(Key::Char('j'));
+    assert_ne!(desk.model.selected(), Some("catalog"));
+    assert!(!desk.text(120, 36).contains(" catalog  api"), "it is gone");
+}
+
+#[test]
+fn keys_lead_where_the_table_says() {
+    type Step = (Key, &'static str);
+    let cases: &[(&str, &[Step])] = &[
+        (
+            "a route opens, and q goes back before it quits",
+            &[
+                (Key::Enter, "Routes › checkout"),
+                (Key::Char('q'), "Routes by budget impact"),
+            ],
+        ),
+        (
+            "in a route j goes to the next one",
+            &[
+                (Key::Enter, "Routes › checkout"),
+                (Key::Char('j'), "Routes › cart"),
+            ],
+        ),
+        (
+            "help closes with the key that opened it",
+            &[(Key::Char('?'), "Help"), (Key::Char('?'), "Routes by")],
+        ),
+        (
+            "the order changes and turns round",
+            &[
+                (Key::Char('s'), "Routes by bad share"),
+                (Key::Char('S'), "bad share, reversed"),
+            ],
+        ),
+        (
+            "held until the same key again",
+            &[
+                (Key::Char(' '), "‖ HELD at 14:12:32Z"),
+                (Key::Char(' '), "LIVE 14:12:32Z"),
+            ],
+        ),
+        (
+            "a filter is typed, kept and dropped",
+            &[
+                (Key::Char('/'), " of 8  Enter keep"),
+                (Key::Char('c'), "7 of 8  Enter keep"),
+                (Key::Enter, "filter c"),
+                (Key::Esc, "all 8"),
+            ],
+        ),
+    ];
+    for (name, steps) in cases {
+        let mut desk = Desk::showing(fixture::incident(), 120, 36);
+        for (key, expected) in *steps {
+            assert_eq!(desk.press(*key), [], "{name}");
+            let text = desk.text(120, 36);
+            assert!(
+                text.contains(expected),
+                "{name}: no {expected:?} after {key} in\n{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn events_are_walked_from_the_suspect() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    let marked = |desk: &Desk| {
+        let text = desk.text(120, 36);
+        let line = text
+            .lines()
+            .find(|line| line.starts_with('▸'))
+            .map(str::to_owned);
+        line.unwrap_or_default()
+    };
+    assert!(marked(&desk).contains("deploy"), "{}", marked(&desk));
+    desk.press(Key::Char('{'));
+    assert!(marked(&desk).contains("generation 118"));
+    desk.press(Key::Char('}'));
+    desk.press(Key::Char('}'));
+    assert!(marked(&desk).contains("fails its check"));
+}
+
+#[test]
+fn quitting_retrying_and_stopping_are_asked_of_the_outside() {
+    for (key, effect) in [
+        (Key::Char('q'), Effect::Quit),
+        (Key::Ctrl('c'), Effect::Quit),
+        (Key::Char('R'), Effect::Retry),
+        (Key::Ctrl('l'), Effect::Redraw),
+        (Key::Ctrl('z'), Effect::Suspend),
+    ] {
+        let mut desk = Desk::showing(fixture::incident(), 80, 24);
+        assert_eq!(desk.press(key), [effect]);
+    }
+    let mut desk = Desk::showing(fixture::incident(), 80, 24);
+    desk.press(Key::Char('/'));
+    assert_eq!(
+        desk.press(Key::Char('q')),
+        [],
+        "a letter is text while typing"
+    );
+    assert_eq!(desk.press(Key::Ctrl('c')), [Effect::Quit]);
+}
+
+/// What may happen to a terminal UI.
+#[derive(Clone, Debug)]
+enum Happening {
+    Press(Key),
+    Resize(u16, u16),
+    Feed(usize),
+    Wait(u64),
+    Lose,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let keys: Vec<Key> = BINDINGS
+        .iter()
+        .flat_map(|row| row.keys)
+        .copied()
+        .chain("checkout err>1% p99<2s !x".chars().map(Key::Char))
+        .collect();
+    prop_oneof![
+        6 => prop::sample::select(keys).prop_map(Happening::Press),
+        2 => (1_u16..=300, 1_u16..=100).prop_map(|(w, h)| Happening::Resize(w, h)),
+        2 => (0_usize..40).prop_map(Happening::Feed),
+        1 => (0_u64..10).prop_map(Happening::Wait),
+        1 => Just(Happening::Lose),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_keys_at_any_size_leave_a_frame_and_a_valid_selection(
+        happenings in prop::collection::vec(happening(), 1..40),
+    ) {
+        let mut desk = Desk::new(80, 24);
+        let (mut width, mut height) = (80, 24);
+        let mut known: Vec<String> = Vec::new();
+        for happening in happenings {
+            match happening {
+                Happening::Press(key) => {
+                    desk.press(key);
+                }
+                Happening::Resize(w, h) => {
+                    (width, height) = (w, h);
+                    desk.tell(Msg::Resize(Size::new(w, h)));
+                }
+                Happening::Feed(routes) => {
+                    let snapshot = fixture::crowd(routes);
+                    known.extend(snapshot.routes.iter().map(|route| route.id.clone()));
+                    desk.feed(snapshot);
+                }
+                Happening::Wait(secs) => desk.wait(Duration::from_secs(secs)),
+                Happening::Lose => {
+                    let link = Link::Lost {
+                        why: "gone".to_owned(),
+                        attempt: 1,
+                        retry_at: desk.now,
+                    };
+                    desk.tell(Msg::Feed(Feed { snapshot: None, link }));
+                }
+            }
+            desk.paint(width, height);
+            if let Some(selected) = desk.model.selected() {
+                prop_assert!(known.iter().any(|id| id == selected), "{selected}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_screen_fits_every_size(width in 1_u16..=300, height in 1_u16..=100) {
+        for keys in [&[][..], &[Key::Enter], &[Key::Char('?')], &[Key::Char('/'), Key::Char('c')]] {
+            let mut desk = Desk::showing(fixture::incident(), width, height);
+            for key in keys {
+                desk.press(*key);
+            }
+            desk.paint(width, height);
+        }
+    }
+}

@@ -24,6 +24,7 @@ use crate::model::Event;
 use crate::snapshot::Snapshot;
 
 mod api;
+pub mod client;
 mod server;
 
 pub use server::{Bound, ListenError, listen};

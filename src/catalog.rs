@@ -141,7 +141,7 @@ catalog! {
         "Connections that could not be accepted since this process started.";
     DROPPED = "vestibule_queue_dropped_total", Counter, [ours("queue")],
         "What a bounded queue refused since this process started.";
-    DEGRADED = "vestibule_degraded", Gauge, [closed("part", 4)],
+    DEGRADED = "vestibule_degraded", Gauge, [closed("part", PARTS.len())],
         "1 when this part does not work as it should though traffic goes on.";
     CONFIG_GENERATION = "vestibule_config_generation", Gauge, [],
         "Counts up with every configuration applied in this process.";
@@ -150,7 +150,7 @@ catalog! {
     CONFIG_REFUSED = "vestibule_config_last_reload_refused", Gauge, [],
         "1 when the last reload was refused and the configuration before it still runs.";
     STORE_SIZE = "vestibule_store_size_bytes", Gauge, [], "Size of the history on disk.";
-    STORE_BACKLOG = "vestibule_store_backlog_minutes", Gauge, [], "Minutes of history waiting to be written.";
+    STORE_BACKLOG = "vestibule_store_backlog", Gauge, [], "Minutes of history waiting to be written.";
     PROCESS_CPU = "process_cpu_seconds_total", Counter, [], "CPU time used by this process.";
     PROCESS_RSS = "process_resident_memory_bytes", Gauge, [], "Resident memory of this process.";
     PROCESS_FDS = "process_open_fds", Gauge, [], "Open file descriptors of this process.";
@@ -159,7 +159,7 @@ catalog! {
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
-pub const PARTS: [&str; 4] = ["access_log", "config", "store", "worker"];
+pub const PARTS: [&str; 5] = ["access_log", "admin", "config", "store", "worker"];
 
 #[cfg(test)]
 mod tests {

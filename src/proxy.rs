@@ -12,7 +12,7 @@ pub mod generation;
 mod headers;
 mod identity;
 pub mod listener;
-mod observe;
+pub mod observe;
 mod pool;
 mod respond;
 mod tunnel;

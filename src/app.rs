@@ -1,0 +1,252 @@
+//! The daemon: parts put together, kept running, changed and stopped.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::admin;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Report, Resolved};
+use crate::export::{accesslog, exposition};
+use crate::model::Full;
+use crate::net::tls::{TlsError, ticketer};
+use crate::proxy::generation::{BuildError, Generation};
+use crate::proxy::listener::{self, BindError};
+use crate::snapshot::Snapshot;
+use crate::store::{self, OpenError};
+
+mod health;
+mod machine;
+mod pipeline;
+mod reload;
+mod restore;
+mod supervise;
+mod view;
+mod workers;
+
+use pipeline::Pipeline;
+use supervise::Daemon;
+use workers::Workers;
+
+/// Where a new configuration comes from when a reload is asked for.
+pub type Reload = Box<dyn Fn() -> Result<Resolved, Report> + Send>;
+
+/// What a daemon is run with.
+pub struct Options {
+    /// The configuration to begin with.
+    pub resolved: Resolved,
+    /// Reads it anew; `None`: there is nothing to reload.
+    pub reload: Option<Reload>,
+    /// What the operating system asks of us.
+    pub signals: mpsc::Receiver<Signal>,
+    /// Told every new snapshot.
+    pub snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+}
+
+/// What the operating system, or whoever plays its part, asks of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Read the configuration again (SIGHUP).
+    Reload,
+    /// Finish what is under way and stop; a second one stops at once (SIGTERM, SIGINT).
+    Stop,
+}
+
+/// Why a daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another instance holds the state directory.
+    #[error("{0}")]
+    Locked(OpenError),
+    /// The history cannot be used as it is, and going on without it would lose it.
+    #[error("{0}")]
+    History(OpenError),
+    /// Certificates, roots, names.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin API.
+    #[error(transparent)]
+    Admin(#[from] admin::ListenError),
+    /// The access log.
+    #[error("cannot open the access log: {0}")]
+    AccessLog(io::Error),
+    /// A thread.
+    #[error("cannot start: {0}")]
+    Thread(io::Error),
+}
+
+impl From<TlsError> for RunError {
+    fn from(error: TlsError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<Full> for RunError {
+    fn from(error: Full) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+/// Requests for a fresh snapshot and deploys that may wait.
+const REQUESTS: usize = 64;
+
+/// Runs a daemon until it is told to stop. Serves once this has begun to be polled and has bound its sockets.
+///
+/// # Errors
+/// When it cannot start. Nothing was served then.
+pub async fn run(options: Options) -> Result<(), RunError> {
+    let Options {
+        resolved,
+        reload,
+        signals,
+        snapshots,
+    } = options;
+    let clock = SystemClock::new();
+    let started_at = clock.now();
+    let Remembered {
+        writer,
+        history,
+        trouble: mut store_trouble,
+    } = remember(&resolved.store, clock)?;
+    let mut pipeline = Pipeline::new(writer);
+    let rules = Arc::new(pipeline.configure(&resolved)?);
+    let mut gaps = Vec::new();
+    let mut counting_since = started_at;
+    if let Some(history) = history {
+        counting_since = history.counting_since;
+        if let Err(error) = pipeline.restore(&history, started_at) {
+            store_trouble = Some(format!("{error}; windows begin anew"));
+        }
+        gaps = history.gaps;
+    }
+    let tickets = ticketer()?;
+    let generation = Arc::new(Generation::build(
+        &resolved.proxy,
+        &mut pipeline.directory,
+        &tickets,
+    )?);
+    let mut bound = Vec::new();
+    for listener in &resolved.proxy.listeners {
+        bound.push(listener::bind(
+            &listener.name,
+            listener.address,
+            resolved.proxy.workers,
+        )?);
+    }
+    let (admin, admin_trouble) = match admin::listen(&resolved.admin).await {
+        Ok(admin) => (Some(admin), None),
+        Err(error @ admin::ListenError::Unix { .. }) => (None, Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let access_log = accesslog::Writer::start(&resolved.access_log).map_err(RunError::AccessLog)?;
+    let sink = access_log.as_ref().map(supervise::sink);
+    let workers = Workers::start(
+        resolved.proxy.workers,
+        clock,
+        &generation,
+        &rules,
+        bound,
+        sink.as_ref(),
+    )
+    .map_err(RunError::Thread)?;
+    let (refresh, refreshes) = mpsc::channel(REQUESTS);
+    let (deploy, deploys) = mpsc::channel(REQUESTS);
+    let (ready, is_ready) = watch::channel(false);
+    let api = admin.map(|admin| {
+        tokio::spawn(admin.serve(admin::Handlers {
+            snapshots: snapshots.subscribe(),
+            refresh,
+            deploys: deploy,
+            metrics: exposition::text,
+            metrics_type: exposition::CONTENT_TYPE,
+            ready: is_ready,
+        }))
+    });
+    let mut daemon = Daemon::new(supervise::Parts {
+        clock,
+        started_at,
+        counting_since,
+        gaps,
+        resolved,
+        reload,
+        tickets,
+        pipeline,
+        workers,
+        access_log,
+        sink,
+        snapshots,
+        ready,
+    });
+    daemon.began(store_trouble, admin_trouble);
+    let channels = supervise::Channels {
+        signals,
+        refreshes,
+        deploys,
+    };
+    daemon.run(channels).await;
+    if let Some(api) = api {
+        // Dropping its future removes the socket.
+        api.abort();
+        drop(api.await);
+    }
+    Ok(())
+}
+
+/// The history, if it can be had, and what is wrong with it.
+struct Remembered {
+    writer: Option<store::Writer>,
+    history: Option<store::History>,
+    trouble: Option<String>,
+}
+
+/// Opens the history, or says why there is none. What must not be overwritten ends the start.
+fn remember(config: &store::Config, clock: SystemClock) -> Result<Remembered, RunError> {
+    match store::open(config, clock) {
+        Ok(store::Opened { writer, history }) => Ok(Remembered {
+            writer: Some(writer),
+            history: Some(history),
+            trouble: None,
+        }),
+        Err(error @ OpenError::Locked { .. }) => Err(RunError::Locked(error)),
+        Err(
+            error @ (OpenError::Corrupt { .. }
+            | OpenError::Newer { .. }
+            | OpenError::Foreign { .. }),
+        ) => Err(RunError::History(error)),
+        // A directory that cannot be written: traffic matters more than its history.
+        Err(
+            error @ (OpenError::Files { .. } | OpenError::Database { .. } | OpenError::Thread(_)),
+        ) => {
+            let trouble = Some(format!("{error}; history is kept in memory only"));
+            Ok(Remembered {
+                writer: None,
+                history: None,
+                trouble,
+            })
+        }
+    }
+}
+
+/// A message about a started daemon, for people who started it by hand.
+pub fn greeting(resolved: &Resolved, snapshot: &Snapshot) -> String {
+    let mut lines: Vec<String> = snapshot
+        .listeners
+        .iter()
+        .map(|listener| {
+            let scheme = if listener.tls { "https" } else { "http" };
+            format!(
+                "listening on {scheme}://{} ({})",
+                listener.address, listener.name
+            )
+        })
+        .collect();
+    lines.push(format!(
+        "watch it: vestibule top --connect {}",
+        resolved.admin.socket.display()
+    ));
+    lines.join("\n")
+}

@@ -1,0 +1,153 @@
+//! Whether an endpoint works, judged by what traffic met there.
+//!
+//! Pure and slow on purpose: it says when an endpoint's state changed, for people to read beside the errors. Which
+//! endpoint a request tries next is the proxy's own, faster decision.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::{EndpointKey, EndpointTally, Timestamp};
+
+/// Seconds that a judgement looks back.
+const WINDOW: usize = 10;
+/// Failures in the window below which nothing is said: a few are noise.
+const MIN_FAILURES: u64 = 5;
+/// Working requests in the window after which a failed endpoint is believed again.
+const MIN_GOOD: u64 = 3;
+
+/// All endpoints that ever saw a request.
+#[derive(Debug, Default)]
+pub(super) struct Health(BTreeMap<EndpointKey, Endpoint>);
+
+#[derive(Debug, Default)]
+struct Endpoint {
+    seconds: VecDeque<EndpointTally>,
+    failing_since: Option<Timestamp>,
+    changed: Option<Timestamp>,
+}
+
+/// An endpoint's state changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) endpoint: EndpointKey,
+    pub(super) healthy: bool,
+    /// What the window held.
+    pub(super) seen: EndpointTally,
+}
+
+impl Health {
+    /// Takes in one second of traffic and says what changed.
+    pub(super) fn second(
+        &mut self,
+        now: Timestamp,
+        tallies: &BTreeMap<EndpointKey, EndpointTally>,
+    ) -> Vec<Change> {
+        for key in tallies.keys() {
+            self.0.entry(*key).or_default();
+        }
+        let mut changes = Vec::new();
+        for (key, endpoint) in &mut self.0 {
+            endpoint
+                .seconds
+                .push_back(tallies.get(key).copied().unwrap_or_default());
+            if endpoint.seconds.len() > WINDOW {
+                endpoint.seconds.pop_front();
+            }
+            let mut seen = EndpointTally::default();
+            for second in &endpoint.seconds {
+                seen += *second;
+            }
+            if let Some(healthy) = endpoint.judge(seen) {
+                endpoint.failing_since = (!healthy).then_some(now);
+                endpoint.changed = Some(now);
+                changes.push(Change {
+                    endpoint: *key,
+                    healthy,
+                    seen,
+                });
+            }
+        }
+        changes
+    }
+
+    /// Whether an endpoint is thought to work, and since when if that ever changed. One never tried is.
+    pub(super) fn of(&self, endpoint: EndpointKey) -> (bool, Option<Timestamp>) {
+        self.0.get(&endpoint).map_or((true, None), |endpoint| {
+            (endpoint.failing_since.is_none(), endpoint.changed)
+        })
+    }
+}
+
+impl Endpoint {
+    /// The new state, if it is one.
+    fn judge(&self, seen: EndpointTally) -> Option<bool> {
+        let failures = seen.bad + seen.connect_failures;
+        if self.failing_since.is_none() {
+            // Half of what reached it or more.
+            (failures >= MIN_FAILURES && failures >= seen.good).then_some(false)
+        } else {
+            (seen.good >= MIN_GOOD && failures * 4 <= seen.good).then_some(true)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: EndpointKey = EndpointKey(0);
+
+    fn feed(health: &mut Health, seconds: &[(u64, u64, u64)]) -> Vec<(usize, bool)> {
+        let mut found = Vec::new();
+        for (at, (good, bad, connect_failures)) in seconds.iter().copied().enumerate() {
+            let tally = EndpointTally {
+                good,
+                bad,
+                connect_failures,
+            };
+            let changes = health.second(
+                Timestamp::from_secs(at as u64),
+                &BTreeMap::from([(KEY, tally)]),
+            );
+            found.extend(changes.into_iter().map(|change| (at, change.healthy)));
+        }
+        found
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_is_said_once_and_its_return_once() {
+        let mut seconds = vec![(10, 0, 0); 5];
+        seconds.extend([(0, 20, 0); 12]);
+        seconds.extend([(20, 0, 0); 20]);
+        let found = feed(&mut Health::default(), &seconds);
+        assert_eq!(
+            found
+                .iter()
+                .map(|(_, healthy)| *healthy)
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert!(found[0].0 <= 9 && found[1].0 >= 20, "{found:?}");
+    }
+
+    #[test]
+    fn a_few_failures_among_many_good_ones_say_nothing() {
+        assert_eq!(feed(&mut Health::default(), &[(100, 6, 0); 30]), []);
+        assert_eq!(
+            feed(&mut Health::default(), &[(0, 1, 0), (0, 1, 0), (0, 1, 0)]),
+            []
+        );
+    }
+
+    #[test]
+    fn refused_connections_count_as_failures() {
+        assert_eq!(feed(&mut Health::default(), &[(0, 0, 5)]), [(0, false)]);
+    }
+
+    #[test]
+    fn silence_is_not_recovery() {
+        let mut health = Health::default();
+        feed(&mut health, &[(0, 9, 0)]);
+        assert_eq!(feed(&mut health, &[(0, 0, 0); 60]), []);
+        assert!(!health.of(KEY).0);
+    }
+}

@@ -1,0 +1,428 @@
+//! Where parts meet once a second: shards become slots, slots fill rings and the store, the engine judges, triage says
+//! the sentence, and the snapshot is published.
+//!
+//! Everything here runs on one thread and owns what it touches; time is an argument.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::health::Health;
+use super::restore;
+use super::workers::Gathered;
+use crate::config::Resolved;
+use crate::model::{
+    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Full, NO_ROUTE, RouteKey,
+    RouteSlot, Scope, Slo, SloKey, Tally, Timestamp, Window,
+};
+use crate::sli::recorder::Rules;
+use crate::sli::ring::{RouteRing, TallyRing};
+use crate::slo::alert::{AlertState, Transition};
+use crate::slo::engine::{Engine, Evaluation};
+use crate::snapshot::{Degradation, RouteTotals};
+use crate::store::{History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
+
+/// Everything that is known, and who is told.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) directory: Directory,
+    /// By [`RouteKey::index`]. Routes no longer configured keep their counters and are not shown.
+    pub(super) routes: Vec<RouteState>,
+    /// By [`SloKey::index`].
+    pub(super) slos: Vec<SloState>,
+    /// By [`EndpointKey::index`], since the process started.
+    pub(super) endpoints: Vec<EndpointTally>,
+    /// All traffic together.
+    pub(super) edge: RouteRing,
+    pub(super) evaluation: Evaluation,
+    pub(super) health: Health,
+    /// Newest first.
+    pub(super) events: VecDeque<Event>,
+    /// By upstream: the version that runs and the one before.
+    pub(super) versions: HashMap<String, (String, Option<String>)>,
+    pub(super) degraded: BTreeMap<&'static str, Degradation>,
+    pub(super) store: Option<Writer>,
+    engine: Engine,
+    /// The second whose traffic the health of endpoints has not seen yet.
+    fresh_endpoints: BTreeMap<EndpointKey, EndpointTally>,
+    /// The minute being filled, in minutes since the epoch.
+    minute: Option<u64>,
+    /// The second last ticked.
+    now_secs: u64,
+}
+
+/// One route.
+#[derive(Debug, Default)]
+pub(super) struct RouteState {
+    pub(super) configured: bool,
+    pub(super) ring: RouteRing,
+    /// Since the state directory began.
+    pub(super) counts: Counts,
+    /// Since the process started.
+    pub(super) totals: RouteTotals,
+    /// The minute being filled.
+    minute: RouteSlot,
+}
+
+/// One SLO.
+#[derive(Debug)]
+pub(super) struct SloState {
+    pub(super) configured: bool,
+    ring: TallyRing,
+    /// Since the state directory began.
+    pub(super) tally: Tally,
+    /// The minute being filled.
+    minute: Tally,
+}
+
+/// Events kept in memory.
+const EVENTS: usize = 1_000;
+
+/// The longest window an SLO may have.
+const LONGEST: Window = Window::days(92);
+
+impl Default for SloState {
+    fn default() -> Self {
+        Self {
+            configured: false,
+            ring: TallyRing::new(LONGEST),
+            tally: Tally::default(),
+            minute: Tally::default(),
+        }
+    }
+}
+
+impl Pipeline {
+    pub(super) fn new(store: Option<Writer>) -> Self {
+        Self {
+            directory: Directory::default(),
+            routes: Vec::new(),
+            slos: Vec::new(),
+            endpoints: Vec::new(),
+            edge: RouteRing::default(),
+            evaluation: Evaluation::default(),
+            health: Health::default(),
+            events: VecDeque::new(),
+            versions: HashMap::new(),
+            degraded: BTreeMap::new(),
+            store,
+            engine: Engine::new(Vec::new(), &[]),
+            fresh_endpoints: BTreeMap::new(),
+            minute: None,
+            now_secs: 0,
+        }
+    }
+
+    /// Watches the routes and SLOs of a configuration. Those that stay keep their history by name.
+    ///
+    /// # Errors
+    /// When too many names were seen; nothing is changed then.
+    pub(super) fn configure(&mut self, resolved: &Resolved) -> Result<Rules, Full> {
+        let mut slos: Vec<(SloKey, Slo)> = Vec::new();
+        let mut rules = Vec::new();
+        for slo in &resolved.slos {
+            let (key, route) = (
+                self.directory.slo(&slo.id)?,
+                self.directory.route(&slo.route)?,
+            );
+            rules.push((route, key, slo.sli));
+            slos.push((key, slo.clone()));
+        }
+        let mut routes = vec![RouteKey::NONE];
+        for route in &resolved.proxy.routes {
+            routes.push(self.directory.route(&route.id)?);
+        }
+        for state in &mut self.routes {
+            state.configured = false;
+        }
+        for key in routes {
+            of(&mut self.routes, key.index()).configured = true;
+        }
+        for state in &mut self.slos {
+            state.configured = false;
+        }
+        for (key, _) in &slos {
+            of(&mut self.slos, key.index()).configured = true;
+        }
+        self.engine.replace(slos, &resolved.policies);
+        Ok(Rules::new(rules))
+    }
+
+    /// Takes up what earlier runs left.
+    ///
+    /// # Errors
+    /// When the store cannot be read; memory is then as if there were none.
+    pub(super) fn restore(&mut self, history: &History, now: Timestamp) -> Result<(), QueryError> {
+        self.events = history.events.iter().take(EVENTS).cloned().collect();
+        for event in history.events.iter().rev() {
+            self.note_version(event);
+        }
+        for (id, counts) in &history.routes {
+            if let Ok(key) = self.directory.route(id) {
+                of(&mut self.routes, key.index()).counts = *counts;
+            }
+        }
+        for (id, tally) in &history.slos {
+            if let Ok(key) = self.directory.slo(id) {
+                of(&mut self.slos, key.index()).tally = *tally;
+            }
+        }
+        let alerts = history.alerts.iter().filter_map(|(id, text)| {
+            let (state, since): (AlertState, Timestamp) = serde_json::from_str(text).ok()?;
+            Some((id.clone(), state, since))
+        });
+        self.engine.restore(alerts);
+        let coverage = restore::Coverage::new(history, now);
+        let directory = &self.directory;
+        let mut rings: HashMap<String, &mut TallyRing> = self
+            .slos
+            .iter_mut()
+            .enumerate()
+            .map(|(index, state)| {
+                (
+                    directory.slo_id(SloKey(index as u32)).to_owned(),
+                    &mut state.ring,
+                )
+            })
+            .collect();
+        restore::slos(history, &coverage, &mut rings, now)?;
+        let mut rings: HashMap<String, &mut RouteRing> = self
+            .routes
+            .iter_mut()
+            .enumerate()
+            .map(|(index, state)| {
+                (
+                    directory.route_id(RouteKey(index as u32)).to_owned(),
+                    &mut state.ring,
+                )
+            })
+            .collect();
+        restore::routes(history, &coverage, &mut rings, now)?;
+        restore::edge(history, &coverage, &mut self.edge, now)
+    }
+
+    /// Counts what the workers gathered, as having happened in second `second`.
+    pub(super) fn absorb(&mut self, second: u64, gathered: &Gathered) {
+        let mut all = RouteSlot::default();
+        for (key, slot) in gathered.shards.iter().flatten() {
+            let state = of(&mut self.routes, key.index());
+            state.ring.add(second, slot);
+            state.counts += slot.counts;
+            state.totals.add(slot);
+            state.minute.merge(slot);
+            for (slo, tally) in &slot.slos {
+                let state = of(&mut self.slos, slo.index());
+                state.ring.add(second, *tally);
+                state.tally += *tally;
+                state.minute += *tally;
+            }
+            for (endpoint, tally) in &slot.endpoints {
+                *of(&mut self.endpoints, endpoint.index()) += *tally;
+                *self.fresh_endpoints.entry(*endpoint).or_default() += *tally;
+            }
+            all.merge(slot);
+        }
+        if all.counts.requests() > 0 {
+            self.edge.add(second, &all);
+        }
+    }
+
+    /// A second is over: `now_secs` begins.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        let now_secs = now.as_secs();
+        for change in self
+            .health
+            .second(now, &std::mem::take(&mut self.fresh_endpoints))
+        {
+            let (upstream, address) = self.directory.endpoint_name(change.endpoint);
+            let seen = change.seen;
+            let failures = seen.bad + seen.connect_failures;
+            let text = if change.healthy {
+                format!("{address} of {upstream} works again")
+            } else {
+                format!(
+                    "{address} of {upstream} is failing: {failures} failures, {} good in 10s",
+                    seen.good
+                )
+            };
+            let scope = Scope {
+                upstream: Some(upstream.to_owned()),
+                endpoint: Some(address.to_owned()),
+                ..Scope::default()
+            };
+            self.note(Event {
+                at: now,
+                kind: EventKind::Health,
+                scope,
+                text,
+            });
+        }
+        self.now_secs = now_secs;
+        for state in &mut self.routes {
+            state.ring.advance(now_secs);
+        }
+        for state in &mut self.slos {
+            state.ring.advance(now_secs);
+        }
+        self.edge.advance(now_secs);
+        let minute = now_secs / 60;
+        if self.minute.is_some_and(|begun| begun != minute) {
+            self.hand_over_minute();
+        }
+        self.minute = Some(minute);
+    }
+
+    /// Judges everything as of `now`, announcing what changed.
+    pub(super) fn judge(&mut self, now: Timestamp) {
+        let slos = &self.slos;
+        let read = |key: SloKey, window: Window| {
+            slos.get(key.index())
+                .map(|state| state.ring.over(window, now.as_secs()))
+                .unwrap_or_default()
+        };
+        self.evaluation = self.engine.evaluate(now, &read);
+        if self.evaluation.transitions.is_empty() {
+            return;
+        }
+        for transition in std::mem::take(&mut self.evaluation.transitions) {
+            self.note(announcement(&transition));
+        }
+        if let Some(store) = &self.store {
+            let state = |(id, state, since): (String, AlertState, Timestamp)| {
+                serde_json::to_string(&(state, since))
+                    .ok()
+                    .map(|text| (id, text))
+            };
+            // Refused only when the store is closed, which its status says.
+            store
+                .alerts(self.engine.export().into_iter().filter_map(state).collect())
+                .unwrap_or_default();
+        }
+    }
+
+    /// Something happened: it is shown, stored and may become a suspect.
+    pub(super) fn note(&mut self, event: Event) {
+        tracing::info!(kind = event.kind.as_str(), "{}", event.text);
+        self.note_version(&event);
+        if let Some(store) = &self.store {
+            // Refused only when the store is closed, which its status says.
+            store.event(event.clone()).unwrap_or_default();
+        }
+        self.events.push_front(event);
+        self.events.truncate(EVENTS);
+    }
+
+    /// A part does not work, or works again.
+    pub(super) fn degrade(&mut self, part: &'static str, now: Timestamp, trouble: Option<String>) {
+        let before = self.degraded.remove(part);
+        match (before, trouble) {
+            (Some(before), Some(text)) => {
+                self.degraded.insert(part, Degradation { text, ..before });
+            }
+            (None, Some(text)) => {
+                let event = format!("{} is degraded: {text}", part.replace('_', " "));
+                self.degraded.insert(
+                    part,
+                    Degradation {
+                        part: part.to_owned(),
+                        since: now,
+                        text,
+                    },
+                );
+                self.note(Event {
+                    at: now,
+                    kind: EventKind::Process,
+                    scope: Scope::default(),
+                    text: event,
+                });
+            }
+            (Some(_), None) => {
+                let text = format!("{} works again", part.replace('_', " "));
+                self.note(Event {
+                    at: now,
+                    kind: EventKind::Process,
+                    scope: Scope::default(),
+                    text,
+                });
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Events of an SLO's history, for the search of an onset: by second and by minute.
+    pub(super) fn history(&self, key: SloKey) -> crate::triage::evidence::History {
+        self.slos
+            .get(key.index())
+            .map_or_else(Default::default, |state| crate::triage::evidence::History {
+                seconds: state.ring.seconds().collect(),
+                minutes: state.ring.minutes().collect(),
+            })
+    }
+
+    /// Gives the minute being filled to the store, so that the rest of it adds to it later.
+    pub(super) fn hand_over_minute(&mut self) {
+        let Some(minute) = self.minute else { return };
+        let mut batch = MinuteBatch {
+            minute,
+            routes: Vec::new(),
+            slos: Vec::new(),
+        };
+        for (index, state) in self.routes.iter_mut().enumerate() {
+            let slot = std::mem::take(&mut state.minute);
+            if state.configured || slot.counts.requests() > 0 {
+                batch.routes.push(RouteMinute {
+                    route: self.directory.route_id(RouteKey(index as u32)).to_owned(),
+                    counts: slot.counts,
+                    latency: slot.latency,
+                    phases: slot.phases,
+                    duration_us: slot.duration_us,
+                    bytes_in: slot.bytes_in,
+                    bytes_out: slot.bytes_out,
+                    retries: slot.retries,
+                });
+            }
+        }
+        for (index, state) in self.slos.iter_mut().enumerate() {
+            let tally = std::mem::take(&mut state.minute);
+            if state.configured || tally.valid() > 0 {
+                batch.slos.push(SloMinute {
+                    slo: self.directory.slo_id(SloKey(index as u32)).to_owned(),
+                    tally,
+                });
+            }
+        }
+        if let Some(store) = &self.store {
+            // Refused only when the store is closed, which its status says.
+            store.minute(batch).unwrap_or_default();
+        }
+    }
+
+    fn note_version(&mut self, event: &Event) {
+        if let (EventKind::Deploy, Some(upstream), Some(version)) =
+            (event.kind, &event.scope.upstream, &event.scope.version)
+        {
+            let before = self.versions.remove(upstream).map(|(version, _)| version);
+            self.versions
+                .insert(upstream.clone(), (version.clone(), before));
+        }
+    }
+}
+
+fn announcement(transition: &Transition) -> Event {
+    Event {
+        at: transition.at,
+        kind: EventKind::Alert,
+        scope: Scope {
+            route: (transition.route != NO_ROUTE).then(|| transition.route.clone()),
+            slo: Some(transition.slo.clone()),
+            ..Scope::default()
+        },
+        text: transition.text.clone(),
+    }
+}
+
+/// The entry at `index`, the table grown to it if need be.
+pub(super) fn of<T: Default>(table: &mut Vec<T>, index: usize) -> &mut T {
+    if table.len() <= index {
+        table.resize_with(index + 1, T::default);
+    }
+    &mut table[index]
+}

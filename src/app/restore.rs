@@ -1,0 +1,217 @@
+//! Refilling memory from the store when a process starts.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use crate::model::{Counts, Latency, Tally, Timestamp};
+use crate::sli::ring::{Point, RouteRing, TallyRing};
+use crate::store::{History, QueryError};
+
+/// How far back one-minute rows are read for SLOs: a little more than the longest window that is read to the minute.
+const SLO_MINUTES_S: u64 = 26 * HOUR_S;
+/// How far back hours are read: the longest window that an SLO may have.
+const SLO_HOURS_S: u64 = 92 * 86_400;
+/// How far back one-minute rows are read for routes.
+const ROUTE_MINUTES_S: u64 = 6 * HOUR_S;
+/// How far back latencies are read.
+const LATENCIES_S: u64 = HOUR_S;
+const HOUR_S: u64 = 3_600;
+const MINUTE_S: u64 = 60;
+
+/// What was measured when: the age of the counts less the gaps.
+pub(super) struct Coverage {
+    since: u64,
+    until: u64,
+    /// (from, to) in seconds, rising.
+    gaps: Vec<(u64, u64)>,
+}
+
+impl Coverage {
+    pub(super) fn new(history: &History, now: Timestamp) -> Self {
+        let mut gaps: Vec<_> = history
+            .gaps
+            .iter()
+            .map(|gap| (gap.from.as_secs(), gap.to.as_secs()))
+            .collect();
+        gaps.sort_unstable();
+        Self {
+            since: history.counting_since.as_secs(),
+            until: now.as_secs(),
+            gaps,
+        }
+    }
+
+    /// Seconds measured in `width` seconds from `start`.
+    fn measured(&self, start: u64, width: u64) -> u64 {
+        let (from, to) = (start.max(self.since), (start + width).min(self.until));
+        let mut measured = to.saturating_sub(from);
+        // Gaps are few; those that ended before are skipped by a search.
+        let first = self.gaps.partition_point(|(_, end)| *end <= from);
+        for (gap_from, gap_to) in self
+            .gaps
+            .iter()
+            .skip(first)
+            .take_while(|(gap_from, _)| *gap_from < to)
+        {
+            measured =
+                measured.saturating_sub((*gap_to).min(to).saturating_sub((*gap_from).max(from)));
+        }
+        measured
+    }
+
+    /// The slots of `width` seconds from `from` to `to` that were measured, with how much of each.
+    fn slots(&self, from: u64, to: u64, width: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let from = from.max(self.since / width * width);
+        (from..to).step_by(width as usize).filter_map(move |start| {
+            let measured = self.measured(start, width);
+            (measured > 0).then_some((start, measured))
+        })
+    }
+}
+
+/// Refills SLO rings, by id. Ids that the store does not know are left alone: their history begins now.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn slos(
+    history: &History,
+    coverage: &Coverage,
+    rings: &mut HashMap<String, &mut TallyRing>,
+    now: Timestamp,
+) -> Result<(), QueryError> {
+    let now = now.as_secs();
+    let minutes_from = now.saturating_sub(SLO_MINUTES_S) / HOUR_S * HOUR_S;
+    let hours_from = now.saturating_sub(SLO_HOURS_S) / HOUR_S * HOUR_S;
+    let mut rows: Vec<BTreeMap<u64, Tally>> = vec![BTreeMap::new(); history.slos.len()];
+    history.slo_hours(hours_from, |row| {
+        if row.start_secs < minutes_from {
+            *rows[row.slo].entry(row.start_secs).or_default() += row.tally;
+        }
+    })?;
+    history.slo_minutes(minutes_from, |row| {
+        *rows[row.slo].entry(row.start_secs).or_default() += row.tally;
+    })?;
+    let slots: Vec<(u64, u64)> = coverage
+        .slots(hours_from, minutes_from, HOUR_S)
+        .chain(coverage.slots(minutes_from, now, MINUTE_S))
+        .collect();
+    for ((id, _), rows) in history.slos.iter().zip(rows) {
+        let Some(ring) = rings.get_mut(id) else {
+            continue;
+        };
+        let point = |&(start_secs, width_s): &(u64, u64)| Point {
+            start_secs,
+            width_s,
+            tally: rows.get(&start_secs).copied().unwrap_or_default(),
+        };
+        ring.restore(slots.iter().map(point), now);
+    }
+    Ok(())
+}
+
+/// Refills route rings, by id.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn routes(
+    history: &History,
+    coverage: &Coverage,
+    rings: &mut HashMap<String, &mut RouteRing>,
+    now: Timestamp,
+) -> Result<(), QueryError> {
+    let now = now.as_secs();
+    let from = now.saturating_sub(ROUTE_MINUTES_S) / MINUTE_S * MINUTE_S;
+    let mut rows: Vec<BTreeMap<u64, (Counts, Option<Latency>)>> =
+        vec![BTreeMap::new(); history.routes.len()];
+    history.route_minutes(from, |row| {
+        rows[row.route].entry(row.start_secs).or_default().0 += row.counts;
+    })?;
+    history.route_latencies(now.saturating_sub(LATENCIES_S), |row| {
+        rows[row.route].entry(row.start_secs).or_default().1 = row.latency;
+    })?;
+    let slots: Vec<u64> = coverage
+        .slots(from, now, MINUTE_S)
+        .map(|(start, _)| start)
+        .collect();
+    for ((id, _), mut rows) in history.routes.iter().zip(rows) {
+        let Some(ring) = rings.get_mut(id) else {
+            continue;
+        };
+        let row = |start: &u64| {
+            let (counts, latency) = rows.remove(start).unwrap_or_default();
+            (*start, counts, latency)
+        };
+        ring.restore(slots.iter().map(row), now);
+    }
+    Ok(())
+}
+
+/// Refills the ring of all traffic together.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn edge(
+    history: &History,
+    coverage: &Coverage,
+    ring: &mut RouteRing,
+    now: Timestamp,
+) -> Result<(), QueryError> {
+    let now = now.as_secs();
+    let from = now.saturating_sub(ROUTE_MINUTES_S) / MINUTE_S * MINUTE_S;
+    let mut rows: BTreeMap<u64, (Counts, Option<Latency>)> = BTreeMap::new();
+    history.route_minutes(from, |row| {
+        rows.entry(row.start_secs).or_default().0 += row.counts;
+    })?;
+    history.route_latencies(now.saturating_sub(LATENCIES_S), |row| {
+        if let Some(latency) = row.latency {
+            rows.entry(row.start_secs)
+                .or_default()
+                .1
+                .get_or_insert_default()
+                .merge(&latency);
+        }
+    })?;
+    let slots: Vec<u64> = coverage
+        .slots(from, now, MINUTE_S)
+        .map(|(start, _)| start)
+        .collect();
+    ring.restore(
+        slots.iter().map(|start| {
+            let (counts, latency) = rows.remove(start).unwrap_or_default();
+            (*start, counts, latency)
+        }),
+        now,
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_the_age_less_the_gaps() {
+        let coverage = Coverage {
+            since: 100,
+            until: 1_000,
+            gaps: vec![(200, 230), (290, 400)],
+        };
+        for (start, width, measured) in [
+            (0, 60, 0),
+            (60, 60, 20),
+            (120, 60, 60),
+            (180, 60, 30),
+            (240, 60, 50),
+            (300, 60, 0),
+            (960, 60, 40),
+            (1_020, 60, 0),
+        ] {
+            assert_eq!(coverage.measured(start, width), measured, "{start}");
+        }
+        let slots: Vec<_> = coverage.slots(0, 420, 60).collect();
+        assert_eq!(
+            slots,
+            [(60, 20), (120, 60), (180, 30), (240, 50), (360, 20)]
+        );
+    }
+}

@@ -1,0 +1,485 @@
+//! The control loop: a second at a time, with whatever is asked in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustls::server::ProducesTickets;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::machine::Machine;
+use super::pipeline::Pipeline;
+use super::view::{self, Surroundings};
+use super::workers::{Gathered, ListenerChange, Workers};
+use super::{Reload, Signal, reload};
+use crate::admin::{Deploy, DeployRefused};
+use crate::clock::{Clock, SystemClock, Tick};
+use crate::config::Resolved;
+use crate::export::accesslog;
+use crate::model::{Event, EventKind, Scope, Timestamp};
+use crate::proxy::generation::Generation;
+use crate::proxy::observe::AccessSink;
+use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
+
+/// What a daemon is made of.
+pub(super) struct Parts {
+    pub(super) clock: SystemClock,
+    pub(super) started_at: Timestamp,
+    pub(super) counting_since: Timestamp,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) resolved: Resolved,
+    pub(super) reload: Option<Reload>,
+    pub(super) tickets: Arc<dyn ProducesTickets>,
+    pub(super) pipeline: Pipeline,
+    pub(super) workers: Workers,
+    pub(super) access_log: Option<accesslog::Writer>,
+    pub(super) sink: Option<AccessSink>,
+    pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    pub(super) ready: watch::Sender<bool>,
+}
+
+/// What may be asked of a daemon while it runs.
+pub(super) struct Channels {
+    pub(super) signals: mpsc::Receiver<Signal>,
+    pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
+    pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+}
+
+/// A running daemon.
+pub(super) struct Daemon {
+    clock: SystemClock,
+    pipeline: Pipeline,
+    workers: Workers,
+    machine: Machine,
+    around: Surroundings,
+    reload: Option<Reload>,
+    tickets: Arc<dyn ProducesTickets>,
+    access_log: Option<accesslog::Writer>,
+    sink: Option<AccessSink>,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    ready: watch::Sender<bool>,
+    seq: u64,
+    /// The newest second that was ticked; the wall clock may go back behind it.
+    ticked: u64,
+    draining: Option<Tick>,
+}
+
+/// The access log as the proxy wants it.
+pub(super) fn sink(writer: &accesslog::Writer) -> AccessSink {
+    AccessSink {
+        write: accesslog::write_line,
+        batches: writer.batches.clone(),
+        dropped: Arc::new(AtomicU64::new(0)),
+    }
+}
+
+impl Daemon {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            clock,
+            started_at,
+            counting_since,
+            gaps,
+            resolved,
+            reload,
+            tickets,
+            pipeline,
+            workers,
+            access_log,
+            sink,
+            snapshots,
+            ready,
+        } = parts;
+        let config = ConfigView {
+            generation: 1,
+            source: resolved.source.clone(),
+            applied_at: started_at,
+            apply_ms: clock.now().since(started_at).as_millis() as u64,
+            refused: None,
+        };
+        let around = Surroundings {
+            started_at,
+            counting_since,
+            resolved: Arc::new(resolved),
+            listeners: Vec::new(),
+            config,
+            process: crate::snapshot::ProcessView::default(),
+            gaps,
+            queues: Vec::new(),
+        };
+        Self {
+            clock,
+            pipeline,
+            workers,
+            machine: Machine::default(),
+            around,
+            reload,
+            tickets,
+            access_log,
+            sink,
+            snapshots,
+            ready,
+            seq: 0,
+            ticked: 0,
+            draining: None,
+        }
+    }
+
+    /// Notes the start and what did not work at it.
+    pub(super) fn began(&mut self, store_trouble: Option<String>, admin_trouble: Option<String>) {
+        let now = self.clock.now();
+        let downtime = self
+            .around
+            .gaps
+            .first()
+            .filter(|gap| gap.to >= self.around.started_at.minus(Duration::from_secs(5)));
+        let text = match downtime {
+            Some(gap) => format!(
+                "Vestibule {} started; nothing was measured since {}Z",
+                env!("CARGO_PKG_VERSION"),
+                gap.from.time_of_day()
+            ),
+            None => format!("Vestibule {} started", env!("CARGO_PKG_VERSION")),
+        };
+        self.pipeline.note(Event {
+            at: now,
+            kind: EventKind::Process,
+            scope: Scope::default(),
+            text,
+        });
+        let text = format!("{} applied, generation 1", self.around.resolved.source);
+        self.pipeline.note(Event {
+            at: now,
+            kind: EventKind::Config,
+            scope: Scope::default(),
+            text,
+        });
+        self.pipeline.degrade("store", now, store_trouble);
+        self.pipeline.degrade("admin", now, admin_trouble);
+        self.list();
+    }
+
+    /// Runs until stopped.
+    pub(super) async fn run(mut self, mut channels: Channels) {
+        self.second().await;
+        self.ready.send_replace(true);
+        loop {
+            tokio::select! {
+                biased;
+                signal = channels.signals.recv() => match signal {
+                    Some(Signal::Reload) => self.reload().await,
+                    Some(Signal::Stop) if self.draining.is_none() => self.drain().await,
+                    Some(Signal::Stop) | None => break,
+                },
+                () = tokio::time::sleep(self.until_next_second()) => self.second().await,
+                Some(reply) = channels.refreshes.recv() => {
+                    let snapshot = self.refresh().await;
+                    // Whoever asked may have given up waiting.
+                    drop(reply.send(snapshot));
+                }
+                Some((deploy, reply)) = channels.deploys.recv() => {
+                    drop(reply.send(self.deploy(deploy)));
+                }
+                () = tokio::time::sleep(DRAIN_LOOK), if self.draining.is_some() => {
+                    if self.is_drained().await {
+                        break;
+                    }
+                }
+            }
+        }
+        self.stop().await;
+    }
+
+    fn until_next_second(&self) -> Duration {
+        let past = self.clock.now().as_millis() % 1_000;
+        // A little into the second, so that the wall clock has surely turned when we wake.
+        Duration::from_millis(1_000 - past + 2)
+    }
+
+    /// A second is over: count it, judge, publish.
+    async fn second(&mut self) {
+        let gathered = self.workers.gather().await;
+        let now = self.clock.now();
+        let over = now.as_secs().saturating_sub(1);
+        self.take(over, &gathered);
+        self.ticked = now.as_secs();
+        self.pipeline.tick(now);
+        self.look_around(now, &gathered);
+        self.publish(now, gathered);
+    }
+
+    /// A snapshot that counts everything up to now.
+    async fn refresh(&mut self) -> Arc<Snapshot> {
+        let gathered = self.workers.gather().await;
+        let now = self.clock.now();
+        self.take(now.as_secs(), &gathered);
+        self.publish(now, gathered)
+    }
+
+    fn take(&mut self, second: u64, gathered: &Gathered) {
+        self.pipeline.absorb(second, gathered);
+    }
+
+    fn publish(&mut self, now: Timestamp, mut gathered: Gathered) -> Arc<Snapshot> {
+        self.pipeline.judge(now);
+        self.seq += 1;
+        let snapshot = Arc::new(view::snapshot(
+            &self.pipeline,
+            &self.around,
+            &gathered,
+            now,
+            self.seq,
+        ));
+        self.workers.recycle(std::mem::take(&mut gathered.shards));
+        self.snapshots.send_replace(Some(Arc::clone(&snapshot)));
+        snapshot
+    }
+
+    /// What is looked at once a second besides traffic.
+    fn look_around(&mut self, now: Timestamp, gathered: &Gathered) {
+        self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
+        if let Some(sink) = &self.sink {
+            self.around.queues = vec![QueueView {
+                queue: "access_log".to_owned(),
+                capacity: accesslog::QUEUE as u64,
+                dropped: sink.dropped.load(Ordering::Relaxed),
+            }];
+        }
+        if let Some(store) = &self.pipeline.store {
+            let status = store.status();
+            let trouble = status.last_error.map(|(_, error)| {
+                format!(
+                    "{error}; {} minutes wait in memory, up to {}",
+                    status.backlog,
+                    crate::store::Writer::CAPACITY
+                )
+            });
+            self.pipeline.degrade("store", now, trouble);
+        }
+        let log = self
+            .access_log
+            .as_ref()
+            .is_some_and(accesslog::Writer::is_failing);
+        self.pipeline.degrade(
+            "access_log",
+            now,
+            log.then(|| "lines cannot be written and are lost".to_owned()),
+        );
+        let gone = gathered.gone;
+        let trouble = (gone > 0).then(|| {
+            format!(
+                "{gone} of {} proxy threads have ended",
+                self.workers.count()
+            )
+        });
+        self.pipeline.degrade("worker", now, trouble);
+    }
+
+    fn deploy(&mut self, deploy: Deploy) -> Result<Event, DeployRefused> {
+        let upstreams = &self.around.resolved.proxy.upstreams;
+        let Deploy {
+            upstream,
+            version,
+            by,
+        } = deploy;
+        if !upstreams.iter().any(|known| known.name == upstream) {
+            let known: Vec<&str> = upstreams
+                .iter()
+                .map(|upstream| upstream.name.as_str())
+                .take(20)
+                .collect();
+            return Err(DeployRefused::UnknownUpstream {
+                name: upstream,
+                known: known.join(", "),
+            });
+        }
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        let event = Event {
+            at: self.clock.now(),
+            kind: EventKind::Deploy,
+            text: format!("{upstream} {version}{by}"),
+            scope: Scope {
+                upstream: Some(upstream),
+                version: Some(version),
+                ..Scope::default()
+            },
+        };
+        self.pipeline.note(event.clone());
+        Ok(event)
+    }
+
+    /// Applies the configuration as it is now, or says why it does not and goes on with the one in force.
+    async fn reload(&mut self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
+        let Some(read) = &self.reload else {
+            tracing::info!("there is no configuration file to read again");
+            return;
+        };
+        let began = self.clock.tick();
+        let applied = match read() {
+            Ok(resolved) => self.apply(resolved).await,
+            Err(report) => {
+                let lines = report.render(false);
+                Err(format!(
+                    "{report}: {}",
+                    lines
+                        .lines()
+                        .find(|line| !line.trim().is_empty())
+                        .unwrap_or_default()
+                ))
+            }
+        };
+        let now = self.clock.now();
+        match applied {
+            Ok((text, scope)) => {
+                let config = &mut self.around.config;
+                config.generation += 1;
+                config.applied_at = now;
+                config.apply_ms = self.clock.tick().micros_since(began) / 1_000;
+                config.refused = None;
+                let text = format!("generation {} applied: {text}", config.generation);
+                self.pipeline.note(Event {
+                    at: now,
+                    kind: EventKind::Config,
+                    scope,
+                    text,
+                });
+                self.pipeline.degrade("config", now, None);
+            }
+            Err(why) => {
+                let text = format!(
+                    "reload refused, generation {} stays: {why}",
+                    self.around.config.generation
+                );
+                self.pipeline.note(Event {
+                    at: now,
+                    kind: EventKind::Config,
+                    scope: Scope::default(),
+                    text,
+                });
+                self.around.config.refused = Some(why.clone());
+                self.pipeline.degrade(
+                    "config",
+                    now,
+                    Some(format!("the last reload was refused: {why}")),
+                );
+            }
+        }
+    }
+
+    /// All that can fail comes first; then every worker is told.
+    async fn apply(&mut self, resolved: Resolved) -> Result<(String, Scope), String> {
+        let before = Arc::clone(&self.around.resolved);
+        let generation =
+            Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
+        let generation = Arc::new(generation.map_err(|error| error.to_string())?);
+        let wanted: Vec<_> = resolved
+            .proxy
+            .listeners
+            .iter()
+            .map(|listener| (listener.name.clone(), listener.address))
+            .collect();
+        let change = ListenerChange::bind(self.workers.listening(), &wanted, self.workers.count());
+        let change = change.map_err(|error| error.to_string())?;
+        let rules = self
+            .pipeline
+            .configure(&resolved)
+            .map_err(|error| error.to_string())?;
+        self.workers
+            .swap(&generation, &Arc::new(rules), change)
+            .await;
+        let mut text = reload::summary(&before, &resolved);
+        let waiting = reload::needs_restart(&before, &resolved);
+        if !waiting.is_empty() {
+            text = format!("{text}; needs a restart: {}", waiting.join(", "));
+        }
+        let scope = reload::scope(&before, &resolved);
+        self.around.resolved = Arc::new(resolved);
+        self.list();
+        Ok((text, scope))
+    }
+
+    fn list(&mut self) {
+        let configured = &self.around.resolved.proxy.listeners;
+        let is_tls = |name: &str| {
+            configured
+                .iter()
+                .any(|listener| listener.name == name && !listener.certificates.is_empty())
+        };
+        self.around.listeners = self
+            .workers
+            .listening()
+            .iter()
+            .map(|listening| ListenerView {
+                name: listening.name.clone(),
+                address: listening.address.to_string(),
+                tls: is_tls(&listening.name),
+            })
+            .collect();
+    }
+
+    async fn drain(&mut self) {
+        let limit = self.around.resolved.proxy.drain;
+        tracing::info!(
+            seconds = limit.as_secs(),
+            "stopping: finishing what is under way"
+        );
+        self.ready.send_replace(false);
+        self.draining = Some(self.clock.tick().plus(limit));
+        self.workers.drain().await;
+    }
+
+    async fn is_drained(&mut self) -> bool {
+        let gathered = self.workers.gather().await;
+        let (open, now) = (gathered.connections, self.clock.now());
+        self.take(now.as_secs(), &gathered);
+        self.workers.recycle(gathered.shards);
+        open == 0
+            || self
+                .draining
+                .is_some_and(|deadline| self.clock.tick() >= deadline)
+    }
+
+    async fn stop(self) {
+        let Self {
+            clock,
+            mut pipeline,
+            workers,
+            access_log,
+            sink,
+            ..
+        } = self;
+        let last = workers.stop().await;
+        let now = clock.now();
+        pipeline.absorb(now.as_secs(), &last);
+        pipeline.tick(now);
+        let text = match last.in_flight {
+            0 => "Vestibule stopped".to_owned(),
+            cut => format!("Vestibule stopped; {cut} requests were cut off"),
+        };
+        pipeline.note(Event {
+            at: now,
+            kind: EventKind::Process,
+            scope: Scope::default(),
+            text,
+        });
+        pipeline.hand_over_minute();
+        if let Some(store) = pipeline.store.take()
+            && let Err(error) = store.close(CLOSE)
+        {
+            tracing::error!(%error, "the last counts could not be stored");
+        }
+        // The workers' senders are gone with them; with this one the writer ends.
+        drop(sink);
+        if let Some(log) = access_log {
+            log.finish();
+        }
+    }
+}
+
+/// How often it is checked whether all connections have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+/// For the store to write what waits.
+const CLOSE: Duration = Duration::from_secs(10);

@@ -16,12 +16,12 @@
 //! [`export`] read.
 
 pub mod admin;
-// later: app
+pub mod app;
 pub mod catalog;
-// later: cli
+pub mod cli;
 pub mod clock;
 pub mod config;
-// later: demo
+pub mod demo;
 pub mod export;
 pub mod model;
 pub mod net;
@@ -31,6 +31,6 @@ pub mod sli;
 pub mod slo;
 pub mod snapshot;
 pub mod store;
-// later: telemetry
+pub mod telemetry;
 pub mod triage;
-// later: tui
+pub mod tui;

@@ -1,0 +1,289 @@
+//! The command line: what is asked, done, and what the exit code says.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::net::address::Address;
+
+mod check;
+mod deploy;
+mod run;
+mod status;
+mod top;
+
+/// Exit codes, once. Those above 63 are sysexits.h's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or all well.
+    Ok = 0,
+    /// `status`: something to look at in working hours. Elsewhere: failed.
+    Warn = 1,
+    /// `status`: something to wake for.
+    Crit = 2,
+    /// `status`: no data yet, or too little history to say.
+    Unknown = 3,
+    /// The command line is wrong.
+    Usage = 64,
+    /// No daemon answers.
+    Unavailable = 69,
+    /// A socket, a file or a thread could not be had.
+    Io = 74,
+    /// Another instance holds the state directory; later it may not.
+    Busy = 75,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+   0  done; status: all well         64  wrong command line
+   1  failed; status: warning        69  no daemon answers
+   2  status: critical               74  a socket, file or thread could not be had
+   3  status: no data yet            75  another instance holds the state directory
+                                     78  wrong configuration
+
+Start here:
+  vestibule demo                          a whole incident in two minutes, on this machine alone
+  vestibule run http://127.0.0.1:3000     put it in front of a service, without a file
+  vestibule top                           watch it";
+
+/// Ingress observability and SLO companion: an instrumented reverse proxy that says whose fault it is.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, about, after_help = AFTER_HELP, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Proxy traffic, measure it, judge it
+    ///
+    /// With a URL, everything goes there: one route `default`, promised 99.9 % available and 95 % under 300 ms over
+    /// 30 days. With a configuration file, what it says. SIGHUP reads the file again; SIGTERM finishes what is under
+    /// way and stops.
+    Run(RunArguments),
+    /// Show a whole incident, embedded: real upstreams, real traffic, a bad deploy and its rollback
+    Demo(DemoArguments),
+    /// Watch a running daemon on a full screen
+    Top {
+        #[command(flatten)]
+        connect: Connect,
+        /// Draw with ASCII only
+        #[arg(long)]
+        ascii: bool,
+        /// For a light background
+        #[arg(long)]
+        light: bool,
+    },
+    /// Say how a running daemon's service stands, in a few lines; the exit code says it too
+    Status {
+        #[command(flatten)]
+        connect: Connect,
+        /// Everything, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell a running daemon that a new version of a service went live
+    ///
+    /// Errors that begin shortly after are then compared with it. Call it from your deploy pipeline.
+    Deploy {
+        /// The upstream that got a new version
+        upstream: String,
+        /// The version
+        version: String,
+        /// Who or what deployed it
+        #[arg(long)]
+        by: Option<String>,
+        #[command(flatten)]
+        connect: Connect,
+        /// The event as recorded, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration file without starting anything
+    Check {
+        /// The file
+        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+        /// What was found, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// About the configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The service to put it in front of, like <http://127.0.0.1:3000>
+    url: Option<String>,
+    /// The configuration file, vestibule.toml unless a URL is given
+    #[arg(long, short, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+    /// Listen here instead; with a file only if it has one listener
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Keep history and the admin socket here instead
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// How to write Vestibule's own log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+struct DemoArguments {
+    /// One line per change instead of the full screen
+    #[arg(long)]
+    headless: bool,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// Keep the demo's state here instead of in a directory that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct Connect {
+    /// The daemon's admin socket, or http://127.0.0.1:PORT of its admin.listen
+    #[arg(long, value_name = "SOCKET|URL", env = "VESTIBULE_CONNECT", default_value = DEFAULT_SOCKET)]
+    connect: Address,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
+    /// Print the reference of every key, as Markdown
+    Reference,
+}
+
+const DEFAULT_FILE: &str = "vestibule.toml";
+const DEFAULT_SOCKET: &str = "vestibule-state/vestibule.sock";
+
+/// Parses the arguments, does what they ask, and gives the exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Asked-for help goes to standard output and is no failure.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            drop(error.print());
+            return exit.into();
+        }
+    };
+    match arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Demo(arguments) => run::demo(arguments),
+        Command::Top {
+            connect,
+            ascii,
+            light,
+        } => top::top(connect.connect, ascii, light),
+        Command::Status { connect, json } => status::status(&connect.connect, json),
+        Command::Deploy {
+            upstream,
+            version,
+            by,
+            connect,
+            json,
+        } => deploy::deploy(
+            &connect.connect,
+            &crate::admin::Deploy {
+                upstream,
+                version,
+                by,
+            },
+            json,
+        ),
+        Command::Check { config, json } => check::check(&config, json),
+        Command::Config(ConfigCommand::Schema) => {
+            say(&format!("{:#}\n", crate::config::schema()));
+            Exit::Ok
+        }
+        Command::Config(ConfigCommand::Reference) => {
+            say(&crate::config::reference());
+            Exit::Ok
+        }
+    }
+    .into()
+}
+
+/// Prints to standard output. A reader that has gone (`| head`) is no failure.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Prints to standard error.
+fn complain(text: &str) {
+    drop(
+        io::stderr()
+            .lock()
+            .write_all(format!("vestibule: {}\n", text.trim_end()).as_bytes()),
+    );
+}
+
+/// Whether standard error is a terminal that wants colour.
+fn fancy() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A runtime for one command.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_url_and_a_file_exclude_each_other() {
+        assert!(
+            Arguments::try_parse_from(["vestibule", "run", "http://a:1", "--config", "x"]).is_err()
+        );
+        assert!(
+            Arguments::try_parse_from([
+                "vestibule",
+                "run",
+                "http://a:1",
+                "--listen",
+                "127.0.0.1:0"
+            ])
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! `vestibule status`: the verdict for people without a screen, and for scripts.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use super::{Exit, complain, runtime, say};
+use crate::admin::client::ask;
+use crate::net::address::Address;
+use crate::snapshot::{Snapshot, Standing};
+use crate::triage::Level;
+use crate::tui::fmt;
+
+pub(super) fn status(address: &Address, json: bool) -> Exit {
+    let asked = match runtime() {
+        Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Io;
+        }
+    };
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Unavailable;
+        }
+    };
+    let snapshot: Snapshot = match serde_json::from_slice(&answer) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            complain(&format!(
+                "the answer of {address} cannot be read, is it of another version? {error}"
+            ));
+            return Exit::Unavailable;
+        }
+    };
+    if json {
+        say(&String::from_utf8_lossy(&answer));
+    } else {
+        say(&lines(&snapshot));
+    }
+    match snapshot.verdict.severity {
+        Level::Ok => Exit::Ok,
+        Level::Warn => Exit::Warn,
+        Level::Crit => Exit::Crit,
+        Level::Unknown => Exit::Unknown,
+    }
+}
+
+/// Routes shown; the rest is counted.
+const ROUTES: usize = 8;
+/// Changes shown.
+const EVENTS: usize = 3;
+
+fn lines(snapshot: &Snapshot) -> String {
+    let mut text = format!("{}\n", fmt::visible(&snapshot.verdict.text));
+    for verdict in &snapshot.other_verdicts {
+        put(
+            &mut text,
+            format_args!("also {}\n", fmt::visible(&verdict.text)),
+        );
+    }
+    for degradation in &snapshot.degraded {
+        put(
+            &mut text,
+            format_args!(
+                "DEGRADED {}: {}\n",
+                degradation.part,
+                fmt::visible(&degradation.text)
+            ),
+        );
+    }
+    for alert in &snapshot.alerts {
+        let (severity, tier, state) = (
+            alert.severity.as_str(),
+            alert.tier.as_str(),
+            alert.state.as_str(),
+        );
+        put(
+            &mut text,
+            format_args!(
+                "alert {} {severity} {tier} {state} since {}\n",
+                alert.slo, alert.since
+            ),
+        );
+    }
+    for route in snapshot
+        .routes
+        .iter()
+        .filter(|route| route.standing != Standing::None)
+        .take(ROUTES)
+    {
+        let now = &route.now;
+        let bad = now
+            .bad_ratio
+            .map_or("–".to_owned(), |ratio| format!("{:.2}%", ratio * 100.0));
+        let rate = now
+            .rate_per_s
+            .map_or("–".to_owned(), |rate| format!("{rate:.1}/s"));
+        let p99 = now.p99_us.map_or("–".to_owned(), |us| {
+            format!("{:.1}ms", us as f64 / 1_000.0)
+        });
+        put(
+            &mut text,
+            format_args!("route {}  {rate}  bad {bad}  p99 {p99}\n", route.id),
+        );
+    }
+    for event in snapshot.events.iter().take(EVENTS) {
+        put(
+            &mut text,
+            format_args!(
+                "{}  {}  {}\n",
+                event.at,
+                event.kind.as_str(),
+                fmt::visible(&event.text)
+            ),
+        );
+    }
+    text
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("writing to a string cannot fail");
+}

@@ -278,8 +278,12 @@ pub struct SloView {
     pub bad: u64,
     /// Good ÷ valid in the window; `null` without a valid event.
     pub sli_ratio: Option<f64>,
-    /// Share of the error budget that is left; may be negative; `null` without a valid event.
+    /// Share of the error budget that is left of the events counted; may be negative; `null` without a valid event.
     pub remaining_ratio: Option<f64>,
+    /// The same, if history that is missing from the window had been good at the observed rate. Equal to
+    /// `remaining_ratio` once the window is covered.
+    #[serde(default)]
+    pub expected_remaining_ratio: Option<f64>,
     /// Burn rate by window, `5m` to `30d`; `null` where nothing was valid.
     pub burn: BTreeMap<Window, Option<f64>>,
     /// How it stands.

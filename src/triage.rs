@@ -114,7 +114,8 @@ pub struct Verdict {
     pub suspect: Option<Suspect>,
     /// Burn rate of the short window of the worst SLO.
     pub burn: Option<f64>,
-    /// Share of the error budget that is left, may be negative.
+    /// Share of the error budget that is left, may be negative. History that is missing from the window counts as good
+    /// at the observed rate, so that a young process does not call its first errors a month's.
     pub remaining_ratio: Option<f64>,
     /// Seconds until the budget is empty at this rate; `None`: not at this rate.
     pub time_to_empty_s: Option<u64>,

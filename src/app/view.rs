@@ -584,6 +584,7 @@ fn slo(status: &SloStatus) -> SloView {
         bad: status.tally.bad,
         sli_ratio: status.sli_ratio,
         remaining_ratio: status.remaining_ratio,
+        expected_remaining_ratio: status.expected_remaining_ratio,
         burn: burn::WINDOWS
             .into_iter()
             .map(|window| (window, status.burn_over(window)))

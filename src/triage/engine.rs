@@ -211,7 +211,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         onset: onset.map(|onset| Timestamp::from_secs(onset.secs)),
         suspect,
         burn: slo.burn_over(RECENT),
-        remaining_ratio: slo.remaining_ratio,
+        remaining_ratio: slo.expected_remaining_ratio,
         time_to_empty_s: slo.time_to_empty_s,
         bad_ratio: ratio(minute.bad, minute.valid()),
         bad_per_s: (route.covered_s > 0).then(|| minute.bad as f64 / route.covered_s as f64),

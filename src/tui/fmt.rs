@@ -88,13 +88,16 @@ pub(crate) fn success(ratio: f64) -> String {
     format!("{:.3}%", thousandths.min(99.999))
 }
 
-/// What is left of a budget, rounded down, negative when overspent: `68.6%`, `-3.1%`.
+/// What is left of a budget, rounded down, negative when overspent: `68.6%`, `-3.1%`, `-12x` when many times over.
 pub(crate) fn remaining(ratio: f64) -> String {
     if ratio.is_nan() {
         return NO_DATA.to_owned();
     }
     if ratio >= 1.0 {
         return "100%".to_owned();
+    }
+    if ratio <= -10.0 {
+        return format!("-{}x", si(-ratio));
     }
     let tenths = ((ratio * 100.0 + 1e-9) * 10.0).floor() / 10.0;
     if tenths == 0.0 && ratio > 0.0 {
@@ -425,6 +428,7 @@ mod tests {
         assert_eq!(remaining(0.6869), "68.6%");
         assert_eq!(remaining(-0.031), "-3.1%");
         assert_eq!(remaining(0.0004), "<0.1%");
+        assert_eq!(remaining(-447.3), "-447x");
     }
 
     #[test]

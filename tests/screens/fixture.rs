@@ -89,10 +89,12 @@ pub(crate) fn incident() -> Snapshot {
     }
     snapshot.slos[1].state = SloState::Low;
     snapshot.slos[1].remaining_ratio = Some(0.041);
+    snapshot.slos[1].expected_remaining_ratio = Some(0.041);
     let slo = &mut snapshot.slos[0];
     slo.state = SloState::Critical;
     slo.sli_ratio = Some(0.998_43);
     slo.remaining_ratio = Some(0.686);
+    slo.expected_remaining_ratio = Some(0.686);
     slo.burn = burns([122.6, 20.2, 3.4, 0.5]);
     slo.time_to_empty_s = Some(14_520);
     snapshot.alerts = vec![AlertView {
@@ -475,6 +477,7 @@ fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
         bad: 1_000,
         sli_ratio: Some(0.999_9),
         remaining_ratio: Some(remaining),
+        expected_remaining_ratio: Some(remaining),
         burn: burns([0.1, 0.1, 0.9, 0.4]),
         state: SloState::Ok,
         coverage_ratio: 1.0,

@@ -126,7 +126,7 @@ pub(crate) fn event_spans(event: &Event, now: Timestamp) -> Vec<Span<'_>> {
 
 /// How an SLO's budget stands, in words.
 pub(crate) fn left(slo: &SloView) -> String {
-    fmt::or_none(slo.remaining_ratio, |ratio| {
+    fmt::or_none(slo.expected_remaining_ratio, |ratio| {
         format!("{} left", fmt::remaining(ratio))
     })
 }
@@ -342,8 +342,17 @@ impl<'a> Parts<'a> {
         vec![
             span(status.text(), status.role),
             span("  ", Role::Text),
-            span(self.verdict.text.as_str(), Role::Text),
+            span(self.said(), Role::Text),
         ]
+    }
+
+    /// The sentence without the word that the badge says already.
+    fn said(&self) -> &'a str {
+        let text = self.verdict.text.as_str();
+        let rest = text
+            .split_once(": ")
+            .filter(|(word, _)| word.eq_ignore_ascii_case(self.verdict.severity.as_str()));
+        rest.map_or(text, |(_, rest)| rest)
     }
 
     fn last_change(&self) -> Vec<Span<'a>> {
@@ -366,9 +375,9 @@ impl<'a> Parts<'a> {
             .snapshot
             .slos
             .iter()
-            .filter(|slo| slo.remaining_ratio.is_some());
+            .filter(|slo| slo.expected_remaining_ratio.is_some());
         let lowest = measured.min_by(|one, other| {
-            let of = |slo: &SloView| slo.remaining_ratio.unwrap_or(f64::INFINITY);
+            let of = |slo: &SloView| slo.expected_remaining_ratio.unwrap_or(f64::INFINITY);
             of(one).total_cmp(&of(other))
         });
         match lowest {

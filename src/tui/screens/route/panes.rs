@@ -399,7 +399,7 @@ fn slos<'a>() -> [Column<&'a SloView>; 9] {
             kind: Kind::Right,
             cell: Cell::Fixed(|slo| {
                 vec![span(
-                    fmt::or_none(slo.remaining_ratio, fmt::remaining),
+                    fmt::or_none(slo.expected_remaining_ratio, fmt::remaining),
                     Role::Strong,
                 )]
             }),
@@ -413,7 +413,7 @@ fn slos<'a>() -> [Column<&'a SloView>; 9] {
             rank: 1,
             kind: Kind::Right,
             cell: Cell::Fixed(|slo| {
-                let empty = match (slo.time_to_empty_s, slo.remaining_ratio) {
+                let empty = match (slo.time_to_empty_s, slo.expected_remaining_ratio) {
                     (_, Some(left)) if left <= 0.0 => "gone".to_owned(),
                     (Some(secs), _) => fmt::seconds(secs),
                     (None, _) => fmt::NO_DATA.to_owned(),

@@ -125,11 +125,11 @@ where
         service_fn(move |request| answer(Rc::clone(&state), request))
     };
     let mut builder = http1::Builder::new();
+    // `pipeline_flush` stays off: with it hyper buffers a body without bound while the client reads slowly.
     builder
         .max_headers(state.limits.max_headers)
         .max_buf_size(state.limits.max_header_bytes.max(MIN_HEAD_BUFFER))
-        .header_read_timeout(None)
-        .pipeline_flush(true);
+        .header_read_timeout(None);
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let mut draining = pin!(state.worker.drain.notified());
     let mut told = false;

@@ -1,8 +1,9 @@
 //! `vestibule.toml`: one file in, every part's `Config` out, or everything that is wrong with it at once.
 //!
-//! The file's shape is written once, in `file`, and read three ways: as a parser, as the JSON Schema ([`schema`]) and as
-//! the reference ([`reference`](fn@reference)). What is read there is located, so that the rules between keys
-//! (`rules`) can still point at the text. Only this module knows the file format; no part knows this module.
+//! The file's shape is written once, in `file`, and read three ways: as a parser, as the JSON Schema
+//! ([`schema`](fn@schema)) and as the reference ([`reference`](fn@reference)). What is read there is located, so that the
+//! rules between keys (`rules`) can still point at the text. Only this module knows the file format; no part knows this
+//! module.
 
 use std::fs::File;
 use std::io::{self, Read as _};

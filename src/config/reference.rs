@@ -32,8 +32,8 @@ const INTRODUCTION: &str = "\
 
 # `vestibule.toml`
 
-`vestibule check vestibule.toml` reads a file and reports everything that is wrong with it at once, with the place, the
-reason and the fix. Exit status 78 means that it is refused. A key that is not listed here is refused, too.
+`vestibule check --config vestibule.toml` reads a file and reports everything that is wrong with it at once, with the
+place, the reason and the fix. Exit status 78 means that it is refused. A key that is not listed here is refused, too.
 
 - **Durations** are numbers with a unit: `300ms`, `30s`, `5m`, `1h`, `14d`. **Sizes** are whole numbers with a unit:
   `64KiB`, `10MiB`, `2GiB`.

@@ -1,6 +1,6 @@
 //! Exactly one observation per request.
 //!
-//! A [`Tracker`] is made when a request's head arrives and travels with it: through routing, the upstream attempts and
+//! A `Tracker` is made when a request's head arrives and travels with it: through routing, the upstream attempts and
 //! into the response's body. Whoever learns the outcome says so; if nobody does, because hyper dropped the request
 //! when the client went away, dropping the tracker says that. Either way it records once.
 

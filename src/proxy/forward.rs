@@ -55,12 +55,13 @@ pub(super) async fn serve(
         method: parts.method,
     };
     let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
-    let (Ok(host), Ok(path)) = (host, path) else {
-        return respond::fault(tracker, Fault::RequestInvalid);
-    };
+    // Its target has no path, so it would not pass as a request for one.
     if tracker.facts().method == Method::CONNECT {
         return respond::fault(tracker, Fault::NotAllowed);
     }
+    let (Ok(host), Ok(path)) = (host, path) else {
+        return respond::fault(tracker, Fault::RequestInvalid);
+    };
     let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
         return respond::fault(tracker, Fault::RequestInvalid);
     };

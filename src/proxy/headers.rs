@@ -250,18 +250,22 @@ pub(super) fn opens_websocket(headers: &HeaderMap) -> bool {
 /// Base64 of a SHA-1.
 const ACCEPT: usize = 28;
 
-/// Leaves only what the client may see; `framed` says that the body's length was given and still holds.
+/// Leaves only what the client may see.
 pub(super) fn clean_response(headers: &mut HeaderMap) {
-    if let Some(named) = headers.get(CONNECTION).cloned() {
+    // There may be several; looked up one by one, so that the usual single one costs no list.
+    let mut line = 0;
+    while let Some(named) = headers.get_all(CONNECTION).iter().nth(line).cloned() {
+        line += 1;
         for item in named.as_bytes().split(|byte| *byte == b',') {
             if let Ok(name) = HeaderName::from_bytes(item.trim_ascii())
                 && may_be_named(&name)
+                && name != CONNECTION
             {
                 headers.remove(name);
             }
         }
-        headers.remove(CONNECTION);
     }
+    headers.remove(CONNECTION);
     // Looking first is cheaper than removing eight names from a map that has none of them.
     if headers.keys().any(is_standard_hop_by_hop) {
         for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
@@ -444,9 +448,13 @@ mod tests {
     fn a_response_keeps_what_is_the_clients() {
         let mut headers = map(&[
             ("connection", "keep-alive, x-hop, set-cookie"),
+            ("connection", "connection, x-hop-too"),
+            ("connection", "x-hop-last"),
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("x-hop", "1"),
+            ("x-hop-too", "1"),
+            ("x-hop-last", "1"),
             ("set-cookie", "a=b"),
             ("content-length", "5"),
         ]);

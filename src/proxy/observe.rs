@@ -237,11 +237,7 @@ impl Tracker {
                 endpoint: endpoint.map_or("", |endpoint| &endpoint.address),
                 client: facts.client,
                 scheme: scheme(facts.tls),
-                protocol: if facts.version == Version::HTTP_2 {
-                    "HTTP/2.0"
-                } else {
-                    "HTTP/1.1"
-                },
+                protocol: protocol(facts.version),
                 method: facts.method.as_str(),
                 host: facts.host.as_bytes(),
                 path: facts.path.as_str(),
@@ -277,6 +273,15 @@ impl Drop for Tracker {
             Fault::ClientDisconnect
         };
         self.fail(fault);
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        // hyper serves nothing else.
+        _ => "HTTP/1.1",
     }
 }
 

@@ -62,6 +62,9 @@ pub(super) async fn serve(
     let (Ok(host), Ok(path)) = (host, path) else {
         return respond::fault(tracker, Fault::RequestInvalid);
     };
+    if !headers::is_coded_plainly(&parts.headers) {
+        return respond::fault(tracker, Fault::RequestInvalid);
+    }
     let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
         return respond::fault(tracker, Fault::RequestInvalid);
     };

@@ -231,6 +231,16 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
     })
 }
 
+/// Whether a request's body has no transfer coding but `chunked`. Another one would be lost with its name: the field
+/// ends here, and the body goes on as it is.
+pub(super) fn is_coded_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
+}
+
 /// Whether the client asks for a WebSocket (RFC 6455, 4.1).
 pub(super) fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::GET

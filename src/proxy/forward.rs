@@ -292,7 +292,7 @@ impl Call<'_> {
                 client: self.client,
                 scheme: scheme(facts.tls),
                 request_id: facts.request_id.as_bytes(),
-                traceparent: facts.trace.as_bytes(),
+                trace: &facts.trace,
                 framing: self.framing,
                 websocket: self.websocket,
             },

@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::config::Network;
+use super::identity::TraceContext;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,6 +26,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C trace context.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Who the client is and how far its own word is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub(super) struct RequestHead<'a> {
     pub(super) client: Client,
     pub(super) scheme: &'a str,
     pub(super) request_id: &'a [u8],
-    pub(super) traceparent: &'a [u8],
+    pub(super) trace: &'a TraceContext,
     pub(super) framing: BodyFraming,
     /// Whether a WebSocket upgrade is asked for.
     pub(super) websocket: bool,
@@ -110,7 +112,7 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
         client,
         scheme,
         request_id,
-        traceparent,
+        trace,
         framing,
         websocket,
     } = head;
@@ -120,13 +122,14 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
     out.put_slice(b" HTTP/1.1\r\n");
     field(out, "host", host);
     for (name, value) in *headers {
-        if !is_ours(name) && !is_hop_by_hop(name, headers) {
+        let stale = !trace.is_continued() && *name == TRACESTATE;
+        if !stale && !is_ours(name) && !is_hop_by_hop(name, headers) {
             field(out, name.as_str(), value.as_bytes());
         }
     }
     forwarding(out, headers, *client, client_host, scheme);
     field(out, X_REQUEST_ID.as_str(), request_id);
-    field(out, TRACEPARENT.as_str(), traceparent);
+    field(out, TRACEPARENT.as_str(), trace.as_bytes());
     match framing {
         BodyFraming::None if matches!(**method, Method::POST | Method::PUT | Method::PATCH) => {
             field(out, "content-length", b"0");
@@ -326,6 +329,7 @@ pub(super) fn write_trailers(out: &mut BytesMut, trailers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::identity::IdSource;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let field = |(name, value): &(&str, &str)| {
@@ -343,6 +347,8 @@ mod tests {
             .map(|network| network.parse().unwrap())
             .collect();
         let mut out = BytesMut::new();
+        let parent = headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+        let trace = TraceContext::continue_or_begin(parent, &IdSource::from_system());
         write_request(
             &mut out,
             &RequestHead {
@@ -354,14 +360,17 @@ mod tests {
                 client: Client::new("192.0.2.7".parse().unwrap(), headers, &trusted),
                 scheme: "https",
                 request_id: b"id-1",
-                traceparent: b"tp",
+                trace: &trace,
                 framing: BodyFraming::None,
                 websocket,
             },
         );
         let text = String::from_utf8(out.to_vec()).unwrap();
         assert!(text.ends_with("\r\n\r\n"));
-        text.trim_end()
+        let span = text.find("traceparent: ").unwrap();
+        // Its span differs from time to time.
+        text.replace(&text[span..span + 68], "traceparent: tp")
+            .trim_end()
             .split("\r\n")
             .map(ToOwned::to_owned)
             .collect()
@@ -400,6 +409,16 @@ mod tests {
                 "traceparent: tp",
             ]
         );
+    }
+
+    #[test]
+    fn the_state_of_a_trace_goes_on_only_with_its_trace() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (parent, goes_on) in [(parent, true), ("00-nonsense", false)] {
+            let headers = map(&[("traceparent", parent), ("tracestate", "a=b")]);
+            let lines = written(&headers, &[], false);
+            assert_eq!(lines.contains(&"tracestate: a=b".to_owned()), goes_on);
+        }
     }
 
     #[test]

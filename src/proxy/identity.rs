@@ -7,6 +7,7 @@ use std::cell::Cell;
 pub(super) struct TraceContext {
     /// `00-<trace id>-<span id>-<flags>`, ASCII.
     text: [u8; TEXT],
+    continued: bool,
 }
 
 const TEXT: usize = 55;
@@ -19,7 +20,8 @@ impl TraceContext {
     /// stop tracing altogether the day we are put in front of them.
     pub(super) fn continue_or_begin(incoming: Option<&[u8]>, ids: &IdSource) -> Self {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-        if let Some(incoming) = incoming.filter(|incoming| well_formed(incoming)) {
+        let incoming = incoming.filter(|incoming| well_formed(incoming));
+        if let Some(incoming) = incoming {
             // The version is ours; later versions promise that these fields stay where they are.
             text[3..].copy_from_slice(&incoming[3..TEXT]);
         } else {
@@ -27,7 +29,16 @@ impl TraceContext {
             hex(&mut text[19..35], ids.next());
         }
         hex(&mut text[36..52], ids.next());
-        Self { text }
+        Self {
+            text,
+            continued: incoming.is_some(),
+        }
+    }
+
+    /// Whether it is the client's trace. If not, the client's `tracestate` says nothing about it (W3C Trace Context,
+    /// 3.3).
+    pub(super) fn is_continued(&self) -> bool {
+        self.continued
     }
 
     /// The header's value.

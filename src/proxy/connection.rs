@@ -245,7 +245,7 @@ impl ConnectionState {
         } else {
             return;
         };
-        observe::unreadable(&self.worker, fault);
+        observe::unreadable(self, fault);
     }
 }
 

@@ -290,9 +290,11 @@ pub(super) const fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// A request that never became one: hyper could not read its head. Counted under no route.
-pub(super) fn unreadable(worker: &Worker, fault: Fault) {
-    worker.recorder.borrow_mut().record(&Observation {
+/// A request that never became one: hyper could not read its head. Counted under no route, and logged with what little
+/// is known.
+pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
+    let worker = &connection.worker;
+    let observation = Observation {
         route: RouteKey::NONE,
         endpoint: None,
         source: Source::Proxy,
@@ -303,7 +305,25 @@ pub(super) fn unreadable(worker: &Worker, fault: Fault) {
         attempts: 0,
         bytes_in: 0,
         bytes_out: 0,
-    });
+    };
+    worker.recorder.borrow_mut().record(&observation);
+    if let Some(log) = &worker.log {
+        log.borrow_mut().write(&AccessRecord {
+            at: worker.clock.now(),
+            observation: &observation,
+            route: NO_ROUTE,
+            endpoint: "",
+            client: connection.peer,
+            scheme: scheme(connection.tls.is_some()),
+            protocol: protocol(Version::HTTP_11),
+            method: "",
+            host: b"",
+            path: "",
+            user_agent: b"",
+            request_id: "",
+            trace_id: "",
+        });
+    }
 }
 
 /// Where finished access lines go: a bounded channel to whoever writes them.

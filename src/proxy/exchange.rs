@@ -472,6 +472,8 @@ pub(super) struct UpstreamBody {
     /// Index of the upstream and of the endpoint in the tracker's generation.
     place: (usize, usize),
     tracker: Tracker,
+    /// It failed, but what came before has not had its chance to go out yet.
+    failed: Option<Fault>,
 }
 
 impl UpstreamBody {
@@ -480,11 +482,12 @@ impl UpstreamBody {
             exchange: Some(exchange),
             place,
             tracker,
+            failed: None,
         }
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.exchange.is_none()
+        self.exchange.is_none() && self.failed.is_none()
     }
 
     pub(super) fn remaining(&self) -> Option<u64> {
@@ -495,6 +498,9 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Incomplete>>> {
+        if let Some(fault) = self.failed.take() {
+            return Poll::Ready(Some(Err(Incomplete(fault))));
+        }
         let Some(exchange) = &mut self.exchange else {
             return Poll::Ready(None);
         };
@@ -504,7 +510,11 @@ impl UpstreamBody {
                 self.tracker.bytes_in(exchange.request_bytes());
                 self.tracker.fail(fault);
                 self.exchange = None;
-                return Poll::Ready(Some(Err(Incomplete(fault))));
+                // hyper drops what it has buffered with the connection; waiting once makes it flush first, so that the
+                // client sees a response cut off rather than none.
+                self.failed = Some(fault);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         };
         if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Request;
@@ -44,8 +44,8 @@ pub(super) struct ConnectionState {
     /// Requests being served.
     open_requests: Cell<u32>,
     requests: Cell<u64>,
-    /// Bytes were read since the last request's head.
-    head_began: Cell<bool>,
+    /// Since when a request's head has been arriving; `None`: none is.
+    head_began: Cell<Option<Tick>>,
     /// The head of a request did not arrive in time.
     head_late: Cell<bool>,
 }
@@ -60,7 +60,7 @@ impl ConnectionState {
             limits: worker.generation().limits,
             open_requests: Cell::new(0),
             requests: Cell::new(0),
-            head_began: Cell::new(false),
+            head_began: Cell::new(None),
             head_late: Cell::new(false),
         })
     }
@@ -211,7 +211,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 type Answered = Result<http::Response<super::respond::ResponseBody>, Infallible>;
 
 async fn answer(state: Rc<ConnectionState>, request: Request<Incoming>) -> Answered {
-    state.head_began.set(false);
+    state.head_began.set(None);
     state.requests.set(state.requests.get() + 1);
     Ok(forward::serve(&state, request).await)
 }
@@ -234,6 +234,15 @@ impl Drop for OpenRequest {
 }
 
 impl ConnectionState {
+    /// Bytes came in: of a request's head, unless they belong to a request that is open.
+    fn read_some(&self) {
+        if self.open_requests.get() > 0 {
+            self.head_began.set(None);
+        } else if self.head_began.get().is_none() {
+            self.head_began.set(Some(self.worker.clock.tick()));
+        }
+    }
+
     /// Counts a head that hyper could not make a request of. Bodies are their request's business.
     fn count_unreadable(&self, error: &hyper::Error) {
         let fault = if self.head_late.get() {
@@ -281,9 +290,13 @@ impl Guard {
         worker: &Worker,
         limit: std::time::Duration,
     ) -> Poll<()> {
-        let now = worker.clock.tick();
-        let deadline = self.since.get_or_insert(now).plus(limit);
-        if now >= deadline {
+        let since = *self.since.get_or_insert_with(|| worker.clock.tick());
+        self.poll_until(cx, worker, since.plus(limit))
+    }
+
+    /// Ready once `deadline` has passed.
+    fn poll_until(&mut self, cx: &mut Context<'_>, worker: &Worker, deadline: Tick) -> Poll<()> {
+        if worker.clock.tick() >= deadline {
             return Poll::Ready(());
         }
         let instant = Instant::from_std(worker.clock.instant(deadline));
@@ -326,21 +339,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             Ok(result) => result?,
             Err(_elapsed) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
         };
-        self.state.head_began.set(true);
+        self.state.read_some();
         self.first = read.freeze();
         Ok(http2)
     }
 
-    /// How long the client may stay silent now. `None`: it owes us nothing, or its request's own timeouts apply.
-    fn patience(&self) -> Option<std::time::Duration> {
+    /// Whether the client stays silent for too long. Never while a request is open: its own timeouts apply.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;
         if state.open_requests.get() > 0 {
-            None
-        } else if state.head_began.get() || state.requests.get() == 0 {
-            Some(state.limits.header_timeout)
-        } else {
-            Some(state.limits.keep_alive)
+            self.read_guard.moved();
+            return Poll::Pending;
         }
+        if let Some(began) = state.head_began.get() {
+            // Counted from its first byte: every further one would otherwise buy as much time again.
+            let deadline = began.plus(state.limits.header_timeout);
+            return self.read_guard.poll_until(cx, &state.worker, deadline);
+        }
+        let limit = if state.requests.get() == 0 {
+            state.limits.header_timeout
+        } else {
+            state.limits.keep_alive
+        };
+        self.read_guard.poll_late(cx, &state.worker, limit)
     }
 }
 
@@ -364,24 +385,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
         if Pin::new(&mut this.inner).poll_read(cx, buf)?.is_ready() {
             if buf.filled().len() > before {
                 this.read_guard.moved();
-                this.state
-                    .head_began
-                    .set(this.state.open_requests.get() == 0);
+                this.state.read_some();
             }
             return Poll::Ready(Ok(()));
         }
-        let Some(patience) = this.patience() else {
-            this.read_guard.moved();
-            return Poll::Pending;
-        };
-        if this
-            .read_guard
-            .poll_late(cx, &this.state.worker, patience)
-            .is_pending()
-        {
-            return Poll::Pending;
-        }
-        if this.state.head_began.get() {
+        ready!(this.poll_patience(cx));
+        if this.state.head_began.get().is_some() {
             this.state.head_late.set(true);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

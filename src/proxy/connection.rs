@@ -332,14 +332,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                 if self.inner.read_buf(&mut read).await? == 0 {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
                 }
+                self.state.read_some();
             }
-            Ok(read.starts_with(PREFACE))
+            Ok(())
         };
-        let http2 = match timeout(self.state.limits.header_timeout, reading).await {
+        match timeout(self.state.limits.header_timeout, reading).await {
             Ok(result) => result?,
-            Err(_elapsed) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
-        };
-        self.state.read_some();
+            Err(_elapsed) if read.is_empty() => {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            // The beginning of what may be a POST as well: HTTP/1 it is, and its head is late.
+            Err(_elapsed) => {}
+        }
+        let http2 = read.starts_with(PREFACE);
         self.first = read.freeze();
         Ok(http2)
     }

@@ -48,6 +48,10 @@ pub(super) struct ConnectionState {
     head_began: Cell<Option<Tick>>,
     /// The head of a request did not arrive in time.
     head_late: Cell<bool>,
+    /// It carries HTTP/2, whose bytes between two requests are not yet the next one's head.
+    http2: Cell<bool>,
+    /// An HTTP/2 client has asked for nothing for long enough to be told so.
+    idle: Cell<bool>,
 }
 
 impl ConnectionState {
@@ -62,6 +66,8 @@ impl ConnectionState {
             requests: Cell::new(0),
             head_began: Cell::new(None),
             head_late: Cell::new(false),
+            http2: Cell::new(false),
+            idle: Cell::new(false),
         })
     }
 
@@ -171,6 +177,8 @@ async fn serve_http2<S>(io: ClientIo<S>, state: Rc<ConnectionState>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    state.http2.set(true);
+    state.head_began.set(None);
     let service = {
         let state = Rc::clone(&state);
         service_fn(move |request| answer(Rc::clone(&state), request))
@@ -191,7 +199,7 @@ where
     // How an HTTP/2 connection ends says nothing about its requests: each has its own stream and its own observation.
     drop(
         poll_fn(|cx| {
-            if !told && draining.as_mut().poll(cx).is_ready() {
+            if !told && (draining.as_mut().poll(cx).is_ready() || state.idle.get()) {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
@@ -236,7 +244,7 @@ impl Drop for OpenRequest {
 impl ConnectionState {
     /// Bytes came in: of a request's head, unless they belong to a request that is open.
     fn read_some(&self) {
-        if self.open_requests.get() > 0 {
+        if self.open_requests.get() > 0 || self.http2.get() {
             self.head_began.set(None);
         } else if self.head_began.get().is_none() {
             self.head_began.set(Some(self.worker.clock.tick()));
@@ -354,7 +362,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         let state = &self.state;
         if state.open_requests.get() > 0 {
             self.read_guard.moved();
+            state.idle.set(false);
             return Poll::Pending;
+        }
+        if state.idle.get() {
+            // It was told to ask elsewhere, and has as long to leave as it would have for a head.
+            let limit = state
+                .limits
+                .keep_alive
+                .saturating_add(state.limits.header_timeout);
+            return self.read_guard.poll_late(cx, &state.worker, limit);
         }
         if let Some(began) = state.head_began.get() {
             // Counted from its first byte: every further one would otherwise buy as much time again.
@@ -366,7 +383,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         } else {
             state.limits.keep_alive
         };
-        self.read_guard.poll_late(cx, &state.worker, limit)
+        ready!(self.read_guard.poll_late(cx, &state.worker, limit));
+        if state.http2.get() && state.requests.get() > 0 {
+            state.idle.set(true);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 }
 

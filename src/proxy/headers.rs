@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method};
@@ -123,10 +123,11 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
     field(out, "host", host);
     for (name, value) in *headers {
         let stale = !trace.is_continued() && *name == TRACESTATE;
-        if !stale && !is_ours(name) && !is_hop_by_hop(name, headers) {
+        if !stale && *name != COOKIE && !is_ours(name) && !is_hop_by_hop(name, headers) {
             field(out, name.as_str(), value.as_bytes());
         }
     }
+    cookies(out, headers);
     forwarding(out, headers, *client, client_host, scheme);
     field(out, X_REQUEST_ID.as_str(), request_id);
     field(out, TRACEPARENT.as_str(), trace.as_bytes());
@@ -157,6 +158,20 @@ fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(name.as_bytes());
     out.put_slice(b": ");
     out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Writes the one Cookie field: HTTP/2 clients send it in pieces, which compress better, and servers of HTTP/1 know one
+/// (RFC 9113, 8.2.3).
+fn cookies(out: &mut BytesMut, headers: &HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    let Some(first) = pieces.next() else { return };
+    out.put_slice(b"cookie: ");
+    out.put_slice(first.as_bytes());
+    for piece in pieces {
+        out.put_slice(b"; ");
+        out.put_slice(piece.as_bytes());
+    }
     out.put_slice(b"\r\n");
 }
 
@@ -307,7 +322,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
         X_FORWARDED_HOST,
         X_FORWARDED_PROTO,
         http::header::AUTHORIZATION,
-        http::header::COOKIE,
+        COOKIE,
         http::header::SET_COOKIE,
         http::header::CACHE_CONTROL,
         http::header::CONTENT_ENCODING,

@@ -48,6 +48,8 @@ pub(super) struct ConnectionState {
     head_began: Cell<Option<Tick>>,
     /// The head of a request did not arrive in time.
     head_late: Cell<bool>,
+    /// The client took nothing of what waits for it for too long.
+    stalled: Cell<bool>,
     /// It carries HTTP/2, whose bytes between two requests are not yet the next one's head.
     http2: Cell<bool>,
     /// An HTTP/2 client has asked for nothing for long enough to be told so.
@@ -66,6 +68,7 @@ impl ConnectionState {
             requests: Cell::new(0),
             head_began: Cell::new(None),
             head_late: Cell::new(false),
+            stalled: Cell::new(false),
             http2: Cell::new(false),
             idle: Cell::new(false),
         })
@@ -232,6 +235,13 @@ impl OpenRequest {
     pub(super) fn new(state: &Rc<ConnectionState>) -> Self {
         state.open_requests.set(state.open_requests.get() + 1);
         Self(Rc::clone(state))
+    }
+}
+
+impl OpenRequest {
+    /// Whether the connection ends because its client took nothing for too long.
+    pub(super) fn client_stalled(&self) -> bool {
+        self.0.stalled.get()
     }
 }
 
@@ -438,10 +448,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             return polled;
         }
         let limit = self.state.limits.client_idle;
-        match self.write_guard.poll_late(cx, &self.state.worker, limit) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-        }
+        ready!(self.write_guard.poll_late(cx, &self.state.worker, limit));
+        self.state.stalled.set(true);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

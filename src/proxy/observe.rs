@@ -60,7 +60,7 @@ pub(super) struct Tracker {
     worker: Rc<Worker>,
     generation: Rc<Serving>,
     /// The connection owes this request an answer until the tracker goes.
-    _open: OpenRequest,
+    open: OpenRequest,
     /// `None` once recorded.
     state: Option<State>,
 }
@@ -106,7 +106,7 @@ impl Tracker {
         Self {
             worker,
             generation,
-            _open: OpenRequest::new(connection),
+            open: OpenRequest::new(connection),
             state: Some(state),
         }
     }
@@ -269,6 +269,8 @@ impl Drop for Tracker {
             Fault::Internal
         } else if self.worker.cutting.get() {
             Fault::Drained
+        } else if self.open.client_stalled() {
+            Fault::ClientStalled
         } else {
             Fault::ClientDisconnect
         };

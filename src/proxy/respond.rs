@@ -70,9 +70,15 @@ impl Body for ResponseBody {
 /// What the client is told is the status and the fault's word, no more: addresses and causes are for the log.
 pub(super) fn fault(mut tracker: Tracker, fault: Fault) -> Response<ResponseBody> {
     let Some(status) = fault.status() else {
-        // There is nobody to answer; hyper will notice when it tries.
+        // There is nobody to answer, as a rule. A client that only stopped sending can still read, and must not read
+        // that all went well.
         tracker.fail(fault);
-        return Response::new(ResponseBody::Empty);
+        let mut response = Response::new(ResponseBody::Empty);
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
     };
     tracker.status(status);
     let text = format!("{status} {}\n", fault.as_str().replace('_', " "));

@@ -50,6 +50,10 @@ pub(super) struct ConnectionState {
     head_late: Cell<bool>,
     /// The client took nothing of what waits for it for too long.
     stalled: Cell<bool>,
+    /// Pieces of response bodies that were handed over and after which nothing more was asked for.
+    waiting: Cell<u32>,
+    /// Such a piece has gone since this was last looked at.
+    taken: Cell<bool>,
     /// It carries HTTP/2, whose bytes between two requests are not yet the next one's head.
     http2: Cell<bool>,
     /// An HTTP/2 client has asked for nothing for long enough to be told so.
@@ -69,6 +73,8 @@ impl ConnectionState {
             head_began: Cell::new(None),
             head_late: Cell::new(false),
             stalled: Cell::new(false),
+            waiting: Cell::new(0),
+            taken: Cell::new(false),
             http2: Cell::new(false),
             idle: Cell::new(false),
         })
@@ -229,25 +235,47 @@ async fn answer(state: Rc<ConnectionState>, request: Request<Incoming>) -> Answe
 
 /// Counts a request as open until its response has gone out or it is let go of.
 #[derive(Debug)]
-pub(super) struct OpenRequest(Rc<ConnectionState>);
+pub(super) struct OpenRequest {
+    state: Rc<ConnectionState>,
+    /// A piece of its response was handed over, and nothing more was asked for yet.
+    waits: bool,
+}
 
 impl OpenRequest {
     pub(super) fn new(state: &Rc<ConnectionState>) -> Self {
         state.open_requests.set(state.open_requests.get() + 1);
-        Self(Rc::clone(state))
+        Self {
+            state: Rc::clone(state),
+            waits: false,
+        }
     }
-}
 
-impl OpenRequest {
+    /// A piece of the response is handed over.
+    pub(super) fn hands_over(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            self.state.waiting.set(self.state.waiting.get() + 1);
+        }
+    }
+
+    /// More is asked for: there is room for it, so what was handed over is on its way.
+    pub(super) fn is_asked(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.state.waiting.set(self.state.waiting.get() - 1);
+            self.state.taken.set(true);
+        }
+    }
+
     /// Whether the connection ends because its client took nothing for too long.
     pub(super) fn client_stalled(&self) -> bool {
-        self.0.stalled.get()
+        self.state.stalled.get()
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.open_requests.set(self.0.open_requests.get() - 1);
+        self.is_asked();
+        let state = &self.state;
+        state.open_requests.set(state.open_requests.get() - 1);
     }
 }
 
@@ -286,6 +314,7 @@ pub(super) struct ClientIo<S> {
     first: Bytes,
     read_guard: Guard,
     write_guard: Guard,
+    window_guard: Guard,
 }
 
 /// A deadline whose timer is moved only when it would fire too late.
@@ -338,6 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             first: Bytes::new(),
             read_guard: Guard::default(),
             write_guard: Guard::default(),
+            window_guard: Guard::default(),
         }
     }
 
@@ -367,13 +397,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         Ok(http2)
     }
 
+    /// Whether an HTTP/2 client has opened no window for what waits for it for too long. It may read its socket all the
+    /// while, so writing does not tell.
+    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &self.state;
+        let waits = state.http2.get() && state.waiting.get() > 0;
+        if state.taken.take() || !waits {
+            self.window_guard.moved();
+        }
+        if !waits {
+            return Poll::Pending;
+        }
+        let limit = state.limits.client_idle;
+        ready!(self.window_guard.poll_late(cx, &state.worker, limit));
+        state.stalled.set(true);
+        Poll::Ready(())
+    }
+
     /// Whether the client stays silent for too long. Never while a request is open: its own timeouts apply.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;
         if state.open_requests.get() > 0 {
             self.read_guard.moved();
             state.idle.set(false);
-            return Poll::Pending;
+            return self.poll_window(cx);
         }
         if state.idle.get() {
             // It was told to ask elsewhere, and has as long to leave as it would have for a head.
@@ -428,6 +475,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_patience(cx));
+        if this.state.stalled.get() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if this.state.head_began.get().is_some() {
             this.state.head_late.set(true);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

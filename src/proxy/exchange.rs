@@ -498,6 +498,7 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Incomplete>>> {
+        self.tracker.body_is_asked();
         if let Some(fault) = self.failed.take() {
             return Poll::Ready(Some(Err(Incomplete(fault))));
         }
@@ -518,7 +519,7 @@ impl UpstreamBody {
             }
         };
         if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
-            self.tracker.bytes_out(data.len());
+            self.tracker.hands_over(data.len());
         }
         // With the last bytes in hand the response is complete: hyper need not ask again to learn it.
         if frame.is_none() || exchange.is_end() {

@@ -176,6 +176,17 @@ impl Tracker {
         }
     }
 
+    /// More of the response's body is asked for.
+    pub(super) fn body_is_asked(&mut self) {
+        self.open.is_asked();
+    }
+
+    /// A piece of the response's body is handed over.
+    pub(super) fn hands_over(&mut self, bytes: usize) {
+        self.open.hands_over();
+        self.bytes_out(bytes);
+    }
+
     pub(super) fn bytes_out(&mut self, bytes: usize) {
         if let Some(state) = &mut self.state {
             state.bytes_out += bytes as u64;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Report, Resolved};
+use crate::config::Resolved;
 use crate::export::{accesslog, exposition};
 use crate::model::Full;
 use crate::net::tls::{TlsError, ticketer};
@@ -30,7 +30,8 @@ use supervise::Daemon;
 use workers::Workers;
 
 /// Where a new configuration comes from when a reload is asked for.
-pub type Reload = Box<dyn Fn() -> Result<Resolved, Report> + Send>;
+/// Says in one line why there is none to be had.
+pub type Reload = Box<dyn Fn() -> Result<Resolved, String> + Send>;
 
 /// What a daemon is run with.
 pub struct Options {
@@ -138,7 +139,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         )?);
     }
     let (admin, admin_trouble) = match admin::listen(&resolved.admin).await {
-        Ok(admin) => (Some(admin), None),
+        Ok(admin) => {
+            let trouble = admin.trouble();
+            (Some(admin), trouble)
+        }
         Err(error @ admin::ListenError::Unix { .. }) => (None, Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
@@ -153,6 +157,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         sink.as_ref(),
     )
     .map_err(RunError::Thread)?;
+    if let Some(address) = admin.as_ref().and_then(admin::Bound::tcp_address) {
+        tracing::info!("admin API listens on http://{address}");
+    }
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -84,7 +85,7 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
     let resolved = configuration(&services, dir);
     let socket = resolved.admin.socket.clone();
     let (snapshots, watched) = watch::channel(None);
-    let (signal, signals) = mpsc::channel(4);
+    let (tell, signals) = mpsc::channel(4);
     let mut daemon = tokio::spawn(app::run(AppOptions {
         resolved,
         reload: None,
@@ -130,6 +131,7 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
             .await
         }
     };
+    let mut terminated = signal(SignalKind::terminate())?;
     let over = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -140,14 +142,15 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
         shown = shown => shown.map_err(DemoError::from),
         () = over => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminated.recv() => Ok(()),
         stopped = &mut daemon => return Ok(joined(stopped)?),
     };
     for task in tasks {
         task.abort();
     }
     // Twice: the second does not wait for requests under way.
-    signal.send(Signal::Stop).await.unwrap_or_default();
-    signal.send(Signal::Stop).await.unwrap_or_default();
+    tell.send(Signal::Stop).await.unwrap_or_default();
+    tell.send(Signal::Stop).await.unwrap_or_default();
     joined(daemon.await)?;
     ended
 }

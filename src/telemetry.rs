@@ -17,9 +17,7 @@ pub enum Format {
 
 /// Sends the log to standard error.
 pub fn to_stderr(format: Format) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter())
-        .with_writer(io::stderr);
+    let builder = fmt().with_env_filter(filter()).with_writer(io::stderr);
     let set = match format {
         Format::Text => builder
             .with_ansi(io::stderr().is_terminal())
@@ -34,9 +32,7 @@ pub fn to_stderr(format: Format) {
 /// Sends the log from `level` on to standard error, for people.
 pub fn to_stderr_from(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
     drop(
         builder
             .with_ansi(io::stderr().is_terminal())
@@ -47,11 +43,17 @@ pub fn to_stderr_from(level: &str) {
 
 /// Sends the log to a file, for when the terminal is taken by the user interface.
 pub fn to_file(file: File) {
-    let builder = tracing_subscriber::fmt()
+    let builder = fmt()
         .with_env_filter(filter())
         .with_writer(file)
         .with_ansi(false);
     drop(builder.with_target(false).try_init());
+}
+
+/// A log that cannot be written must not end what it tells of: without this the subscriber panics when standard error
+/// is on a full disk.
+fn fmt() -> tracing_subscriber::fmt::SubscriberBuilder {
+    tracing_subscriber::fmt().log_internal_errors(false)
 }
 
 fn filter() -> EnvFilter {

@@ -22,9 +22,9 @@ use super::{Config, Handlers};
 /// The admin sockets, bound and not yet served.
 #[derive(Debug)]
 pub struct Bound {
-    unix: UnixListener,
-    path: PathBuf,
+    unix: Option<(UnixListener, PathBuf)>,
     tcp: Option<TcpListener>,
+    trouble: Option<String>,
 }
 
 /// Why the admin API cannot listen.
@@ -65,17 +65,6 @@ const MAX_PATH: usize = 107;
 /// # Errors
 /// When one cannot be had. A socket left by a process that died is replaced.
 pub async fn listen(config: &Config) -> Result<Bound, ListenError> {
-    let path = &config.socket;
-    if path.as_os_str().len() > MAX_PATH {
-        return Err(ListenError::TooLong(path.clone()));
-    }
-    remove_stale(path).await?;
-    let failed = |source| ListenError::Unix {
-        path: path.clone(),
-        source,
-    };
-    let unix = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let tcp = match config.listen {
         Some(address) => {
             let bound = TcpListener::bind(address).await;
@@ -83,11 +72,34 @@ pub async fn listen(config: &Config) -> Result<Bound, ListenError> {
         }
         None => None,
     };
-    Ok(Bound {
-        unix,
-        path: path.clone(),
-        tcp,
-    })
+    match listen_on_socket(&config.socket).await {
+        Ok(unix) => Ok(Bound {
+            unix: Some((unix, config.socket.clone())),
+            tcp,
+            trouble: None,
+        }),
+        // A directory that cannot be written: the loopback address will do, if there is one.
+        Err(error @ ListenError::Unix { .. }) if tcp.is_some() => Ok(Bound {
+            unix: None,
+            tcp,
+            trouble: Some(error.to_string()),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+async fn listen_on_socket(path: &Path) -> Result<UnixListener, ListenError> {
+    if path.as_os_str().len() > MAX_PATH {
+        return Err(ListenError::TooLong(path.to_owned()));
+    }
+    remove_stale(path).await?;
+    let failed = |source| ListenError::Unix {
+        path: path.to_owned(),
+        source,
+    };
+    let unix = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(unix)
 }
 
 async fn remove_stale(path: &Path) -> Result<(), ListenError> {
@@ -118,10 +130,18 @@ impl Bound {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
+    /// Why there is no unix socket, though there should be one.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
     /// Serves until dropped.
     pub async fn serve(self, handlers: Handlers) {
-        let Self { unix, path, tcp } = self;
-        let _remove = RemoveSocket(path);
+        let Self {
+            unix,
+            tcp,
+            trouble: _,
+        } = self;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let loopback = async {
             match tcp {
@@ -129,7 +149,16 @@ impl Bound {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(accept_unix(unix, &handlers, &slots), loopback);
+        let socket = async {
+            match unix {
+                Some((unix, path)) => {
+                    let _remove = RemoveSocket(path);
+                    accept_unix(unix, &handlers, &slots).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(socket, loopback);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::admin::{Deploy, DeployRefused};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
-use crate::model::{Event, EventKind, Scope, Timestamp};
+use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
 use crate::proxy::generation::Generation;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
@@ -62,6 +62,8 @@ pub(super) struct Daemon {
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
     draining: Option<Tick>,
+    /// What of the history could not be read at the start; that stays so.
+    unread: Option<String>,
 }
 
 /// The access log as the proxy wants it.
@@ -122,6 +124,7 @@ impl Daemon {
             seq: 0,
             ticked: 0,
             draining: None,
+            unread: None,
         }
     }
 
@@ -154,6 +157,7 @@ impl Daemon {
             scope: Scope::default(),
             text,
         });
+        self.unread.clone_from(&store_trouble);
         self.pipeline.degrade("store", now, store_trouble);
         self.pipeline.degrade("admin", now, admin_trouble);
         self.list();
@@ -254,7 +258,8 @@ impl Daemon {
                     crate::store::Writer::CAPACITY
                 )
             });
-            self.pipeline.degrade("store", now, trouble);
+            self.pipeline
+                .degrade("store", now, trouble.or_else(|| self.unread.clone()));
         }
         let log = self
             .access_log
@@ -320,16 +325,7 @@ impl Daemon {
         let began = self.clock.tick();
         let applied = match read() {
             Ok(resolved) => self.apply(resolved).await,
-            Err(report) => {
-                let lines = report.render(false);
-                Err(format!(
-                    "{report}: {}",
-                    lines
-                        .lines()
-                        .find(|line| !line.trim().is_empty())
-                        .unwrap_or_default()
-                ))
-            }
+            Err(why) => Err(why),
         };
         let now = self.clock.now();
         match applied {
@@ -455,7 +451,9 @@ impl Daemon {
         let now = clock.now();
         pipeline.absorb(now.as_secs(), &last);
         pipeline.tick(now);
-        let text = match last.in_flight {
+        // Their trackers are gone by now and have recorded it.
+        let cut = |(_, slot): &(RouteKey, Box<RouteSlot>)| slot.faults[Fault::Drained.index()];
+        let text = match last.shards.iter().flatten().map(cut).sum::<u64>() {
             0 => "Vestibule stopped".to_owned(),
             cut => format!("Vestibule stopped; {cut} requests were cut off"),
         };

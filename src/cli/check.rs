@@ -20,6 +20,24 @@ pub(super) fn check(file: &Path, json: bool) -> Exit {
             return Exit::Config;
         }
     };
+    // What only building shows: keys that do not belong to their certificates, names that TLS cannot verify.
+    let built = ticketer().map_err(Into::into).and_then(|tickets| {
+        Generation::build(&resolved.proxy, &mut Directory::default(), &tickets)
+    });
+    if let Err(error) = built {
+        if json {
+            let found = serde_json::json!({
+                "file": file.display().to_string(),
+                "errors": 1,
+                "diagnostics": [{ "code": "config::build", "severity": "error", "message": error.to_string() }],
+                "omitted": 0,
+            });
+            say(&format!("{found:#}\n"));
+        } else {
+            complain(&format!("{}: {error}", file.display()));
+        }
+        return Exit::Config;
+    }
     if json {
         say(&format!("{:#}\n", resolved.warnings.to_json()));
     } else if !resolved.warnings.is_empty() {
@@ -28,14 +46,6 @@ pub(super) fn check(file: &Path, json: bool) -> Exit {
             resolved.warnings,
             resolved.warnings.render(fancy())
         ));
-    }
-    // What only building shows: keys that do not belong to their certificates, names that TLS cannot verify.
-    let built = ticketer().map_err(Into::into).and_then(|tickets| {
-        Generation::build(&resolved.proxy, &mut Directory::default(), &tickets)
-    });
-    if let Err(error) = built {
-        complain(&format!("{}: {error}", file.display()));
-        return Exit::Config;
     }
     if !json {
         let (routes, slos) = (resolved.proxy.routes.len(), resolved.slos.len());

@@ -48,9 +48,10 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         match load(&file) {
             Ok(resolved) => {
                 let overrides = overrides.clone();
-                // What could be overridden at the start can be again, or the file is refused then.
-                let again =
-                    move || config::load(&file).map(|read| overrides(read.clone()).unwrap_or(read));
+                let again = move || {
+                    let read = config::load(&file).map_err(|report| in_one_line(&report))?;
+                    overrides(read).map_err(|error| error.to_string())
+                };
                 (resolved, Some(Box::new(again)))
             }
             Err(exit) => return exit,
@@ -84,6 +85,14 @@ fn load(file: &Path) -> Result<Resolved, Exit> {
             }
             Err(Exit::Config)
         }
+    }
+}
+
+/// The first mistake, and how many there are.
+fn in_one_line(report: &Report) -> String {
+    match report.diagnostics().first() {
+        Some(first) => format!("{report}: {}", first.message),
+        None => report.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::admin::client::ask;
 use crate::net::address::Address;
 
 /// Traffic as it should be, before anything happens.
-const CALM: Duration = Duration::from_secs(20);
+const CALM: Duration = Duration::from_secs(15);
 /// From the bad deploy to its rollback.
 const BROKEN: Duration = Duration::from_secs(100);
 /// From the rollback to the next bad deploy.

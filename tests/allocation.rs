@@ -1,0 +1,138 @@
+//! Nothing on the request path allocates on behalf of measuring, once every route has been seen.
+//!
+//! Counted by an allocator that wraps the system's: a single allocation anywhere below the measured calls fails.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vestibule::export::accesslog::write_line;
+use vestibule::model::{
+    AccessRecord, EndpointKey, Fault, Observation, Outcome, RouteKey, Sli, SloKey, Source,
+    Timestamp,
+};
+use vestibule::sli::recorder::{Recorder, Rules};
+
+/// Fewer than the recorder keeps spare slots for.
+const ROUTES: u32 = 50;
+const ENDPOINTS: u32 = 3;
+
+fn rules() -> Arc<Rules> {
+    let under = Duration::from_millis(300);
+    Arc::new(Rules::new((0..ROUTES).flat_map(|route| {
+        [
+            (RouteKey(route), SloKey(2 * route), Sli::Availability),
+            (
+                RouteKey(route),
+                SloKey(2 * route + 1),
+                Sli::Latency { under },
+            ),
+        ]
+    })))
+}
+
+/// A second's worth: every route, endpoint and way to end.
+fn second() -> Vec<Observation> {
+    let outcomes = [
+        Outcome::Good,
+        Fault::UpstreamReset.outcome(),
+        Fault::ClientDisconnect.outcome(),
+        Fault::NoRoute.outcome(),
+    ];
+    let mut observations = Vec::new();
+    for route in 0..ROUTES {
+        for endpoint in 0..ENDPOINTS {
+            for (salt, outcome) in (1_u64..).zip(outcomes) {
+                observations.push(Observation {
+                    route: RouteKey(route),
+                    endpoint: Some(EndpointKey(endpoint)),
+                    source: Source::Proxy,
+                    outcome,
+                    status: Some(200),
+                    // From microseconds to beyond what a distribution can tell apart.
+                    duration_us: salt * 7_u64.pow(endpoint * 5),
+                    phases: [Some(3), Some(u32::MAX), Some(40), Some(5)],
+                    attempts: 2,
+                    bytes_in: 10,
+                    bytes_out: 1_000,
+                });
+            }
+        }
+    }
+    observations
+}
+
+fn record_all(recorder: &mut Recorder, observations: &[Observation]) {
+    for observation in observations {
+        recorder.record(black_box(observation));
+        recorder.connect_failure(observation.route, EndpointKey(0));
+    }
+}
+
+#[test]
+fn recording_allocates_nothing_once_every_route_has_been_seen() {
+    let mut recorder = Recorder::new(rules());
+    let observations = second();
+    record_all(&mut recorder, &observations);
+    let counted = allocation_counter::measure(|| record_all(&mut recorder, &observations));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn recording_allocates_nothing_after_shards_have_come_back() {
+    let mut recorder = Recorder::new(rules());
+    let observations = second();
+    // As in operation: while one shard is being counted elsewhere, the next is filled; then the first comes back.
+    let mut away = Vec::new();
+    for _ in 0..3 {
+        record_all(&mut recorder, &observations);
+        recorder.recycle(std::mem::take(&mut away));
+        away = recorder.take();
+    }
+    for cycle in 0..5 {
+        let counted = allocation_counter::measure(|| record_all(&mut recorder, &observations));
+        assert_eq!(counted.count_total, 0, "cycle {cycle}: {counted:?}");
+        recorder.recycle(std::mem::take(&mut away));
+        away = recorder.take();
+        assert_eq!(away.len(), ROUTES as usize);
+    }
+}
+
+#[test]
+fn an_access_line_is_written_into_the_memory_there_is() {
+    let observations = second();
+    let mut lines = Vec::with_capacity(8 * 1024);
+    let mut longest = 0;
+    let counted = allocation_counter::measure(|| {
+        for (millis, observation) in (1_795_420_960_123..).zip(&observations) {
+            lines.clear();
+            write_line(
+                &mut lines,
+                &AccessRecord {
+                    at: Timestamp::from_millis(millis),
+                    observation,
+                    route: "checkout",
+                    endpoint: "http://10.0.0.21:8080",
+                    client: std::net::Ipv6Addr::from_bits(u128::from(millis) << 60).into(),
+                    scheme: "https",
+                    protocol: "HTTP/2.0",
+                    method: "GET",
+                    host: b"shop.example",
+                    path: "/checkout/\"quoted\"",
+                    user_agent: b"Mozilla/5.0 \xff\n",
+                    request_id: "00c0ffee00c0ffee00c0ffee00c0ffee",
+                    trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+                },
+            );
+            longest = longest.max(lines.len());
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert!(longest > 300, "{longest}");
+}
+
+#[test]
+fn the_counter_sees_an_allocation() {
+    let counted = allocation_counter::measure(|| drop(black_box(Box::new(1))));
+    assert_eq!(counted.count_total, 1);
+}

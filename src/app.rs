@@ -99,6 +99,10 @@ const REQUESTS: usize = 64;
 ///
 /// # Errors
 /// When it cannot start. Nothing was served then.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a start is one sequence, and any step may end it"
+)]
 pub async fn run(options: Options) -> Result<(), RunError> {
     let Options {
         resolved,

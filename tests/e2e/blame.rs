@@ -37,7 +37,9 @@ const FAILING: &[Failing] = &[
     ),
     (
         "closes within the head",
-        |conn| drop(conn.send("HTTP/1.1 200 OK\r\ncontent-le")),
+        |conn| {
+            conn.send("HTTP/1.1 200 OK\r\ncontent-le");
+        },
         Sees::Status(502),
         "upstream_reset",
     ),
@@ -73,13 +75,17 @@ const FAILING: &[Failing] = &[
     ),
     (
         "speaks garbage",
-        |conn| drop(conn.send("SSH-2.0-OpenSSH\r\n\r\n")),
+        |conn| {
+            conn.send("SSH-2.0-OpenSSH\r\n\r\n");
+        },
         Sees::Status(502),
         "upstream_protocol",
     ),
     (
         "speaks HTTP/2",
-        |conn| drop(conn.send(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80")),
+        |conn| {
+            conn.send(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80");
+        },
         Sees::Status(502),
         "upstream_protocol",
     ),
@@ -97,7 +103,9 @@ const FAILING: &[Failing] = &[
     ),
     (
         "floods with interim responses",
-        |conn| drop(conn.send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100))),
+        |conn| {
+            conn.send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100));
+        },
         Sees::Status(502),
         "upstream_protocol",
     ),
@@ -113,7 +121,9 @@ const FAILING: &[Failing] = &[
     (
         "frames in two ways",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"));
+            {
+                conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+            };
         },
         Sees::Status(502),
         "upstream_protocol",
@@ -121,20 +131,26 @@ const FAILING: &[Failing] = &[
     (
         "gives two lengths",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"));
+            {
+                conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok");
+            };
         },
         Sees::Status(502),
         "upstream_protocol",
     ),
     (
         "has an impossible status",
-        |conn| drop(conn.send("HTTP/1.1 099 Odd\r\n\r\n")),
+        |conn| {
+            conn.send("HTTP/1.1 099 Odd\r\n\r\n");
+        },
         Sees::Status(502),
         "upstream_protocol",
     ),
     (
         "truncates a known length",
-        |conn| drop(conn.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")),
+        |conn| {
+            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+        },
         Sees::Cut("half"),
         "upstream_reset",
     ),
@@ -159,14 +175,18 @@ const FAILING: &[Failing] = &[
     ),
     (
         "closes within a chunk",
-        |conn| drop(conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf")),
+        |conn| {
+            conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf");
+        },
         Sees::Cut("half"),
         "upstream_reset",
     ),
     (
         "closes before the last chunk",
         |conn| {
-            drop(conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"));
+            {
+                conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            };
         },
         Sees::Cut("half"),
         "upstream_reset",
@@ -174,9 +194,11 @@ const FAILING: &[Failing] = &[
     (
         "closes within the trailers",
         |conn| {
-            drop(conn.send(
+            {
+                conn.send(
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\nx: 1\r\n",
-            ));
+            );
+            };
         },
         Sees::Cut("half"),
         "upstream_reset",
@@ -205,9 +227,11 @@ const FAILING: &[Failing] = &[
     (
         "sends a chunk longer than it said",
         |conn| {
-            drop(conn.send(
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf and more\r\n",
-            ));
+            {
+                conn.send(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf and more\r\n",
+                );
+            };
         },
         Sees::Cut("half"),
         "upstream_protocol",

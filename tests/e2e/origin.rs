@@ -55,14 +55,6 @@ impl Origin {
         Self::listen(None, move |conn| serve(conn, &script))
     }
 
-    /// The same over TLS.
-    pub(crate) fn start_tls(
-        config: Arc<ServerConfig>,
-        script: impl Fn(&Message, &mut Conn) -> Then + Send + Sync + 'static,
-    ) -> Self {
-        Self::listen(Some(config), move |conn| serve(conn, &script))
-    }
-
     /// Answers every request with the same bytes and keeps the connection.
     pub(crate) fn answering(bytes: &'static str) -> Self {
         Self::start(move |_, conn| {
@@ -261,11 +253,6 @@ impl Conn {
     /// Notes that so many bytes were sent.
     pub(crate) fn count(&self, bytes: usize) {
         self.shared.bytes.fetch_add(bytes, Ordering::SeqCst);
-    }
-
-    /// So many bytes, or all there were.
-    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        self.reader.take(count)
     }
 
     /// Reads and forgets until the other side is done.

@@ -43,11 +43,6 @@ impl Message {
         self.first_line.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// A request's method.
-    pub(crate) fn method(&self) -> &str {
-        self.first_line.split(' ').next().unwrap_or_default()
-    }
-
     /// A response's status.
     pub(crate) fn status(&self) -> u16 {
         let status = self.first_line.split(' ').nth(1);

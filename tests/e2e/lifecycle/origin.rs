@@ -58,11 +58,6 @@ impl Origin {
     pub(crate) fn set_broken(&self, broken: bool) {
         self.state.broken.store(broken, Ordering::SeqCst);
     }
-
-    /// Requests whose head has arrived.
-    pub(crate) fn requests(&self) -> u64 {
-        self.state.requests.load(Ordering::SeqCst)
-    }
 }
 
 impl Drop for Origin {

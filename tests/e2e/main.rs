@@ -2,8 +2,11 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::format_push_string,
     clippy::large_stack_arrays,
-    reason = "tests keep deadlines of their own, and send pieces larger than a limit"
+    clippy::too_many_lines,
+    dropping_copy_types,
+    reason = "tests keep deadlines of their own, send pieces larger than a limit, and tell one story in one place"
 )]
 
 mod blame;

@@ -134,10 +134,10 @@ fn main() {
         there
     });
 
+    println!("{}", machine());
     let cores = Cores::find();
     let backend = Backend::start();
     let site = Site::new(backend.port, cores.proxy.clone());
-    println!("{}", machine());
     println!("{rounds} rounds of {seconds} s; {}\n", cores.text());
 
     if is_wanted(MEMORY) {

@@ -186,8 +186,10 @@ impl Drop for Peer {
     fn drop(&mut self) {
         // A polite end: nginx's worker would outlive a master that is killed.
         let id = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        self.process.wait().unwrap();
+        // One that ended by itself has been waited for, and has said why.
+        if rustix::process::kill_process(id, rustix::process::Signal::TERM).is_ok() {
+            self.process.wait().unwrap();
+        }
     }
 }
 
@@ -230,7 +232,7 @@ fn line(program: &Path, arguments: &[&str], config: &Path) -> Vec<String> {
 }
 
 fn vestibule(binary: &Path, config: &Path) -> Vec<String> {
-    line(binary, &["run"], config)
+    line(binary, &["run", "--config"], config)
 }
 
 fn nginx(config: &Path) -> Vec<String> {
@@ -405,7 +407,7 @@ impl Place<'_> {
                 default_backend web
             backend web
                 server web 127.0.0.1:{backend}
-            "
+"
         )
     }
 }

@@ -90,6 +90,9 @@ impl ConnectionState {
 }
 
 /// Serves one accepted connection to its end.
+///
+/// What only some connections need is boxed: this future is as large as the largest of its states for as long as the
+/// connection lives, and most connections are idle.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
@@ -102,14 +105,15 @@ pub(super) async fn serve(
         let state = ConnectionState::new(&worker, peer, None);
         let mut io = ClientIo::new(stream, Rc::clone(&state));
         return match io.speaks_http2().await {
-            Ok(true) => serve_http2(io, state).await,
-            Ok(false) => serve_http1(io, state).await,
+            Ok(true) => Box::pin(serve_http2(io, state)).await,
+            Ok(false) => Box::pin(serve_http1(io, state)).await,
             Err(_) => {}
         };
     };
     let limit = worker.generation().limits.handshake_timeout;
-    let accepted = timeout(limit, TlsAcceptor::from(tls.config).accept(stream)).await;
-    let Ok(Ok(stream)) = accepted else {
+    let accept = Box::pin(TlsAcceptor::from(tls.config).accept(stream));
+    let accepted = timeout(limit, accept).await;
+    let Ok(Ok(stream)) = accepted.map(|accepted| accepted.map(Box::new)) else {
         worker
             .handshakes_failed
             .set(worker.handshakes_failed.get() + 1);
@@ -125,9 +129,9 @@ pub(super) async fn serve(
     let state = ConnectionState::new(&worker, peer, certificate);
     let io = ClientIo::new(stream, Rc::clone(&state));
     if http2 {
-        serve_http2(io, state).await;
+        Box::pin(serve_http2(io, state)).await;
     } else {
-        serve_http1(io, state).await;
+        Box::pin(serve_http1(io, state)).await;
     }
 }
 
@@ -171,7 +175,7 @@ where
     }
     let tunnel = state.tunnel.borrow_mut().take();
     match tunnel {
-        Some(tunnel) => tunnel.run(io.inner, parts.read_buf, &state.worker).await,
+        Some(tunnel) => Box::pin(tunnel.run(io.inner, parts.read_buf, &state.worker)).await,
         None => drop(io.inner.shutdown().await),
     }
 }
@@ -337,13 +341,20 @@ impl Guard {
         worker: &Worker,
         limit: std::time::Duration,
     ) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(|| worker.clock.tick());
-        self.poll_until(cx, worker, since.plus(limit))
+        let now = worker.clock.tick();
+        let since = *self.since.get_or_insert(now);
+        self.poll_until(cx, worker, since.plus(limit), now)
     }
 
     /// Ready once `deadline` has passed.
-    fn poll_until(&mut self, cx: &mut Context<'_>, worker: &Worker, deadline: Tick) -> Poll<()> {
-        if worker.clock.tick() >= deadline {
+    fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        deadline: Tick,
+        now: Tick,
+    ) -> Poll<()> {
+        if now >= deadline {
             return Poll::Ready(());
         }
         let instant = Instant::from_std(worker.clock.instant(deadline));
@@ -433,7 +444,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if let Some(began) = state.head_began.get() {
             // Counted from its first byte: every further one would otherwise buy as much time again.
             let deadline = began.plus(state.limits.header_timeout);
-            return self.read_guard.poll_until(cx, &state.worker, deadline);
+            let now = state.worker.clock.tick();
+            return self.read_guard.poll_until(cx, &state.worker, deadline, now);
         }
         let limit = if state.requests.get() == 0 {
             state.limits.header_timeout
@@ -450,6 +462,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     }
 }
 
+/// Bytes written as one piece though they come in several.
+pub(super) const COPY: usize = 4 * 1024;
 /// Fits a usual request's head.
 const FIRST_READ: usize = 2 * 1024;
 
@@ -521,7 +535,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let polled = if length <= COPY {
+            // A small response's head and body as one piece: copying it costs less than the vectored system call.
+            let mut flat = this.state.worker.flat.borrow_mut();
+            flat.clear();
+            for buf in bufs {
+                flat.extend_from_slice(buf);
+            }
+            Pin::new(&mut this.inner).poll_write(cx, &flat)
+        } else {
+            Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
+        };
         this.guard_write(cx, polled)
     }
 

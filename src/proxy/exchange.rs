@@ -530,8 +530,9 @@ impl UpstreamBody {
 
     fn finish(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            release(&mut self.tracker, exchange, self.place);
-            self.tracker.complete();
+            let now = exchange.clock.tick();
+            release(&mut self.tracker, exchange, self.place, now);
+            self.tracker.completed(now);
         }
     }
 }
@@ -541,14 +542,13 @@ pub(super) fn release(
     tracker: &mut Tracker,
     exchange: Exchange,
     (upstream, endpoint): (usize, usize),
+    now: Tick,
 ) {
     tracker.bytes_in(exchange.request_bytes());
     let worker: &Rc<Worker> = tracker.worker();
     if let Some(connection) = exchange.into_reusable() {
         let upstream = &tracker.generation().upstreams[upstream];
         let key = upstream.endpoints[endpoint].key;
-        worker
-            .pools
-            .keep(key, upstream, connection, worker.clock.tick());
+        worker.pools.keep(key, upstream, connection, now);
     }
 }

@@ -246,11 +246,11 @@ impl Call<'_> {
             order[..count].copy_from_slice(&all[..count]);
             count
         });
+        tracker.phase_ended(Phase::Edge, now);
         let mut last = Fault::NoEndpoint;
         for &endpoint in &order[..count] {
             let entry = &upstream.endpoints[endpoint];
             tracker.attempt(endpoint);
-            tracker.phase_ends(Phase::Edge);
             if !fresh && let Some(connection) = worker.pools.reuse(entry.key, now) {
                 return Ok((endpoint, connection));
             }
@@ -350,8 +350,9 @@ impl Answer {
         }
         tracker.status(head.status.as_u16());
         let body = if exchange.is_end() {
-            release(&mut tracker, exchange, place);
-            tracker.complete();
+            let now = connection.worker.clock.tick();
+            release(&mut tracker, exchange, place, now);
+            tracker.completed(now);
             ResponseBody::Empty
         } else {
             ResponseBody::Upstream(Box::new(UpstreamBody::new(exchange, place, tracker)))

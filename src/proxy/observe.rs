@@ -149,7 +149,11 @@ impl Tracker {
 
     /// The phase under way ends now; time of the same phase in an earlier attempt is added.
     pub(super) fn phase_ends(&mut self, phase: Phase) {
-        let now = self.worker.clock.tick();
+        self.phase_ended(phase, self.worker.clock.tick());
+    }
+
+    /// [`Tracker::phase_ends`] for one who has just read the clock.
+    pub(super) fn phase_ended(&mut self, phase: Phase, now: Tick) {
         if let Some(state) = &mut self.state {
             state.end_phase(phase, now);
         }
@@ -195,15 +199,21 @@ impl Tracker {
 
     /// The response went out whole; 5xx of the upstream is its fault all the same.
     pub(super) fn complete(&mut self) {
+        self.completed(self.worker.clock.tick());
+    }
+
+    /// [`Tracker::complete`] for one who has just read the clock.
+    pub(super) fn completed(&mut self, now: Tick) {
         let status = self.state.as_ref().and_then(|state| state.status);
-        self.finish(match status {
+        let outcome = match status {
             Some(status) if status >= 500 => Outcome::Bad(Fault::UpstreamStatus),
             _ => Outcome::Good,
-        });
+        };
+        self.finish(outcome, now);
     }
 
     pub(super) fn fail(&mut self, fault: Fault) {
-        self.finish(fault.outcome());
+        self.finish(fault.outcome(), self.worker.clock.tick());
     }
 
     fn route_key(&self) -> RouteKey {
@@ -211,12 +221,11 @@ impl Tracker {
         route.map_or(RouteKey::NONE, |route| self.generation.routes[route].key)
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, outcome: Outcome, now: Tick) {
         let route_key = self.route_key();
         let Some(mut state) = self.state.take() else {
             return;
         };
-        let now = self.worker.clock.tick();
         if state.phases[Phase::Wait.index()].is_some() {
             state.end_phase(Phase::Body, now);
         }
@@ -274,6 +283,9 @@ impl State {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
+        if self.state.is_none() {
+            return;
+        }
         // Nobody said how it ended: hyper let go of the request because its connection is gone, or we are stopping,
         // or a defect of ours is unwinding this task (the others go on).
         let fault = if std::thread::panicking() {
@@ -359,7 +371,7 @@ pub(super) struct LogBuffer {
 }
 
 /// Handed over when it is this full, or ten times a second.
-const BATCH: usize = 32 * 1024;
+const BATCH: usize = 128 * 1024;
 
 impl LogBuffer {
     pub(super) fn new(sink: AccessSink) -> RefCell<Self> {

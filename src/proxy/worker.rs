@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub(super) ids: IdSource,
     /// `None`: no access log.
     pub(super) log: Option<RefCell<LogBuffer>>,
+    /// Where small pieces become one before they are written; never held beyond that.
+    pub(super) flat: RefCell<Vec<u8>>,
     /// Behind an `Rc` of its own: requests hold on to it without touching a count that other threads touch.
     generation: RefCell<Rc<Serving>>,
     pub(super) in_flight: Cell<u64>,
@@ -237,6 +239,7 @@ fn run(
         pools: Pools::default(),
         ids: IdSource::from_system(),
         log: log.map(LogBuffer::new),
+        flat: RefCell::new(Vec::with_capacity(connection::COPY)),
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),
         tunnels: Cell::new(0),

@@ -15,5 +15,6 @@ pub mod listener;
 pub mod observe;
 mod pool;
 mod respond;
+mod socket;
 mod tunnel;
 pub mod worker;

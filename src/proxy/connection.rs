@@ -8,23 +8,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::config::Limits;
 use super::forward;
 use super::generation::ListenerTls;
 use super::observe;
+use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
 use super::worker::{LocalExecutor, Worker};
 use crate::clock::{Clock, Tick};
@@ -40,24 +39,26 @@ pub(super) struct ConnectionState {
     pub(super) tls: Option<Arc<ServerCertificate>>,
     /// Set by the request that opened a tunnel.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Requests being served.
-    open_requests: Cell<u32>,
-    requests: Cell<u64>,
+    pub(super) open_requests: Cell<u32>,
+    pub(super) requests: Cell<u64>,
     /// Since when a request's head has been arriving; `None`: none is.
-    head_began: Cell<Option<Tick>>,
+    pub(super) head_began: Cell<Option<Tick>>,
     /// The head of a request did not arrive in time.
-    head_late: Cell<bool>,
+    pub(super) head_late: Cell<bool>,
     /// The client took nothing of what waits for it for too long.
-    stalled: Cell<bool>,
+    pub(super) stalled: Cell<bool>,
     /// Pieces of response bodies that were handed over and after which nothing more was asked for.
-    waiting: Cell<u32>,
+    pub(super) waiting: Cell<u32>,
     /// Such a piece has gone since this was last looked at.
-    taken: Cell<bool>,
+    pub(super) taken: Cell<bool>,
     /// It carries HTTP/2, whose bytes between two requests are not yet the next one's head.
-    http2: Cell<bool>,
+    pub(super) http2: Cell<bool>,
     /// An HTTP/2 client has asked for nothing for long enough to be told so.
-    idle: Cell<bool>,
+    pub(super) idle: Cell<bool>,
+    /// The last request on an HTTP/1 connection has a body that was not read to its end.
+    pub(super) body_unread: Cell<bool>,
 }
 
 impl ConnectionState {
@@ -77,6 +78,7 @@ impl ConnectionState {
             taken: Cell::new(false),
             http2: Cell::new(false),
             idle: Cell::new(false),
+            body_unread: Cell::new(false),
         })
     }
 
@@ -99,11 +101,9 @@ pub(super) async fn serve(
     peer: SocketAddr,
     tls: Option<ListenerTls>,
 ) {
-    // Small responses must not wait for the acknowledgement of earlier ones; a socket that is gone says so soon enough.
-    drop(stream.set_nodelay(true));
     let Some(tls) = tls else {
         let state = ConnectionState::new(&worker, peer, None);
-        let mut io = ClientIo::new(stream, Rc::clone(&state));
+        let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);
         return match io.speaks_http2().await {
             Ok(true) => Box::pin(serve_http2(io, state)).await,
             Ok(false) => Box::pin(serve_http1(io, state)).await,
@@ -127,7 +127,7 @@ pub(super) async fn serve(
         .map(Arc::clone);
     let http2 = session.alpn_protocol() == Some(b"h2");
     let state = ConnectionState::new(&worker, peer, certificate);
-    let io = ClientIo::new(stream, Rc::clone(&state));
+    let io = ClientIo::new(stream, Rc::clone(&state), Farewell::Say);
     if http2 {
         Box::pin(serve_http2(io, state)).await;
     } else {
@@ -176,9 +176,32 @@ where
     let tunnel = state.tunnel.borrow_mut().take();
     match tunnel {
         Some(tunnel) => Box::pin(tunnel.run(io.inner, parts.read_buf, &state.worker)).await,
-        None => drop(io.inner.shutdown().await),
+        None if state.body_unread.get() => linger(&mut io.inner, &state.worker).await,
+        // Closing a plain socket says it, and hyper has said it on others.
+        None => {}
     }
 }
+
+/// Ends a connection whose client may still be sending a body that nobody wants.
+///
+/// Closing at once would make the kernel answer further bytes with a reset, upon which many clients throw away the
+/// response that they have not read yet (RFC 9112, 9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, worker: &Worker) {
+    let reading = async {
+        io.shutdown().await?;
+        let mut unwanted = vec![0; 16 * 1024];
+        while io.read(&mut unwanted).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::select! {
+        // However it ends, nothing is left to be said.
+        _ended = timeout(LINGER, reading) => {}
+        () = worker.cut.notified() => {}
+    }
+}
+
+/// How long a body that nobody wants is read and thrown away.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// hyper's smallest read buffer.
 const MIN_HEAD_BUFFER: usize = 8 * 1024;
@@ -254,6 +277,10 @@ impl OpenRequest {
         }
     }
 
+    pub(super) fn connection(&self) -> &ConnectionState {
+        &self.state
+    }
+
     /// A piece of the response is handed over.
     pub(super) fn hands_over(&mut self) {
         if !std::mem::replace(&mut self.waits, true) {
@@ -285,7 +312,7 @@ impl Drop for OpenRequest {
 
 impl ConnectionState {
     /// Bytes came in: of a request's head, unless they belong to a request that is open.
-    fn read_some(&self) {
+    pub(super) fn read_some(&self) {
         if self.open_requests.get() > 0 || self.http2.get() {
             self.head_began.set(None);
         } else if self.head_began.get().is_none() {
@@ -305,262 +332,5 @@ impl ConnectionState {
             return;
         };
         observe::unreadable(self, fault);
-    }
-}
-
-/// A client's socket under guard: what was read to tell the protocol is read again by hyper, and a client that sends or
-/// takes nothing for too long is cut off.
-#[derive(Debug)]
-pub(super) struct ClientIo<S> {
-    inner: S,
-    state: Rc<ConnectionState>,
-    /// Read already, not yet given on.
-    first: Bytes,
-    read_guard: Guard,
-    write_guard: Guard,
-    window_guard: Guard,
-}
-
-/// A deadline whose timer is moved only when it would fire too late.
-#[derive(Debug, Default)]
-struct Guard {
-    /// Since when nothing moved.
-    since: Option<Tick>,
-    timer: Option<(Tick, Pin<Box<Sleep>>)>,
-}
-
-impl Guard {
-    fn moved(&mut self) {
-        self.since = None;
-    }
-
-    /// Ready once nothing has moved for `limit`.
-    fn poll_late(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        limit: std::time::Duration,
-    ) -> Poll<()> {
-        let now = worker.clock.tick();
-        let since = *self.since.get_or_insert(now);
-        self.poll_until(cx, worker, since.plus(limit), now)
-    }
-
-    /// Ready once `deadline` has passed.
-    fn poll_until(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        deadline: Tick,
-        now: Tick,
-    ) -> Poll<()> {
-        if now >= deadline {
-            return Poll::Ready(());
-        }
-        let instant = Instant::from_std(worker.clock.instant(deadline));
-        let (armed, timer) = self
-            .timer
-            .get_or_insert_with(|| (deadline, Box::pin(tokio::time::sleep_until(instant))));
-        if *armed <= deadline && timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        *armed = deadline;
-        timer.as_mut().reset(instant);
-        timer.as_mut().poll(cx)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
-    fn new(inner: S, state: Rc<ConnectionState>) -> Self {
-        Self {
-            inner,
-            state,
-            first: Bytes::new(),
-            read_guard: Guard::default(),
-            write_guard: Guard::default(),
-            window_guard: Guard::default(),
-        }
-    }
-
-    /// Reads until it is clear whether the client opens with HTTP/2's preface (RFC 9113, 3.4).
-    async fn speaks_http2(&mut self) -> io::Result<bool> {
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0";
-        let mut read = BytesMut::with_capacity(FIRST_READ);
-        let reading = async {
-            while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
-                if self.inner.read_buf(&mut read).await? == 0 {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-                }
-                self.state.read_some();
-            }
-            Ok(())
-        };
-        match timeout(self.state.limits.header_timeout, reading).await {
-            Ok(result) => result?,
-            Err(_elapsed) if read.is_empty() => {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
-            }
-            // The beginning of what may be a POST as well: HTTP/1 it is, and its head is late.
-            Err(_elapsed) => {}
-        }
-        let http2 = read.starts_with(PREFACE);
-        self.first = read.freeze();
-        Ok(http2)
-    }
-
-    /// Whether an HTTP/2 client has opened no window for what waits for it for too long. It may read its socket all the
-    /// while, so writing does not tell.
-    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let state = &self.state;
-        let waits = state.http2.get() && state.waiting.get() > 0;
-        if state.taken.take() || !waits {
-            self.window_guard.moved();
-        }
-        if !waits {
-            return Poll::Pending;
-        }
-        let limit = state.limits.client_idle;
-        ready!(self.window_guard.poll_late(cx, &state.worker, limit));
-        state.stalled.set(true);
-        Poll::Ready(())
-    }
-
-    /// Whether the client stays silent for too long. Never while a request is open: its own timeouts apply.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let state = &self.state;
-        if state.open_requests.get() > 0 {
-            self.read_guard.moved();
-            state.idle.set(false);
-            return self.poll_window(cx);
-        }
-        if state.idle.get() {
-            // It was told to ask elsewhere, and has as long to leave as it would have for a head.
-            let limit = state
-                .limits
-                .keep_alive
-                .saturating_add(state.limits.header_timeout);
-            return self.read_guard.poll_late(cx, &state.worker, limit);
-        }
-        if let Some(began) = state.head_began.get() {
-            // Counted from its first byte: every further one would otherwise buy as much time again.
-            let deadline = began.plus(state.limits.header_timeout);
-            let now = state.worker.clock.tick();
-            return self.read_guard.poll_until(cx, &state.worker, deadline, now);
-        }
-        let limit = if state.requests.get() == 0 {
-            state.limits.header_timeout
-        } else {
-            state.limits.keep_alive
-        };
-        ready!(self.read_guard.poll_late(cx, &state.worker, limit));
-        if state.http2.get() && state.requests.get() > 0 {
-            state.idle.set(true);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Bytes written as one piece though they come in several.
-pub(super) const COPY: usize = 4 * 1024;
-/// Fits a usual request's head.
-const FIRST_READ: usize = 2 * 1024;
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.first.is_empty() {
-            let count = this.first.len().min(buf.remaining());
-            buf.put_slice(&this.first[..count]);
-            this.first.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        if Pin::new(&mut this.inner).poll_read(cx, buf)?.is_ready() {
-            if buf.filled().len() > before {
-                this.read_guard.moved();
-                this.state.read_some();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        ready!(this.poll_patience(cx));
-        if this.state.stalled.get() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if this.state.head_began.get().is_some() {
-            this.state.head_late.set(true);
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        // A connection without a request in it just ends.
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
-    fn guard_write<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.write_guard.moved();
-            return polled;
-        }
-        let limit = self.state.limits.client_idle;
-        ready!(self.write_guard.poll_late(cx, &self.state.worker, limit));
-        self.state.stalled.set(true);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.guard_write(cx, polled)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
-        let polled = if length <= COPY {
-            // A small response's head and body as one piece: copying it costs less than the vectored system call.
-            let mut flat = this.state.worker.flat.borrow_mut();
-            flat.clear();
-            for buf in bufs {
-                flat.extend_from_slice(buf);
-            }
-            Pin::new(&mut this.inner).poll_write(cx, &flat)
-        } else {
-            Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
-        };
-        this.guard_write(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_flush(cx);
-        this.guard_write(cx, polled)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
     }
 }

@@ -264,8 +264,8 @@ impl Exchange {
         self.decoder.remaining()
     }
 
-    /// The connection, if another exchange may use it: both messages are complete and nothing is left over.
-    pub(super) fn into_reusable(self) -> Option<Connection> {
+    /// Whether the request was read from the client and taken by the upstream to its end.
+    fn is_sent(&self) -> bool {
         let Outgoing {
             body,
             bytes,
@@ -273,9 +273,15 @@ impl Exchange {
             broken,
             ..
         } = &self.outgoing;
-        let sent = body.is_none() && bytes.is_empty() && piece.is_empty() && !broken;
-        let clean =
-            self.keep_alive && sent && self.decoder.is_end() && self.connection.buffer.is_empty();
+        body.is_none() && bytes.is_empty() && piece.is_empty() && !broken
+    }
+
+    /// The connection, if another exchange may use it: both messages are complete and nothing is left over.
+    pub(super) fn into_reusable(self) -> Option<Connection> {
+        let clean = self.keep_alive
+            && self.is_sent()
+            && self.decoder.is_end()
+            && self.connection.buffer.is_empty();
         clean.then_some(self.connection)
     }
 
@@ -545,6 +551,9 @@ pub(super) fn release(
     now: Tick,
 ) {
     tracker.bytes_in(exchange.request_bytes());
+    if exchange.is_sent() {
+        tracker.body_is_read();
+    }
     let worker: &Rc<Worker> = tracker.worker();
     if let Some(connection) = exchange.into_reusable() {
         let upstream = &tracker.generation().upstreams[upstream];

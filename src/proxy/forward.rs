@@ -54,6 +54,8 @@ pub(super) async fn serve(
         ),
         method: parts.method,
     };
+    let framing = body_framing(&body);
+    connection.body_unread.set(framing != BodyFraming::None);
     let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
     // Its target has no path, so it would not pass as a request for one.
     if tracker.facts().method == Method::CONNECT {
@@ -79,12 +81,9 @@ pub(super) async fn serve(
     };
     tracker.routed(route);
     let entry = &generation.routes[route];
-    let framing = match body_framing(&body) {
-        BodyFraming::Length(length) if length > entry.route.max_body_bytes => {
-            return respond::fault(tracker, Fault::BodyTooLarge);
-        }
-        framing => framing,
-    };
+    if matches!(framing, BodyFraming::Length(length) if length > entry.route.max_body_bytes) {
+        return respond::fault(tracker, Fault::BodyTooLarge);
+    }
     let websocket = entry.route.websocket
         && parts.version == Version::HTTP_11
         && headers::wants_websocket(&tracker.facts().method, &parts.headers);

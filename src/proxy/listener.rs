@@ -68,6 +68,9 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != SocketAddr::from(([0_u16; 8], 0)).ip())?;
     }
+    // Accepted connections inherit it (Linux), which saves each of them the call: small responses must not wait for
+    // the acknowledgement of earlier ones.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)

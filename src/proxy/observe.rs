@@ -180,6 +180,11 @@ impl Tracker {
         }
     }
 
+    /// The request's body was read to its end.
+    pub(super) fn body_is_read(&mut self) {
+        self.open.connection().body_unread.set(false);
+    }
+
     /// More of the response's body is asked for.
     pub(super) fn body_is_asked(&mut self) {
         self.open.is_asked();

@@ -19,6 +19,7 @@ use super::generation::Generation;
 use super::identity::IdSource;
 use super::observe::{AccessSink, LogBuffer};
 use super::pool::Pools;
+use super::socket;
 use crate::clock::{Clock, SystemClock};
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
@@ -239,7 +240,7 @@ fn run(
         pools: Pools::default(),
         ids: IdSource::from_system(),
         log: log.map(LogBuffer::new),
-        flat: RefCell::new(Vec::with_capacity(connection::COPY)),
+        flat: RefCell::new(Vec::with_capacity(socket::COPY)),
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),
         tunnels: Cell::new(0),

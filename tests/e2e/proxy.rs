@@ -264,6 +264,9 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
         413,
         "after {sent} bytes of {length}"
     );
+    assert_eq!(sent, length, "what nobody wants is taken all the same");
+    assert_eq!(client.rest(), b"", "and the connection ends");
+    daemon.until_unconnected();
     daemon.counted(&[("r downstream/body_too_large", 1)]);
     assert_eq!(origin.connections(), 0);
 }

@@ -1,0 +1,285 @@
+//! A client's socket under guard, as hyper reads and writes it.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, timeout};
+
+use super::connection::ConnectionState;
+use super::worker::Worker;
+use crate::clock::{Clock, Tick};
+
+/// A client's socket under guard: what was read to tell the protocol is read again by hyper, and a client that sends or
+/// takes nothing for too long is cut off.
+#[derive(Debug)]
+pub(super) struct ClientIo<S> {
+    pub(super) inner: S,
+    state: Rc<ConnectionState>,
+    /// Read already, not yet given on.
+    first: Bytes,
+    read_guard: Guard,
+    write_guard: Guard,
+    window_guard: Guard,
+    farewell: Farewell,
+}
+
+/// How the end of what we send is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// By closing the socket, which follows at once: one system call less.
+    Close,
+    /// By a message of its own.
+    Say,
+}
+
+/// A deadline whose timer is moved only when it would fire too late.
+#[derive(Debug, Default)]
+struct Guard {
+    /// Since when nothing moved.
+    since: Option<Tick>,
+    timer: Option<(Tick, Pin<Box<Sleep>>)>,
+}
+
+impl Guard {
+    fn moved(&mut self) {
+        self.since = None;
+    }
+
+    /// Ready once nothing has moved for `limit`.
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        limit: std::time::Duration,
+    ) -> Poll<()> {
+        let now = worker.clock.tick();
+        let since = *self.since.get_or_insert(now);
+        self.poll_until(cx, worker, since.plus(limit), now)
+    }
+
+    /// Ready once `deadline` has passed.
+    fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        deadline: Tick,
+        now: Tick,
+    ) -> Poll<()> {
+        if now >= deadline {
+            return Poll::Ready(());
+        }
+        let instant = Instant::from_std(worker.clock.instant(deadline));
+        let (armed, timer) = self
+            .timer
+            .get_or_insert_with(|| (deadline, Box::pin(tokio::time::sleep_until(instant))));
+        if *armed <= deadline && timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        *armed = deadline;
+        timer.as_mut().reset(instant);
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    pub(super) fn new(inner: S, state: Rc<ConnectionState>, farewell: Farewell) -> Self {
+        Self {
+            inner,
+            farewell,
+            state,
+            first: Bytes::new(),
+            read_guard: Guard::default(),
+            write_guard: Guard::default(),
+            window_guard: Guard::default(),
+        }
+    }
+
+    /// Reads until it is clear whether the client opens with HTTP/2's preface (RFC 9113, 3.4).
+    pub(super) async fn speaks_http2(&mut self) -> io::Result<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+        let mut read = BytesMut::with_capacity(FIRST_READ);
+        let reading = async {
+            while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+                if self.inner.read_buf(&mut read).await? == 0 {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                }
+                self.state.read_some();
+            }
+            Ok(())
+        };
+        match timeout(self.state.limits.header_timeout, reading).await {
+            Ok(result) => result?,
+            Err(_elapsed) if read.is_empty() => {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            // The beginning of what may be a POST as well: HTTP/1 it is, and its head is late.
+            Err(_elapsed) => {}
+        }
+        let http2 = read.starts_with(PREFACE);
+        self.first = read.freeze();
+        Ok(http2)
+    }
+
+    /// Whether an HTTP/2 client has opened no window for what waits for it for too long. It may read its socket all the
+    /// while, so writing does not tell.
+    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &self.state;
+        let waits = state.http2.get() && state.waiting.get() > 0;
+        if state.taken.take() || !waits {
+            self.window_guard.moved();
+        }
+        if !waits {
+            return Poll::Pending;
+        }
+        let limit = state.limits.client_idle;
+        ready!(self.window_guard.poll_late(cx, &state.worker, limit));
+        state.stalled.set(true);
+        Poll::Ready(())
+    }
+
+    /// Whether the client stays silent for too long. Never while a request is open: its own timeouts apply.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &self.state;
+        if state.open_requests.get() > 0 {
+            self.read_guard.moved();
+            state.idle.set(false);
+            return self.poll_window(cx);
+        }
+        if state.idle.get() {
+            // It was told to ask elsewhere, and has as long to leave as it would have for a head.
+            let limit = state
+                .limits
+                .keep_alive
+                .saturating_add(state.limits.header_timeout);
+            return self.read_guard.poll_late(cx, &state.worker, limit);
+        }
+        if let Some(began) = state.head_began.get() {
+            // Counted from its first byte: every further one would otherwise buy as much time again.
+            let deadline = began.plus(state.limits.header_timeout);
+            let now = state.worker.clock.tick();
+            return self.read_guard.poll_until(cx, &state.worker, deadline, now);
+        }
+        let limit = if state.requests.get() == 0 {
+            state.limits.header_timeout
+        } else {
+            state.limits.keep_alive
+        };
+        ready!(self.read_guard.poll_late(cx, &state.worker, limit));
+        if state.http2.get() && state.requests.get() > 0 {
+            state.idle.set(true);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Bytes written as one piece though they come in several.
+pub(super) const COPY: usize = 4 * 1024;
+/// Fits a usual request's head.
+const FIRST_READ: usize = 2 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.first.is_empty() {
+            let count = this.first.len().min(buf.remaining());
+            buf.put_slice(&this.first[..count]);
+            this.first.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if Pin::new(&mut this.inner).poll_read(cx, buf)?.is_ready() {
+            if buf.filled().len() > before {
+                this.read_guard.moved();
+                this.state.read_some();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_patience(cx));
+        if this.state.stalled.get() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.state.head_began.get().is_some() {
+            this.state.head_late.set(true);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        // A connection without a request in it just ends.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    fn guard_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.write_guard.moved();
+            return polled;
+        }
+        let limit = self.state.limits.client_idle;
+        ready!(self.write_guard.poll_late(cx, &self.state.worker, limit));
+        self.state.stalled.set(true);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.guard_write(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let polled = if length <= COPY {
+            // A small response's head and body as one piece: copying it costs less than the vectored system call.
+            let mut flat = this.state.worker.flat.borrow_mut();
+            flat.clear();
+            for buf in bufs {
+                flat.extend_from_slice(buf);
+            }
+            Pin::new(&mut this.inner).poll_write(cx, &flat)
+        } else {
+            Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
+        };
+        this.guard_write(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        this.guard_write(cx, polled)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.farewell {
+            Farewell::Close => Poll::Ready(Ok(())),
+            Farewell::Say => Pin::new(&mut self.get_mut().inner).poll_shutdown(cx),
+        }
+    }
+}

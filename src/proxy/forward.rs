@@ -84,8 +84,10 @@ pub(super) async fn serve(
     if matches!(framing, BodyFraming::Length(length) if length > entry.route.max_body_bytes) {
         return respond::fault(tracker, Fault::BodyTooLarge);
     }
+    // With a body on its way its bytes and the socket's could not be told apart.
     let websocket = entry.route.websocket
         && parts.version == Version::HTTP_11
+        && framing == BodyFraming::None
         && headers::wants_websocket(&tracker.facts().method, &parts.headers);
     let target = match parts.uri.query() {
         Some(query) => std::borrow::Cow::Owned(format!("{path}?{query}")),

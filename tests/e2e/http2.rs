@@ -1,4 +1,4 @@
-//! Clients that speak HTTP/2, here in plain text; over TLS they are the same once ALPN is done.
+//! Clients that speak HTTP/2, here in plain text. Over TLS they are the same once both have agreed on it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -42,6 +42,14 @@ pub(crate) struct Answer {
 impl Http2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("it connects");
+        Self::over_stream(stream).await
+    }
+
+    /// The same over a stream that is there already.
+    pub(crate) async fn over_stream<S>(stream: S) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         Self::over(stream, &Builder::new(TokioExecutor::new())).await
     }
 

@@ -18,5 +18,7 @@ mod lifecycle;
 mod origin;
 mod proxy;
 mod terminal;
+mod tls;
 mod top;
+mod websocket;
 mod wire;

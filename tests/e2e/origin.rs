@@ -16,6 +16,7 @@ use crate::wire::{Message, Reader};
 /// An upstream.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -55,6 +56,14 @@ impl Origin {
         Self::listen(None, move |conn| serve(conn, &script))
     }
 
+    /// Answers each request by `script`, over TLS.
+    pub(crate) fn tls(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&Message, &mut Conn) -> Then + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Some(config), move |conn| serve(conn, &script))
+    }
+
     /// Answers every request with the same bytes and keeps the connection.
     pub(crate) fn answering(bytes: &'static str) -> Self {
         Self::start(move |_, conn| {
@@ -74,6 +83,7 @@ impl Origin {
     ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("it has an address");
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared::default());
         let (accepted, script) = (Arc::clone(&shared), Arc::new(script));
         thread::spawn(move || {
@@ -93,12 +103,16 @@ impl Origin {
                 });
             }
         });
-        Self { address, shared }
+        Self {
+            address,
+            scheme,
+            shared,
+        }
     }
 
     /// As an endpoint of an upstream.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Connections accepted so far.
@@ -253,6 +267,16 @@ impl Conn {
     /// Notes that so many bytes were sent.
     pub(crate) fn count(&self, bytes: usize) {
         self.shared.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Gives back every byte until the other side is done.
+    pub(crate) fn echo(&mut self) {
+        loop {
+            let bytes = self.reader.some();
+            if bytes.is_empty() || !self.send(bytes) {
+                break;
+            }
+        }
     }
 
     /// Reads and forgets until the other side is done.

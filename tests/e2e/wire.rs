@@ -99,6 +99,14 @@ impl<R: Read> Reader<R> {
         self.ahead.drain(..count).collect()
     }
 
+    /// What is there, or comes next; empty at the end.
+    pub(crate) fn some(&mut self) -> Vec<u8> {
+        if self.ahead.is_empty() {
+            self.more();
+        }
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Everything up to the end.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.more() {}

@@ -107,7 +107,7 @@ pub(crate) fn empty() -> Body {
     Empty::new().boxed_unsync()
 }
 
-fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod blame;
+mod bodies;
 mod client;
 mod daemon;
 mod departures;

@@ -11,7 +11,7 @@ mod crash;
 mod demo;
 mod drain;
 mod exactness;
-mod harness;
+pub(crate) mod harness;
 mod judgement;
 mod origin;
 mod reload;

@@ -17,6 +17,7 @@ mod departures;
 mod http2;
 mod lifecycle;
 mod origin;
+mod peers;
 mod proxy;
 mod terminal;
 mod tls;

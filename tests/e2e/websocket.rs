@@ -1,4 +1,4 @@
-//! WebSockets: bytes both ways after a 101 that was asked for and is one, and HTTP in every other case.
+//! Upgrades to a socket: bytes both ways after a 101 that was asked for and is one, and HTTP in every other case.
 
 use std::io::{Read, Write};
 

@@ -185,6 +185,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         resolved,
         reload,
         tickets,
+        generation,
         pipeline,
         workers,
         access_log,

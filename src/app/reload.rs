@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::config::Resolved;
 
-/// What a reload changed, in one line: "+route promo, ~upstream checkout".
-pub(super) fn summary(before: &Resolved, after: &Resolved) -> String {
+/// What a reload changed, in one line: "certificate edge renewed, +route promo, ~upstream checkout". `renewed` names
+/// certificates whose files have another content than before.
+pub(super) fn summary(before: &Resolved, after: &Resolved, renewed: &[&str]) -> String {
     let mut changes = Vec::new();
     compare(
         &mut changes,
@@ -20,6 +21,17 @@ pub(super) fn summary(before: &Resolved, after: &Resolved) -> String {
         &before.proxy.certificates,
         &after.proxy.certificates,
         |item| &item.name,
+    );
+    // One that is in other files now has been named already.
+    let same = |name: &&&str| {
+        let change = format!("~certificate {name}");
+        !changes.contains(&change)
+    };
+    let renewed: Vec<_> = renewed.iter().filter(same).collect();
+    changes.extend(
+        renewed
+            .iter()
+            .map(|name| format!("certificate {name} renewed")),
     );
     compare(
         &mut changes,

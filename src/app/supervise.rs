@@ -30,6 +30,7 @@ pub(super) struct Parts {
     pub(super) resolved: Resolved,
     pub(super) reload: Option<Reload>,
     pub(super) tickets: Arc<dyn ProducesTickets>,
+    pub(super) generation: Arc<Generation>,
     pub(super) pipeline: Pipeline,
     pub(super) workers: Workers,
     pub(super) access_log: Option<accesslog::Writer>,
@@ -54,6 +55,8 @@ pub(super) struct Daemon {
     around: Surroundings,
     reload: Option<Reload>,
     tickets: Arc<dyn ProducesTickets>,
+    /// The one in force.
+    generation: Arc<Generation>,
     access_log: Option<accesslog::Writer>,
     sink: Option<AccessSink>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
@@ -85,6 +88,7 @@ impl Daemon {
             resolved,
             reload,
             tickets,
+            generation,
             pipeline,
             workers,
             access_log,
@@ -117,6 +121,7 @@ impl Daemon {
             around,
             reload,
             tickets,
+            generation,
             access_log,
             sink,
             snapshots,
@@ -386,7 +391,9 @@ impl Daemon {
         self.workers
             .swap(&generation, &Arc::new(rules), change)
             .await;
-        let mut text = reload::summary(&before, &resolved);
+        let before_it = std::mem::replace(&mut self.generation, generation);
+        let renewed = self.generation.renewed(&before_it);
+        let mut text = reload::summary(&before, &resolved, &renewed);
         let waiting = reload::needs_restart(&before, &resolved);
         if !waiting.is_empty() {
             text = format!("{text}; needs a restart: {}", waiting.join(", "));

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::config::{Config, HostHeader, Limits, Network, Route, Upstream};
+use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Upstream};
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
 use crate::net::connect::Target;
@@ -42,6 +42,8 @@ pub struct Generation {
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<Network>,
     listeners: FxHashMap<String, ListenerTls>,
+    /// By name, in the configuration's order.
+    certificates: Vec<(String, Arc<ServerCertificate>)>,
 }
 
 /// A route as the request path needs it.
@@ -108,14 +110,29 @@ impl Generation {
             });
         }
         let rules: Vec<Rule> = config.routes.iter().map(rule).collect();
+        let certificates = certificates(config)?;
         Ok(Self {
             matcher: Matcher::new(&rules),
             routes,
             upstreams,
             limits: config.limits,
             trusted_proxies: config.trusted_proxies.clone(),
-            listeners: listeners(config, ticketer)?,
+            listeners: listeners(config, &certificates, ticketer)?,
+            certificates,
         })
+    }
+
+    /// Names of certificates that `before` has too, with another content: their files were written anew.
+    pub fn renewed<'a>(&'a self, before: &Self) -> Vec<&'a str> {
+        let chain_before = |name: &str| {
+            let known = before.certificates.iter().find(|(known, _)| known == name);
+            known.map(|(_, certificate)| &certificate.key.cert)
+        };
+        self.certificates
+            .iter()
+            .filter(|(name, now)| chain_before(name).is_some_and(|chain| *chain != now.key.cert))
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     /// What a listener serves; `None`: plain text.
@@ -132,15 +149,23 @@ fn rule(route: &Route) -> Rule {
     }
 }
 
+fn certificates(config: &Config) -> Result<Vec<(String, Arc<ServerCertificate>)>, TlsError> {
+    let load = |certificate: &Certificate| {
+        let loaded = ServerCertificate::load(&certificate.chain, &certificate.key)?;
+        Ok((certificate.name.clone(), Arc::new(loaded)))
+    };
+    config.certificates.iter().map(load).collect()
+}
+
 fn listeners(
     config: &Config,
+    certificates: &[(String, Arc<ServerCertificate>)],
     ticketer: &Arc<dyn ProducesTickets>,
 ) -> Result<FxHashMap<String, ListenerTls>, TlsError> {
-    let mut certificates = FxHashMap::default();
-    for certificate in &config.certificates {
-        let loaded = ServerCertificate::load(&certificate.chain, &certificate.key)?;
-        certificates.insert(certificate.name.as_str(), Arc::new(loaded));
-    }
+    let certificates: FxHashMap<&str, &Arc<ServerCertificate>> = certificates
+        .iter()
+        .map(|(name, certificate)| (name.as_str(), certificate))
+        .collect();
     let mut listeners = FxHashMap::default();
     for listener in config
         .listeners
@@ -150,7 +175,7 @@ fn listeners(
         let of_listener: Vec<_> = listener
             .certificates
             .iter()
-            .filter_map(|name| certificates.get(name.as_str()).map(Arc::clone))
+            .filter_map(|name| certificates.get(name.as_str()).copied().cloned())
             .collect();
         let store = Arc::new(CertificateStore::new(&of_listener));
         let config = Arc::new(tls::server_config(

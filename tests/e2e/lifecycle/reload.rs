@@ -1,20 +1,17 @@
 //! Changing the configuration of a running daemon.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
 use super::harness::{Client, Daemon, Home, PATIENCE, of, stderr, stdout, told, wait};
 use super::origin::Origin;
+use crate::tls::{Authority, handshake};
 
 /// Reloads under load.
 const RELOADS: u64 = 200;
@@ -274,24 +271,35 @@ fn a_new_certificate_is_served_after_a_reload() {
     let home = Home::new(&format!(
         "{tls}\n[[certificate]]\nname = \"edge\"\nchain_file = \"edge.pem\"\nkey_file = \"edge-key.pem\"\n"
     ));
-    let first = certificate(&home.path("edge.pem"), &home.path("edge-key.pem"));
+    let authority = Authority::new("ours");
+    let first = renew(&home, &authority, "edge");
     let daemon = home.run();
     let address = daemon.address();
-    assert_eq!(served(address, &first), first);
+    assert_eq!(shown(address, &authority), first);
 
-    let second = certificate(&home.path("edge.pem"), &home.path("edge-key.pem"));
+    let second = renew(&home, &authority, "edge");
     assert_ne!(first, second);
-    assert_eq!(served(address, &first), first, "nothing changes by itself");
-    reload(&daemon, 2);
-    assert_eq!(served(address, &second), second);
+    assert_eq!(shown(address, &authority), first, "not by itself");
+    let snapshot = reload(&daemon, 2);
+    assert_eq!(shown(address, &authority), second);
+    // The file is as it was, and yet this is a change that may have broken something.
+    let renewed = "generation 2 applied: certificate edge renewed";
+    assert!(
+        told(&snapshot, "config", renewed),
+        "{:#}",
+        snapshot["events"]
+    );
+    let snapshot = reload(&daemon, 3);
+    assert!(told(&snapshot, "config", "generation 3 applied: no change"));
 
-    // A key of another certificate is refused, and the old pair goes on.
-    certificate(&home.path("other.pem"), &home.path("edge-key.pem"));
+    // A certificate of another key is refused, and the old pair goes on.
+    renew(&home, &authority, "other");
+    fs::copy(home.path("other.pem"), home.path("edge.pem")).unwrap();
     daemon.signal(Signal::HUP);
     daemon.until("the refusal", PATIENCE, |snapshot| {
         snapshot["config"]["refused"].is_string().then_some(())
     });
-    assert_eq!(served(address, &second), second);
+    assert_eq!(shown(address, &authority), second);
     assert!(daemon.stop().success());
 }
 
@@ -345,41 +353,16 @@ fn a_deploy_is_recorded_and_an_unknown_upstream_is_refused_with_those_there_are(
     );
 }
 
-/// Writes a new certificate for `localhost` and its key; gives it as it is shown in a handshake.
-fn certificate(chain: &Path, key: &Path) -> Vec<u8> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
-        .expect("a certificate can be made");
-    fs::write(chain, made.cert.pem()).expect("the directory can be written");
-    fs::write(key, made.signing_key.serialize_pem()).expect("the directory can be written");
-    made.cert.der().to_vec()
+/// Writes a new certificate for `localhost` and its key as `name`; gives it as it is shown in a handshake.
+fn renew(home: &Home, authority: &Authority, name: &str) -> Vec<u8> {
+    let pair = authority.vouch_for(&["localhost"]);
+    pair.write(&home.path(""), name);
+    pair.der
 }
 
-/// The certificate that is shown to a client that trusts `trusted`, and a request over it.
-fn served(address: SocketAddr, trusted: &[u8]) -> Vec<u8> {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(trusted.to_vec()))
-        .expect("it is a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("it is a name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("it is complete");
-    let stream = TcpStream::connect(address).expect("it listens");
-    let mut stream = StreamOwned::new(connection, stream);
-    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).expect("the handshake succeeds");
-    let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .expect("it is closed as TLS wants");
-    assert!(answer.starts_with(b"HTTP/1.1 200 "));
-    let shown = stream
-        .conn
-        .peer_certificates()
-        .expect("the handshake is done");
-    shown[0].to_vec()
+/// The certificate that is shown to a client.
+fn shown(address: SocketAddr, authority: &Authority) -> Vec<u8> {
+    let stream = handshake(address, authority.trusting(), "localhost").expect("it is trusted");
+    let chain = stream.conn.peer_certificates();
+    chain.expect("the handshake is done")[0].to_vec()
 }

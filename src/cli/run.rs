@@ -39,7 +39,11 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         match config::for_url(&url, None, None) {
             Ok(resolved) => (resolved, None),
             Err(error) => {
-                complain(&error.to_string());
+                complain(&if looks_like_a_file(&url) {
+                    format!("`{url}` is not a URL; if it is a file: vestibule run --config {url}")
+                } else {
+                    error.to_string()
+                });
                 return Exit::Usage;
             }
         }
@@ -65,6 +69,12 @@ pub(super) fn run(arguments: RunArguments) -> Exit {
         }
     };
     serve(resolved, reload)
+}
+
+/// Whether what was given as a URL is rather the name of a configuration file.
+fn looks_like_a_file(text: &str) -> bool {
+    let path = Path::new(text);
+    !text.contains("://") && (path.extension().is_some_and(|end| end == "toml") || path.is_file())
 }
 
 fn load(file: &Path) -> Result<Resolved, Exit> {

@@ -160,4 +160,21 @@ fn a_wrong_command_line_is_told_from_a_wrong_file() {
         said.contains("missing.toml") && said.contains("vestibule run http://"),
         "{said}"
     );
+
+    // A file where a URL is expected, there or not, is told how files are given.
+    for file in ["vestibule.toml", "conf/other.toml"] {
+        let given = home.vestibule(&["run", file]);
+        assert_eq!(given.status.code(), Some(64));
+        let said = stderr(&given);
+        assert!(
+            said.contains(&format!("vestibule run --config {file}")),
+            "{said}"
+        );
+        assert!(!said.contains("http://"), "{said}");
+    }
+    let host = stderr(&home.vestibule(&["run", "localhost:3000"]));
+    assert!(
+        host.contains("http://localhost:3000") && !host.contains("--config"),
+        "{host}"
+    );
 }

@@ -24,6 +24,7 @@ pub(super) struct ClientIo<S> {
     read_guard: Guard,
     write_guard: Guard,
     window_guard: Guard,
+    held: Held,
     farewell: Farewell,
 }
 
@@ -95,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             read_guard: Guard::default(),
             write_guard: Guard::default(),
             window_guard: Guard::default(),
+            held: Held::default(),
         }
     }
 
@@ -234,6 +236,73 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     }
 }
 
+/// Frames of HTTP/2 that wait to be written together.
+///
+/// h2 asks for a flush after every response, so each would be a TLS record and a system call of its own. Responses that
+/// come in one turn of the event loop are held and leave as one.
+#[derive(Debug, Default)]
+struct Held {
+    /// Allocated while something is held.
+    bytes: Vec<u8>,
+    /// A flush was asked for and nothing was written since: the next one is meant.
+    settled: bool,
+}
+
+/// Held at most: one TLS record.
+const HOLD: usize = 16 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    fn hold(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.held.bytes.len() >= HOLD {
+            ready!(self.write_held(cx))?;
+        }
+        self.held.settled = false;
+        let held = &mut self.held.bytes;
+        let before = held.len();
+        for buf in bufs {
+            let room = HOLD - held.len();
+            held.extend_from_slice(buf.get(..room).unwrap_or(buf));
+        }
+        Poll::Ready(Ok(held.len() - before))
+    }
+
+    fn write_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let outcome = loop {
+            let rest = &self.held.bytes[written..];
+            if rest.is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.inner).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => {
+                    break Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if written < self.held.bytes.len() {
+            self.held.bytes.drain(..written);
+        } else {
+            // An idle connection holds no memory for it.
+            self.held.bytes = Vec::new();
+        }
+        outcome
+    }
+
+    fn poll_flush_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.held.bytes.is_empty() && !self.held.settled {
+            // Asked again after whatever else is ready to run now.
+            self.held.settled = true;
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.write_held(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -241,7 +310,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
+        let polled = if this.state.http2.get() {
+            this.hold(cx, &[io::IoSlice::new(buf)])
+        } else {
+            Pin::new(&mut this.inner).poll_write(cx, buf)
+        };
         this.guard_write(cx, polled)
     }
 
@@ -252,7 +325,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = bufs.iter().map(|buf| buf.len()).sum();
-        let polled = if length <= COPY {
+        let polled = if this.state.http2.get() {
+            this.hold(cx, bufs)
+        } else if length <= COPY {
             // A small response's head and body as one piece: copying it costs less than the vectored system call.
             let mut flat = this.state.worker.flat.borrow_mut();
             flat.clear();
@@ -272,14 +347,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        let polled = if this.state.http2.get() {
+            this.poll_flush_held(cx)
+        } else {
+            Pin::new(&mut this.inner).poll_flush(cx)
+        };
         this.guard_write(cx, polled)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.farewell {
+        let this = self.get_mut();
+        let polled = this.write_held(cx);
+        ready!(this.guard_write(cx, polled))?;
+        match this.farewell {
             Farewell::Close => Poll::Ready(Ok(())),
-            Farewell::Say => Pin::new(&mut self.get_mut().inner).poll_shutdown(cx),
+            Farewell::Say => Pin::new(&mut this.inner).poll_shutdown(cx),
         }
     }
 }

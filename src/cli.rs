@@ -38,6 +38,39 @@ pub enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// Every code, rising.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Warn,
+        Self::Crit,
+        Self::Unknown,
+        Self::Usage,
+        Self::Unavailable,
+        Self::Io,
+        Self::Busy,
+        Self::Config,
+    ];
+
+    /// Which commands end with it, and what it means then.
+    pub const fn about(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ok => ("all", "done; the verdict: ok"),
+            Self::Warn => ("all", "failed; the verdict: warn"),
+            Self::Crit => ("`status`", "the verdict: crit"),
+            Self::Unknown => ("`status`", "the verdict: unknown"),
+            Self::Usage => ("all", "wrong usage, like an unknown upstream"),
+            Self::Unavailable => ("`status`, `top`, `deploy`", "no Vestibule answers there"),
+            Self::Io => ("all", "a file, socket or disk failed"),
+            Self::Busy => (
+                "`run`, `demo`",
+                "the state directory is in use by another instance",
+            ),
+            Self::Config => ("`run`, `check`", "the configuration is refused"),
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -268,6 +301,16 @@ mod tests {
     #[test]
     fn the_arguments_are_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let words = AFTER_HELP.split_whitespace();
+        let named: Vec<u8> = words.filter_map(|word| word.parse().ok()).collect();
+        for exit in Exit::ALL {
+            assert!(named.contains(&(exit as u8)), "{exit:?}");
+        }
+        assert_eq!(named.len(), Exit::ALL.len());
     }
 
     #[test]

@@ -9,10 +9,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use vestibule::catalog;
+use vestibule::cli::Exit;
 use vestibule::config;
-use vestibule::model::{Fault, Side};
-use vestibule::slo::policy::Policy;
+use vestibule::model::{EventKind, Fault, Side, Sli, Slo, SloKey, Span, Tally, Timestamp, Window};
+use vestibule::slo::alert::AlertState;
+use vestibule::slo::engine::Engine;
+use vestibule::slo::policy::{Policy, Severity, Tier};
+use vestibule::slo::state::SloState;
+use vestibule::triage::{Level, Locus};
 
 #[test]
 fn the_list_of_faults_is_the_codes() {
@@ -35,7 +41,7 @@ fn the_list_of_faults_is_the_codes() {
 }
 
 #[test]
-fn the_readme_tells_sides_and_policy_as_they_are() {
+fn the_readme_tells_sides_policy_and_exit_codes_as_they_are() {
     let mut faults = String::from("| whose | counts as | faults, and the status answered |\n");
     faults.push_str("| --- | --- | --- |\n");
     for (side, about) in SIDES {
@@ -74,12 +80,145 @@ fn the_readme_tells_sides_and_policy_as_they_are() {
         )
         .unwrap();
     }
+    let mut codes = String::from("| code | of | means |\n| --- | --- | --- |\n");
+    for exit in Exit::ALL {
+        let (commands, meaning) = exit.about();
+        writeln!(codes, "| {} | {commands} | {meaning} |", exit as u8).unwrap();
+    }
+    // One test for all of them, since each may write the page.
+    let mut readme = fs::read_to_string("README.md").unwrap();
+    for (name, table) in [
+        ("faults", faults),
+        ("policy", policy),
+        ("exit codes", codes),
+    ] {
+        readme = with_block(&readme, name, &table);
+    }
+    compare(Path::new("README.md"), &readme);
+}
+
+#[test]
+fn the_readmes_verdict_is_one_that_a_scenario_draws() {
+    let scenario = fs::read_to_string("tests/scenario/bad_deploy.toml").unwrap();
     let readme = fs::read_to_string("README.md").unwrap();
-    let readme = with_block(&readme, "faults", &faults);
-    compare(
-        Path::new("README.md"),
-        &with_block(&readme, "policy", &policy),
+    let sentence = fenced(&readme, "text").next().unwrap();
+    let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(sentence.starts_with("CRIT: "), "{sentence}");
+    assert!(
+        scenario.contains(&format!("text = \"{sentence}\"\n")),
+        "nothing draws: {sentence}"
     );
+    // In the JSON it is cut short, and the parts beside it are those of the sentence.
+    let verdict = &readmes_snapshot()["verdict"];
+    let begun = verdict["text"].as_str().unwrap().trim_end_matches('…');
+    assert!(sentence.starts_with(begun), "{begun}");
+    assert!(sentence.contains(verdict["route"].as_str().unwrap()));
+    let (_, onset) = verdict["onset"].as_str().unwrap().split_once('T').unwrap();
+    let (onset, _) = onset.split_once('.').unwrap();
+    assert!(sentence.contains(&format!("since {onset}Z")), "{onset}");
+}
+
+#[test]
+fn the_readmes_alert_has_the_id_that_the_engine_gives() {
+    let (snapshot, key) = (readmes_snapshot(), SloKey(0));
+    let (shown, slo) = (&snapshot["alerts"][0], &snapshot["slos"][0]);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let slo = Slo {
+        id: text(&slo["id"]),
+        route: text(&slo["route"]),
+        sli: Sli::Availability,
+        objective: format!("{}%", slo["objective_ppm"].as_f64().unwrap() / 1e4)
+            .parse()
+            .unwrap(),
+        window: Window::days(30),
+        policy: "workbook".to_owned(),
+        runbook: None,
+    };
+    let outage = |_: SloKey, window: Window| Span {
+        tally: Tally {
+            good: 0,
+            bad: 1_000_000,
+        },
+        covered_s: window.as_secs(),
+    };
+    let mut engine = Engine::new(vec![(key, slo)], &Policy::shipped());
+    let evaluation = engine.evaluate(Timestamp::from_secs(100_000_000), &outage);
+    let alert = evaluation
+        .alerts
+        .iter()
+        .find(|alert| alert.id == text(&shown["id"]));
+    let alert = alert.unwrap_or_else(|| panic!("no alert has the id {}", shown["id"]));
+    assert_eq!(alert.slo.id, text(&shown["slo"]));
+    assert_eq!(alert.row.severity.as_str(), shown["severity"]);
+    assert_eq!(alert.row.tier.as_str(), shown["tier"]);
+}
+
+#[test]
+fn the_readmes_words_are_the_codes() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let words = |row: &str| -> BTreeSet<String> {
+        let line = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| {row} |")));
+        let line = line.unwrap_or_else(|| panic!("no row `{row}`"));
+        let values = line.rsplit('|').nth(1).unwrap();
+        let quoted = values.split('`').skip(1).step_by(2);
+        quoted.map(ToOwned::to_owned).collect()
+    };
+    assert_eq!(words("`verdict.severity`"), variants::<Level>());
+    assert_eq!(words("`verdict.side`"), variants::<Locus>());
+    assert_eq!(words("`slos[].state`"), variants::<SloState>());
+    assert_eq!(words("`events[].kind`"), variants::<EventKind>());
+    let mut alerts = variants::<Severity>();
+    alerts.extend(variants::<Tier>());
+    alerts.extend(variants::<AlertState>());
+    // What is inactive is not shown.
+    alerts.remove("inactive");
+    assert_eq!(words("`alerts[].severity`, `tier`, `state`"), alerts);
+}
+
+/// The words that an enum is written as; serde names them when it meets another.
+fn variants<T: DeserializeOwned>() -> BTreeSet<String> {
+    let refused = serde_json::from_value::<T>("?".into()).err().unwrap();
+    let refused = refused.to_string();
+    let quoted = refused.split('`').skip(1).step_by(2);
+    quoted.skip(1).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn the_programs_that_tests_need_are_named_and_installed() {
+    let mut needed = BTreeSet::new();
+    for path in ["tests/e2e", "tests/e2e/lifecycle"] {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let code = fs::read_to_string(&path).unwrap();
+                for said in code.split("skip(\"").skip(1) {
+                    let (program, _) = said.split_once(" is not installed\")").unwrap();
+                    needed.insert(program.to_owned());
+                }
+            }
+        }
+    }
+    let contributing = fs::read_to_string("CONTRIBUTING.md").unwrap();
+    let (_, named) = contributing.split_once("speak to real peers: ").unwrap();
+    let (named, rest) = named.split_once('.').unwrap();
+    let named = named.replace(" and ", ", ");
+    let named: BTreeSet<String> = named
+        .split(',')
+        .map(|program| program.trim().to_owned())
+        .collect();
+    assert_eq!(named, needed);
+    // What the sentence after it says, `skip` does.
+    assert!(rest.contains("`VESTIBULE_CI=1`, as in `.ci/run`, a missing peer is a failure"));
+    let chain = fs::read_to_string(".ci/run").unwrap();
+    assert!(chain.contains("VESTIBULE_CI=1 INSTA_UPDATE=no cargo test"));
+    let (_, packages) = chain.split_once("PACKAGES='").unwrap();
+    let (packages, _) = packages.split_once('\'').unwrap();
+    for program in needed {
+        let is_brought = |line: &str| line.split(' ').next() == Some(&program);
+        assert!(packages.lines().any(is_brought), "{program}");
+    }
 }
 
 #[test]
@@ -219,6 +358,12 @@ fn with_block(text: &str, name: &str, body: &str) -> String {
     let end = format!("<!-- /{name} -->");
     let (_, after) = rest.split_once(&end).unwrap();
     format!("{before}<!-- {name}:{mark}\n{body}{end}{after}")
+}
+
+/// The README's abridged snapshot.
+fn readmes_snapshot() -> serde_json::Value {
+    let readme = fs::read_to_string("README.md").unwrap();
+    serde_json::from_str(fenced(&readme, "json").next().unwrap()).unwrap()
 }
 
 fn fenced<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {

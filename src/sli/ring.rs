@@ -11,7 +11,7 @@ mod distribution;
 mod route;
 mod tally;
 
-pub use route::{PhaseTime, RouteRing, RouteSeries};
+pub use route::{Mark, PastHour, PhaseTime, RouteRing, RouteSeries};
 pub use tally::{Point, TallyRing};
 
 /// How far apart two calls of `advance` may be and still count as measured without a break, in seconds. A busy machine

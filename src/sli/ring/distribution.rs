@@ -55,27 +55,39 @@ impl Distribution {
 
     /// The duration that `quantile` (0 to 1) of all are at most as long as, in microseconds; `None` when empty.
     pub(super) fn quantile(&self, quantile: f64) -> Option<u64> {
-        // As HDR counts, so that both agree to the microsecond.
-        let rank = ((quantile * self.count() as f64).ceil() as u64).max(1);
-        let mut seen = 0;
-        self.0
-            .iter()
-            .find(|(_, count)| {
-                seen += u64::from(*count);
-                seen >= rank
-            })
-            .map(|(value, _)| u64::from(*value))
+        self.quantiles([quantile]).map(|[value]| value)
     }
 
     /// The usual percentiles; `None` when empty.
     pub(super) fn percentiles(&self) -> Option<Percentiles> {
+        let [p50_us, p90_us, p95_us, p99_us] = self.quantiles([0.50, 0.90, 0.95, 0.99])?;
         Some(Percentiles {
-            p50_us: self.quantile(0.50)?,
-            p90_us: self.quantile(0.90)?,
-            p95_us: self.quantile(0.95)?,
-            p99_us: self.quantile(0.99)?,
+            p50_us,
+            p90_us,
+            p95_us,
+            p99_us,
             max_us: u64::from(self.0.last()?.0),
         })
+    }
+
+    /// Several quantiles, which must rise, in one walk.
+    fn quantiles<const N: usize>(&self, quantiles: [f64; N]) -> Option<[u64; N]> {
+        let all = self.count() as f64;
+        let (mut buckets, mut seen) = (self.0.iter(), 0);
+        let mut value = None;
+        let found = quantiles.map(|quantile| {
+            // As HDR counts, so that both agree to the microsecond.
+            let rank = ((quantile * all).ceil() as u64).max(1);
+            while seen < rank
+                && let Some((next, count)) = buckets.next()
+            {
+                seen += u64::from(*count);
+                value = Some(u64::from(*next));
+            }
+            value
+        });
+        value?;
+        Some(found.map(Option::unwrap_or_default))
     }
 }
 

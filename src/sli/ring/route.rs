@@ -48,6 +48,28 @@ pub struct RouteRing {
     minutes: VecDeque<Step<Minute>>,
     /// The sum of the minutes' latencies.
     hour: Distribution,
+    /// Counts whatever is not just another second without traffic.
+    changes: u64,
+}
+
+/// A state of a ring that only whole minutes can change, see [`RouteRing::mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    changes: u64,
+    minute: u64,
+    /// Grows over the first minute after a gap.
+    covered_s: u64,
+}
+
+/// A route's hour before its last minute, in whole minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PastHour {
+    /// Its requests.
+    pub counts: Counts,
+    /// How many of its seconds were measured.
+    pub covered_s: u64,
+    /// How long valid requests took; `None` when there was none. The old edge is within two minutes.
+    pub latency: Option<Percentiles>,
 }
 
 /// Regular columns, oldest first; the last one holds the newest second and may still go on.
@@ -80,6 +102,9 @@ impl RouteRing {
         if now_secs.saturating_add(AHEAD_S) < self.now {
             self.forget_future(now_secs);
         }
+        if now_secs != self.now && now_secs != self.now.saturating_add(1) {
+            self.changes += 1;
+        }
         self.now = now_secs;
         self.coverage.advance(now_secs);
         self.forget_past();
@@ -93,6 +118,7 @@ impl RouteRing {
         if second.saturating_add(SECONDS_S) <= self.now {
             return;
         }
+        self.changes += 1;
         *step(&mut self.seconds, second) += slot.counts;
         let latency = slot.latency.as_ref().map(Distribution::of);
         if second.saturating_add(MINUTE_S + PART_S) > self.now {
@@ -109,8 +135,22 @@ impl RouteRing {
         let sum = minute.latency.get_or_insert_default();
         if let Some(latency) = latency {
             sum.add(&latency);
+            minute.p99_us = sum.quantile(0.99);
             self.hour.add(&latency);
         }
+    }
+
+    /// Where the ring stands at second `now_secs`, if nothing but whole minutes can change what it answers: it saw no
+    /// traffic for longer than anything is kept by less. As long as two marks of one ring are equal, so is everything
+    /// that it answers. `None`: what it answers may change with every second.
+    pub fn mark(&self, now_secs: u64) -> Option<Mark> {
+        let newest = self.seconds.back();
+        let quiet = newest.is_none_or(|(start, _)| start.saturating_add(DETAILS_S) <= now_secs);
+        (quiet && now_secs == self.now).then(|| Mark {
+            changes: self.changes,
+            minute: now_secs / MINUTE_S,
+            covered_s: self.covered_over(MINUTE_S, now_secs),
+        })
     }
 
     /// Requests of the last `secs` seconds up to second `now_secs`: to the second up to ten minutes, beyond that to
@@ -154,6 +194,24 @@ impl RouteRing {
     /// How long valid requests of the last hour took; `None` when there was none. The old edge is within a minute.
     pub fn latency_over_hour(&self) -> Option<Percentiles> {
         self.hour.percentiles()
+    }
+
+    /// The hour up to the last whole minute of which nothing is in the last minute before second `now_secs`.
+    pub fn hour_before(&self, now_secs: u64) -> PastHour {
+        let until = floor(now_secs, MINUTE_S).saturating_sub(MINUTE_S);
+        let from = until.saturating_sub(LATENCIES_S);
+        let minutes = between(&self.minutes, from..until, |step| step.start);
+        let newer = between(&self.minutes, until..u64::MAX, |step| step.start);
+        // Its minutes are few; those of the hour are many.
+        let mut latency = self.hour.clone();
+        for minute in newer.filter_map(|step| step.value.latency.as_ref()) {
+            latency.subtract(minute);
+        }
+        PastHour {
+            counts: minutes.fold(Counts::default(), |sum, step| sum + step.value.counts),
+            covered_s: self.coverage.within(from, until),
+            latency: latency.percentiles(),
+        }
     }
 
     /// Bad and excluded requests of the last minute by [`Fault::index`]. The old edge is within ten seconds.
@@ -207,17 +265,24 @@ impl RouteRing {
             let span = start..start.saturating_add(step_s);
             let covered = self.coverage.within(span.start, span.end) > 0;
             let mut counts = Counts::default();
-            let mut latencies: Vec<&Distribution> = Vec::new();
-            for minute in between(&self.minutes, span, |step| step.start) {
-                counts += minute.value.counts;
-                latencies.extend(&minute.value.latency);
-            }
+            let mut minutes = between(&self.minutes, span, |step| step.start);
+            let first = minutes.next();
+            let p99_us = if step_s == MINUTE_S {
+                counts = first.map_or(counts, |step| step.value.counts);
+                first.and_then(|step| step.value.p99_us)
+            } else {
+                let mut latencies = Distribution::default();
+                for minute in first.into_iter().chain(minutes) {
+                    counts += minute.value.counts;
+                    if let Some(latency) = &minute.value.latency {
+                        latencies.add(latency);
+                    }
+                }
+                latencies.quantile(0.99)
+            };
             series.requests.push(covered.then(|| counts.requests()));
             series.bad.push(covered.then_some(counts.bad));
-            series.p99_us.push(match latencies[..] {
-                [one] => one.quantile(0.99),
-                _ => merged(latencies.into_iter()).quantile(0.99),
-            });
+            series.p99_us.push(p99_us);
         }
         series
     }
@@ -242,6 +307,7 @@ impl RouteRing {
     ) {
         *self = Self {
             now: now_secs,
+            changes: self.changes + 1,
             ..Self::default()
         };
         for (start_secs, counts, latency) in rows {
@@ -259,7 +325,9 @@ impl RouteRing {
                 && start_secs.saturating_add(LATENCIES_S) > now_secs
             {
                 let latency = Distribution::of(&latency);
-                minute.latency.get_or_insert_default().add(&latency);
+                let sum = minute.latency.get_or_insert_default();
+                sum.add(&latency);
+                minute.p99_us = sum.quantile(0.99);
                 self.hour.add(&latency);
             }
         }
@@ -313,7 +381,10 @@ impl RouteRing {
         let stripped = minutes.partition_point(|step| old(step.start, MINUTE_S + LATENCIES_S));
         for step in minutes.range_mut(..stripped).rev() {
             match step.value.latency.take() {
-                Some(latency) => self.hour.subtract(&latency),
+                Some(latency) => {
+                    step.value.p99_us = None;
+                    self.hour.subtract(&latency);
+                }
                 None => break,
             }
         }
@@ -338,6 +409,7 @@ impl RouteRing {
                 .filter_map(|step| step.value.latency.as_ref()),
         );
         self.coverage.keep(0, now);
+        self.changes += 1;
     }
 }
 
@@ -354,6 +426,8 @@ struct Minute {
     counts: Counts,
     /// `None` once it is too old to be kept.
     latency: Option<Distribution>,
+    /// Of `latency`; `None` when there is nothing in it.
+    p99_us: Option<u64>,
     /// `None` once it is too old to be kept.
     detail: Option<Box<Detail>>,
 }
@@ -534,6 +608,29 @@ mod tests {
     }
 
     #[test]
+    fn the_hour_before_has_nothing_of_the_last_minute() {
+        let mut ring = RouteRing::default();
+        for second in START..START + 7_200 {
+            ring.add(second, &slot(1, 0, 1_000));
+        }
+        for second in START + 7_200..START + 7_320 {
+            // One slow and bad minute, seen at its every second.
+            let (good, bad) = (u64::from(second < START + 7_260), 1);
+            ring.add(second, &slot(good, bad, 900_000));
+            if second < START + 7_260 {
+                let before = ring.hour_before(second);
+                assert_eq!((before.counts.bad, before.counts.good), (0, 3_600));
+                assert_eq!(before.covered_s, 3_600);
+                assert!(before.latency.unwrap().max_us < 1_100, "{second}");
+            }
+        }
+        let before = ring.hour_before(START + 7_320);
+        assert_eq!(before.counts.bad, 60, "the slow minute is past by then");
+        assert!(before.latency.unwrap().max_us > 800_000);
+        assert_eq!(RouteRing::default().hour_before(START), PastHour::default());
+    }
+
+    #[test]
     fn what_leaves_the_hour_leaves_its_percentiles() {
         let mut ring = RouteRing::default();
         ring.add(START, &slot(1_000, 0, 900_000));
@@ -642,6 +739,50 @@ mod tests {
     }
 
     proptest! {
+        // A case is up to an hour of seconds, each asked for everything.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn equal_marks_are_equal_answers(
+            steps in prop::collection::vec((prop_oneof![8 => Just(1_u64), 1 => 2_u64..400], 0_u64..40), 1..600),
+            restored in any::<bool>(),
+        ) {
+            let (mut ring, mut now) = (RouteRing::default(), START);
+            if restored {
+                let mut latency = Latency::new();
+                latency.record_many(5_000, 60);
+                let counts = Counts { good: 60, bad: 0, excluded: 0 };
+                let rows = (0..90).map(|minute| (START - 5_400 + minute * 60, counts, Some(latency.clone())));
+                ring.restore(rows, now);
+            }
+            let answers = |ring: &RouteRing, now| (
+                (ring.counts_over(60, now), ring.counts_over(300, now), ring.covered_over(60, now)),
+                (ring.latency_over_last_minute(now), ring.latency_over_hour(), ring.hour_before(now)),
+                (ring.faults_over_5m(now), ring.endpoints_over(300, now), ring.phases_over_5m(now)),
+                ring.series(now, 60, 60),
+            );
+            let mut last = None;
+            for (step, event) in steps {
+                now += step;
+                // Asked for between two seconds, as a refresh does, or after the second began.
+                if event != 1 {
+                    ring.advance(now);
+                }
+                if event == 0 {
+                    ring.add(now - 1, &slot(1, 1, 1_000));
+                }
+                let marked = ring.mark(now).map(|mark| (mark, answers(&ring, now)));
+                if let (Some((mark, answers)), Some((last_mark, last_answers))) = (&marked, &last)
+                    && mark == last_mark
+                {
+                    prop_assert_eq!(answers, last_answers);
+                }
+                last = marked.or(last);
+            }
+        }
+    }
+
+    proptest! {
         #[test]
         fn the_hour_is_always_the_sum_of_its_minutes(
             steps in prop::collection::vec((0_u64..400, 1_u64..9, 1_u64..1_000_000), 1..80),
@@ -671,6 +812,8 @@ mod tests {
                 ring.counts_over(60, second);
                 ring.counts_over(3_600, second);
                 ring.series(second, 60, 60);
+                ring.hour_before(second);
+                ring.mark(second);
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::machine::Machine;
 use super::pipeline::Pipeline;
-use super::view::{self, Surroundings};
+use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
 use crate::admin::{Deploy, DeployRefused};
@@ -53,6 +53,7 @@ pub(super) struct Daemon {
     workers: Workers,
     machine: Machine,
     around: Surroundings,
+    memory: Memory,
     reload: Option<Reload>,
     tickets: Arc<dyn ProducesTickets>,
     /// The one in force.
@@ -119,6 +120,7 @@ impl Daemon {
             workers,
             machine: Machine::default(),
             around,
+            memory: Memory::default(),
             reload,
             tickets,
             generation,
@@ -238,6 +240,7 @@ impl Daemon {
             &gathered,
             now,
             self.seq,
+            &mut self.memory,
         ));
         self.workers.recycle(std::mem::take(&mut gathered.shards));
         self.snapshots.send_replace(Some(Arc::clone(&snapshot)));

@@ -1,25 +1,26 @@
 //! From what the pipeline knows to the one snapshot that everyone reads.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::pipeline::{Pipeline, RouteState};
+use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{
-    Counts, EndpointKey, EndpointTally, Fault, Phase, RouteKey, Sli, SloKey, Timestamp, Window,
-};
-use crate::sli::ring::RouteRing;
+use crate::model::{EndpointKey, EndpointTally, Sli, SloKey, Timestamp, Window};
 use crate::slo::burn;
 use crate::slo::engine::{AlertStatus, SloStatus};
-use crate::slo::state::SloState;
 use crate::snapshot::{
-    AlertView, ConfigView, EVENTS, EdgeView, EndpointShare, EndpointView, FaultCount, Gap,
-    ListenerView, Measure, PhaseView, ProcessView, QueueView, RouteView, SCHEMA, Series, SloView,
-    Snapshot, Standing, StoreView, Totals, UpstreamView,
+    AlertView, ConfigView, EVENTS, EdgeView, EndpointView, Gap, ListenerView, ProcessView,
+    QueueView, SCHEMA, SloView, Snapshot, StoreView, Totals, UpstreamView,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
+
+mod measured;
+mod routes;
+
+use measured::Measured;
+pub(super) use routes::Memory;
+use routes::Route;
 
 /// What the snapshot says besides what the pipeline knows.
 #[derive(Debug)]
@@ -39,31 +40,28 @@ pub(super) struct Surroundings {
 const GAPS: usize = 20;
 /// How far back gaps are shown.
 const GAPS_BACK: Window = Window::days(30);
-/// Columns of a series.
-const COLUMNS: usize = 60;
-/// A column's width in seconds.
-const COLUMN_S: u64 = 60;
 const MINUTE_S: u64 = 60;
-const HOUR_S: u64 = 3_600;
 /// "Lately", in seconds: what faults, endpoints and shares are counted over.
 const LATELY_S: u64 = 300;
 
-/// Everything as of `now`.
+/// Everything as of `now`. `memory` is that of the snapshot before.
 pub(super) fn snapshot(
     pipeline: &Pipeline,
     around: &Surroundings,
     gathered: &Gathered,
     now: Timestamp,
     seq: u64,
+    memory: &mut Memory,
 ) -> Snapshot {
     let view = View {
         pipeline,
         around,
         now_secs: now.as_secs(),
+        routes: routes::in_force(pipeline, around),
     };
     let mut verdicts = view.verdicts(now);
     let verdict = verdicts.remove(0);
-    let routes = view.routes();
+    let routes = routes::views(&view, memory);
     Snapshot {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,38 +93,30 @@ struct View<'a> {
     pipeline: &'a Pipeline,
     around: &'a Surroundings,
     now_secs: u64,
+    routes: Vec<Route<'a>>,
 }
 
 impl View<'_> {
     fn verdicts(&self, now: Timestamp) -> Vec<crate::triage::Verdict> {
         let pipeline = self.pipeline;
-        let mut routes = Vec::new();
-        for (id, state, upstream, owner) in self.configured() {
+        let routes = self.routes.iter().map(|route| {
+            let upstream = route.upstream();
             let versions = upstream.and_then(|upstream| pipeline.versions.get(upstream));
-            let slos: Vec<&SloStatus> = pipeline
-                .evaluation
-                .slos
-                .iter()
-                .filter(|slo| slo.slo.route == id)
-                .collect();
-            routes.push(RouteEvidence {
-                id,
+            let ring = &route.state.ring;
+            RouteEvidence {
+                id: route.id,
                 upstream,
                 version: versions.map(|(version, _)| version.as_str()),
                 previous_version: versions.and_then(|(_, before)| before.as_deref()),
-                owner,
+                owner: route.owner(),
                 runbook: None,
-                slos,
-                alerts: pipeline
-                    .evaluation
-                    .alerts
-                    .iter()
-                    .filter(|alert| alert.slo.route == id)
-                    .collect(),
-                last_minute: state.ring.counts_over(MINUTE_S, self.now_secs),
-                covered_s: state.ring.covered_over(MINUTE_S, self.now_secs),
-            });
-        }
+                slos: route.slos.clone(),
+                alerts: route.alerts.clone(),
+                last_minute: ring.counts_over(MINUTE_S, self.now_secs),
+                covered_s: ring.covered_over(MINUTE_S, self.now_secs),
+            }
+        });
+        let routes = routes.collect();
         let events: Vec<_> = pipeline.events.iter().cloned().collect();
         let degraded = pipeline.degraded.values();
         let evidence = Evidence {
@@ -142,41 +132,12 @@ impl View<'_> {
         verdicts(now, &evidence)
     }
 
-    /// Routes in force: id, state, upstream, owner. `none` comes first.
-    fn configured(&self) -> impl Iterator<Item = (&str, &RouteState, Option<&str>, Option<&str>)> {
-        let configured: HashMap<&str, &crate::proxy::config::Route> = self
-            .around
-            .resolved
-            .proxy
-            .routes
-            .iter()
-            .map(|route| (route.id.as_str(), route))
-            .collect();
-        let states = self
-            .pipeline
-            .routes
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| state.configured);
-        states.map(move |(index, state)| {
-            let id = self.pipeline.directory.route_id(RouteKey(index as u32));
-            let route = configured.get(id);
-            let upstream = route.map(|route| route.upstream.as_str());
-            (
-                id,
-                state,
-                upstream,
-                route.and_then(|route| route.owner.as_deref()),
-            )
-        })
-    }
-
     fn detail(&self, id: &str) -> Detail {
-        let Some((_, state, upstream, _)) = self.configured().find(|(found, ..)| *found == id)
-        else {
+        let Some(route) = self.routes.iter().find(|route| route.id == id) else {
             return Detail::default();
         };
-        let tried = state.ring.endpoints_over(LATELY_S, self.now_secs);
+        let (ring, upstream) = (&route.state.ring, route.upstream());
+        let tried = ring.endpoints_over(LATELY_S, self.now_secs);
         let endpoints = self
             .around
             .resolved
@@ -205,11 +166,10 @@ impl View<'_> {
                 }
             });
         Detail {
-            faults_1m: state.ring.faults_over_1m(self.now_secs),
-            faults_5m: state.ring.faults_over_5m(self.now_secs),
+            faults_1m: ring.faults_over_1m(self.now_secs),
+            faults_5m: ring.faults_over_5m(self.now_secs),
             endpoints: endpoints.collect(),
-            phases_p50_us: state
-                .ring
+            phases_p50_us: ring
                 .phases_over_5m(self.now_secs)
                 .map(|phase| Some(phase?.percentiles.p50_us)),
         }
@@ -220,140 +180,20 @@ impl View<'_> {
     }
 
     fn edge(&self, gathered: &Gathered) -> EdgeView {
-        let ring = &self.pipeline.edge;
+        let Measured {
+            now,
+            before,
+            series,
+            faults,
+            ..
+        } = Measured::of(&self.pipeline.edge, self.now_secs);
         EdgeView {
-            now: self.last_minute(ring),
-            before: self.hour_before(ring),
-            series: self.series(ring),
+            now,
+            before,
+            series,
             in_flight: gathered.in_flight,
             connections: gathered.connections,
-            faults: faults(&ring.faults_over_5m(self.now_secs)),
-        }
-    }
-
-    fn routes(&self) -> Vec<RouteView> {
-        let edge_bad = self.pipeline.edge.counts_over(LATELY_S, self.now_secs).bad;
-        let details: HashMap<&str, &crate::proxy::config::Route> = self
-            .around
-            .resolved
-            .proxy
-            .routes
-            .iter()
-            .map(|route| (route.id.as_str(), route))
-            .collect();
-        let mut routes: Vec<RouteView> = self
-            .configured()
-            .map(|(id, state, upstream, owner)| {
-                let slos: Vec<&SloStatus> = self
-                    .pipeline
-                    .evaluation
-                    .slos
-                    .iter()
-                    .filter(|slo| slo.slo.route == id)
-                    .collect();
-                let now = self.last_minute(&state.ring);
-                let hour = state.ring.latency_over_hour();
-                let lately = state.ring.counts_over(LATELY_S, self.now_secs);
-                let burns = slos
-                    .iter()
-                    .filter_map(|slo| slo.burn_over(Window::minutes(5)));
-                let route = details.get(id);
-                RouteView {
-                    id: id.to_owned(),
-                    standing: standing(&slos, &now),
-                    hosts: route
-                        .map(|route| route.hosts.iter().map(ToString::to_string).collect())
-                        .unwrap_or_default(),
-                    path: route
-                        .map(|route| route.path.to_string())
-                        .unwrap_or_default(),
-                    upstream: upstream.map(ToOwned::to_owned),
-                    owner: owner.map(ToOwned::to_owned),
-                    requests: state.counts.requests(),
-                    good: state.counts.good,
-                    bad: state.counts.bad,
-                    excluded: state.counts.excluded,
-                    p50_us: hour.map(|hour| hour.p50_us),
-                    p95_us: hour.map(|hour| hour.p95_us),
-                    p99_us: hour.map(|hour| hour.p99_us),
-                    now,
-                    before: self.hour_before(&state.ring),
-                    burn_5m: burns.max_by(f64::total_cmp),
-                    share_of_bad: (edge_bad > 0).then(|| lately.bad as f64 / edge_bad as f64),
-                    slos: slos.iter().map(|slo| slo.slo.id.clone()).collect(),
-                    series: self.series(&state.ring),
-                    faults: faults(&state.ring.faults_over_5m(self.now_secs)),
-                    endpoints: self.shares(&state.ring),
-                    phases: phases(&state.ring, self.now_secs),
-                }
-            })
-            .collect();
-        let impact = |route: &RouteView| {
-            (
-                route.burn_5m.unwrap_or(0.0),
-                route.now.bad,
-                route.now.requests,
-            )
-        };
-        routes.sort_by(|a, b| {
-            let ((a_burn, a_bad, a_all), (b_burn, b_bad, b_all)) = (impact(a), impact(b));
-            b_burn
-                .total_cmp(&a_burn)
-                .then(b_bad.cmp(&a_bad))
-                .then(b_all.cmp(&a_all))
-                .then(a.id.cmp(&b.id))
-        });
-        routes
-    }
-
-    fn shares(&self, ring: &RouteRing) -> Vec<EndpointShare> {
-        ring.endpoints_over(LATELY_S, self.now_secs)
-            .into_iter()
-            .map(
-                |(
-                    key,
-                    EndpointTally {
-                        good,
-                        bad,
-                        connect_failures,
-                    },
-                )| EndpointShare {
-                    endpoint: self.address(key).to_owned(),
-                    good,
-                    bad,
-                    connect_failures,
-                },
-            )
-            .collect()
-    }
-
-    fn last_minute(&self, ring: &RouteRing) -> Measure {
-        let latency = ring.latency_over_last_minute(self.now_secs);
-        let (counts, covered) = (
-            ring.counts_over(MINUTE_S, self.now_secs),
-            ring.covered_over(MINUTE_S, self.now_secs),
-        );
-        measure(counts, covered, latency)
-    }
-
-    /// The hour before the last minute. Its percentiles are the hour's, the last minute included.
-    fn hour_before(&self, ring: &RouteRing) -> Measure {
-        let until = self.now_secs.saturating_sub(MINUTE_S);
-        measure(
-            ring.counts_over(HOUR_S, until),
-            ring.covered_over(HOUR_S, until),
-            ring.latency_over_hour(),
-        )
-    }
-
-    fn series(&self, ring: &RouteRing) -> Series {
-        let series = ring.series(self.now_secs, COLUMNS, COLUMN_S);
-        Series {
-            start: Timestamp::from_secs(series.start_secs),
-            step_s: series.step_s,
-            requests: series.requests,
-            bad: series.bad,
-            p99_us: series.p99_us,
+            faults,
         }
     }
 
@@ -380,10 +220,10 @@ impl View<'_> {
                             .find_endpoint(&upstream.name, &address);
                         let (healthy, since) =
                             key.map_or((true, None), |key| self.pipeline.health.of(key));
-                        let tally = lately
-                            .iter()
-                            .find(|(found, _)| Some(*found) == key)
-                            .map(|(_, tally)| *tally);
+                        let place = key.and_then(|key| {
+                            lately.binary_search_by_key(&key, |(found, _)| *found).ok()
+                        });
+                        let tally = place.map(|place| lately[place].1);
                         let EndpointTally {
                             good,
                             bad,
@@ -491,8 +331,9 @@ impl View<'_> {
             });
         Totals {
             routes: self
-                .configured()
-                .map(|(id, state, ..)| (id.to_owned(), state.totals.clone()))
+                .routes
+                .iter()
+                .map(|route| (route.id.to_owned(), route.state.totals.clone()))
                 .collect(),
             endpoints: endpoints.collect(),
             slos: slos
@@ -508,62 +349,6 @@ impl View<'_> {
             handshakes_failed: gathered.handshakes_failed,
             accept_failures: gathered.accept_failures,
         }
-    }
-}
-
-fn measure(counts: Counts, covered_s: u64, latency: Option<crate::model::Percentiles>) -> Measure {
-    Measure {
-        covered_s,
-        requests: counts.requests(),
-        bad: counts.bad,
-        excluded: counts.excluded,
-        rate_per_s: (covered_s > 0).then(|| counts.requests() as f64 / covered_s as f64),
-        bad_ratio: (counts.valid() > 0).then(|| counts.bad as f64 / counts.valid() as f64),
-        p50_us: latency.map(|latency| latency.p50_us),
-        p99_us: latency.map(|latency| latency.p99_us),
-    }
-}
-
-fn faults(counts: &[u64; Fault::COUNT]) -> Vec<FaultCount> {
-    let mut faults: Vec<FaultCount> = Fault::ALL
-        .iter()
-        .zip(counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|(fault, count)| FaultCount {
-            fault: *fault,
-            side: Fault::side(*fault),
-            count: *count,
-        })
-        .collect();
-    faults.sort_by_key(|fault| (std::cmp::Reverse(fault.count), fault.fault));
-    faults
-}
-
-fn phases(ring: &RouteRing, now_secs: u64) -> Vec<PhaseView> {
-    let times = Phase::ALL.into_iter().zip(ring.phases_over_5m(now_secs));
-    times
-        .filter_map(|(phase, time)| {
-            let time = time?;
-            Some(PhaseView {
-                phase: phase.as_str().to_owned(),
-                count: time.count,
-                p50_us: time.percentiles.p50_us,
-                p99_us: time.percentiles.p99_us,
-            })
-        })
-        .collect()
-}
-
-/// A route without an SLO stands badly when one in twenty of its last minute's requests failed.
-const BAD_WITHOUT_SLO: f64 = 0.05;
-
-fn standing(slos: &[&SloStatus], now: &Measure) -> Standing {
-    match slos.iter().map(|slo| slo.state).max() {
-        Some(SloState::Critical) => Standing::Crit,
-        Some(SloState::Rising | SloState::Low | SloState::Recovering) => Standing::Warn,
-        _ if now.requests == 0 => Standing::None,
-        None if now.bad_ratio.is_some_and(|ratio| ratio >= BAD_WITHOUT_SLO) => Standing::Warn,
-        Some(SloState::Ok | SloState::Warming | SloState::NoData) | None => Standing::Ok,
     }
 }
 

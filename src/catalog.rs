@@ -1,7 +1,7 @@
-//! Every exported series, once: name, kind, labels with their bound, help.
+//! Every exported series, once: name, kind, unit, labels with their bound, help.
 //!
-//! The metrics page is written through these constants, and a test holds that what is written and what stands here are
-//! the same set. Base units, `_total` on counters, one product prefix. Label values come from configuration or from
+//! The metrics page is written through these constants, generated rules and dashboards ask for nothing else, and tests
+//! hold that what is written, what is asked for and what stands here are the same set. Base units, `_total` on counters, one product prefix. Label values come from configuration or from
 //! closed enums, never from requests.
 
 /// What kind of series.
@@ -22,6 +22,31 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What a value is measured in; always a base unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// A number of things, or of nothing in particular: flags, versions.
+    One,
+    /// One thing divided by another: 1 is all of it, or exactly as much.
+    Ratio,
+    /// Seconds: a duration, or an instant as seconds since the epoch.
+    Seconds,
+}
+
+impl Unit {
+    /// What a series' name ends in before `_total`; `None` for plain numbers.
+    pub const fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Bytes => Some("_bytes"),
+            Self::One => None,
+            Self::Ratio => Some("_ratio"),
+            Self::Seconds => Some("_seconds"),
         }
     }
 }
@@ -53,6 +78,8 @@ pub struct Series {
     pub name: &'static str,
     /// What kind.
     pub kind: Kind,
+    /// What it is measured in.
+    pub unit: Unit,
     /// Its labels, in the order they are written.
     pub labels: &'static [Label],
     /// One sentence.
@@ -86,11 +113,11 @@ const UPSTREAM: Label = configured("upstream");
 const ENDPOINT: Label = configured("endpoint");
 
 macro_rules! catalog {
-    ($($name:ident = $text:literal, $kind:ident, [$($label:expr),*], $help:literal;)+) => {
+    ($($name:ident = $text:literal, $kind:ident, $unit:ident, [$($label:expr),*], $help:literal;)+) => {
         $(
             #[doc = $help]
             pub const $name: Series =
-                Series { name: $text, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+                Series { name: $text, kind: Kind::$kind, unit: Unit::$unit, labels: &[$($label),*], help: $help };
         )+
 
         /// Every series.
@@ -99,63 +126,69 @@ macro_rules! catalog {
 }
 
 catalog! {
-    BUILD_INFO = "vestibule_build_info", Gauge, [ours("version")], "Always 1; the version of this process.";
-    REQUESTS = "vestibule_requests_total", Counter, [ROUTE, closed("outcome", 3)],
+    BUILD_INFO = "vestibule_build_info", Gauge, One, [ours("version")], "Always 1; the version of this process.";
+    WORKERS = "vestibule_workers", Gauge, One, [], "Threads that serve requests.";
+    ROUTE_INFO = "vestibule_route_info", Gauge, One, [ROUTE, UPSTREAM, configured("owner")],
+        "Always 1; who answers for a route, and where its requests go.";
+    REQUESTS = "vestibule_requests_total", Counter, One, [ROUTE, closed("outcome", 3)],
         "Requests by outcome since the state directory began: good, bad, or excluded as the client's doing.";
-    FAULTS = "vestibule_faults_total", Counter,
+    FAULTS = "vestibule_faults_total", Counter, One,
         [ROUTE, closed("side", 3), closed("fault", crate::model::Fault::COUNT)],
         "Requests that were not good by whose fault it was and what, since this process started.";
-    RESPONSES = "vestibule_responses_total", Counter, [ROUTE, closed("class", 6)],
+    RESPONSES = "vestibule_responses_total", Counter, One, [ROUTE, closed("class", 6)],
         "Requests by class of the status sent since this process started; none: no response was sent.";
-    DURATION = "vestibule_request_duration_seconds", Histogram, [ROUTE],
+    DURATION = "vestibule_request_duration_seconds", Histogram, Seconds, [ROUTE],
         "Duration of valid requests, from their head to the last byte of the response, since this process started.";
-    REQUEST_BYTES = "vestibule_request_body_bytes_total", Counter, [ROUTE],
+    REQUEST_BYTES = "vestibule_request_body_bytes_total", Counter, Bytes, [ROUTE],
         "Request body bytes read since this process started.";
-    RESPONSE_BYTES = "vestibule_response_body_bytes_total", Counter, [ROUTE],
+    RESPONSE_BYTES = "vestibule_response_body_bytes_total", Counter, Bytes, [ROUTE],
         "Response body bytes sent since this process started.";
-    RETRIES = "vestibule_upstream_retries_total", Counter, [ROUTE],
+    RETRIES = "vestibule_upstream_retries_total", Counter, One, [ROUTE],
         "Upstream attempts beyond each request's first since this process started.";
-    ENDPOINT_REQUESTS = "vestibule_endpoint_requests_total", Counter, [UPSTREAM, ENDPOINT, closed("outcome", 2)],
+    ENDPOINT_REQUESTS = "vestibule_endpoint_requests_total", Counter, One, [UPSTREAM, ENDPOINT, closed("outcome", 2)],
         "Requests by the endpoint tried last and by outcome since this process started.";
-    ENDPOINT_CONNECT_FAILURES = "vestibule_endpoint_connect_failures_total", Counter, [UPSTREAM, ENDPOINT],
+    ENDPOINT_CONNECT_FAILURES = "vestibule_endpoint_connect_failures_total", Counter, One, [UPSTREAM, ENDPOINT],
         "Attempts that got no connection to the endpoint since this process started.";
-    ENDPOINT_HEALTHY = "vestibule_endpoint_healthy", Gauge, [UPSTREAM, ENDPOINT],
+    ENDPOINT_HEALTHY = "vestibule_endpoint_healthy", Gauge, One, [UPSTREAM, ENDPOINT],
         "1 when the endpoint is thought to work, 0 when it is not.";
-    SLO_EVENTS = "vestibule_slo_events_total", Counter, [SLO, ROUTE, closed("result", 2)],
+    SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],
         "Valid events of the SLO by result since the state directory began, counted exactly.";
-    SLO_OBJECTIVE = "vestibule_slo_objective_ratio", Gauge, [SLO, ROUTE],
+    SLO_INFO = "vestibule_slo_info", Gauge, One,
+        [SLO, ROUTE, closed("sli", 2), configured("objective"), configured("window"), configured("policy")],
+        "Always 1; what is promised: the objective in percent, the budget's window, the alerting policy.";
+    SLO_OBJECTIVE = "vestibule_slo_objective_ratio", Gauge, Ratio, [SLO, ROUTE],
         "The SLO's target.";
-    SLO_REMAINING = "vestibule_slo_error_budget_remaining_ratio", Gauge, [SLO, ROUTE],
+    SLO_REMAINING = "vestibule_slo_error_budget_remaining_ratio", Gauge, Ratio, [SLO, ROUTE],
         "Share of the error budget that is left over the SLO's window; may be negative; absent without a valid event.";
-    SLO_BURN = "vestibule_slo_burn_rate_ratio", Gauge, [SLO, ROUTE, closed("window", 8)],
+    SLO_BURN = "vestibule_slo_burn_rate_ratio", Gauge, Ratio, [SLO, ROUTE, closed("window", 8)],
         "Bad ratio over the window divided by the error budget; absent without a valid event in the window.";
-    ALERTS = "vestibule_alert_state", Gauge,
+    ALERTS = "vestibule_alert_state", Gauge, One,
         [SLO, ROUTE, closed("severity", 2), closed("burnrate_tier", 4), closed("state", 3)],
         "1 for each alert that is pending, firing or lately resolved.";
-    IN_FLIGHT = "vestibule_requests_in_flight", Gauge, [], "Requests being served.";
-    CONNECTIONS = "vestibule_connections", Gauge, [], "Open client connections.";
-    TUNNELS = "vestibule_tunnels", Gauge, [], "Upgraded connections.";
-    HANDSHAKES = "vestibule_tls_handshakes_total", Counter, [closed("result", 2)],
+    IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";
+    CONNECTIONS = "vestibule_connections", Gauge, One, [], "Open client connections.";
+    TUNNELS = "vestibule_tunnels", Gauge, One, [], "Upgraded connections.";
+    HANDSHAKES = "vestibule_tls_handshakes_total", Counter, One, [closed("result", 2)],
         "TLS handshakes with clients by result since this process started.";
-    ACCEPT_FAILURES = "vestibule_accept_failures_total", Counter, [],
+    ACCEPT_FAILURES = "vestibule_accept_failures_total", Counter, One, [],
         "Connections that could not be accepted since this process started.";
-    DROPPED = "vestibule_queue_dropped_total", Counter, [ours("queue")],
+    DROPPED = "vestibule_queue_dropped_total", Counter, One, [ours("queue")],
         "What a bounded queue refused since this process started.";
-    DEGRADED = "vestibule_degraded", Gauge, [closed("part", PARTS.len())],
+    DEGRADED = "vestibule_degraded", Gauge, One, [closed("part", PARTS.len())],
         "1 when this part does not work as it should though traffic goes on.";
-    CONFIG_GENERATION = "vestibule_config_generation", Gauge, [],
+    CONFIG_GENERATION = "vestibule_config_generation", Gauge, One, [],
         "Counts up with every configuration applied in this process.";
-    CONFIG_APPLY = "vestibule_config_apply_seconds", Gauge, [],
+    CONFIG_APPLY = "vestibule_config_apply_seconds", Gauge, Seconds, [],
         "Duration of the last configuration change, from the request to every worker having it.";
-    CONFIG_REFUSED = "vestibule_config_last_reload_refused", Gauge, [],
+    CONFIG_REFUSED = "vestibule_config_last_reload_refused", Gauge, One, [],
         "1 when the last reload was refused and the configuration before it still runs.";
-    STORE_SIZE = "vestibule_store_size_bytes", Gauge, [], "Size of the history on disk.";
-    STORE_BACKLOG = "vestibule_store_backlog", Gauge, [], "Minutes of history waiting to be written.";
-    PROCESS_CPU = "process_cpu_seconds_total", Counter, [], "CPU time used by this process.";
-    PROCESS_RSS = "process_resident_memory_bytes", Gauge, [], "Resident memory of this process.";
-    PROCESS_FDS = "process_open_fds", Gauge, [], "Open file descriptors of this process.";
-    PROCESS_MAX_FDS = "process_max_fds", Gauge, [], "Limit on open file descriptors of this process.";
-    PROCESS_START = "process_start_time_seconds", Gauge, [], "When this process started, in seconds since the epoch.";
+    STORE_SIZE = "vestibule_store_size_bytes", Gauge, Bytes, [], "Size of the history on disk.";
+    STORE_BACKLOG = "vestibule_store_backlog", Gauge, One, [], "Minutes of history waiting to be written.";
+    PROCESS_CPU = "process_cpu_seconds_total", Counter, Seconds, [], "CPU time used by this process.";
+    PROCESS_RSS = "process_resident_memory_bytes", Gauge, Bytes, [], "Resident memory of this process.";
+    PROCESS_FDS = "process_open_fds", Gauge, One, [], "Open file descriptors of this process.";
+    PROCESS_MAX_FDS = "process_max_fds", Gauge, One, [], "Limit on open file descriptors of this process.";
+    PROCESS_START = "process_start_time_seconds", Gauge, Seconds, [], "When this process started, in seconds since the epoch.";
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
@@ -180,6 +213,17 @@ mod tests {
                 series.name
             );
             assert!(series.help.ends_with('.'), "{}", series.name);
+            let base = series.name.trim_end_matches("_total");
+            let suffixes = [Unit::Bytes, Unit::Ratio, Unit::Seconds].map(Unit::suffix);
+            assert_eq!(
+                suffixes
+                    .into_iter()
+                    .flatten()
+                    .find(|suffix| base.ends_with(suffix)),
+                series.unit.suffix(),
+                "{}",
+                series.name
+            );
         }
     }
 

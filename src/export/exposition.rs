@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::catalog::{self, Series};
-use crate::model::{DURATION_BOUNDS_US, Fault};
+use crate::model::{DURATION_BOUNDS_US, Fault, Objective};
 use crate::slo::alert::AlertState;
 use crate::snapshot::{RouteTotals, Snapshot};
 
@@ -27,6 +27,12 @@ pub fn text(snapshot: &Snapshot) -> String {
 }
 
 fn requests(page: &mut Page, snapshot: &Snapshot) {
+    page.head(&catalog::ROUTE_INFO);
+    for route in &snapshot.routes {
+        let upstream = route.upstream.as_deref().unwrap_or_default();
+        let owner = route.owner.as_deref().unwrap_or_default();
+        page.sample(&catalog::ROUTE_INFO, &[&route.id, upstream, owner], 1);
+    }
     page.head(&catalog::REQUESTS);
     for route in &snapshot.routes {
         for (outcome, count) in [
@@ -125,6 +131,20 @@ fn slos(page: &mut Page, snapshot: &Snapshot) {
         page.sample(&catalog::SLO_EVENTS, &[slo, route, "good"], tally.good);
         page.sample(&catalog::SLO_EVENTS, &[slo, route, "bad"], tally.bad);
     }
+    page.head(&catalog::SLO_INFO);
+    for slo in &snapshot.slos {
+        let objective = Objective::try_from_ppm(slo.objective_ppm);
+        let objective = objective.map_or_else(|_| String::new(), |objective| objective.to_string());
+        let labels = [
+            slo.id.as_str(),
+            &slo.route,
+            &slo.sli,
+            objective.trim_end_matches('%'),
+            &slo.window.to_string(),
+            &slo.policy,
+        ];
+        page.sample(&catalog::SLO_INFO, &labels, 1);
+    }
     page.head(&catalog::SLO_OBJECTIVE);
     for slo in &snapshot.slos {
         // Written from the integer, so that 99.9 % is 0.999 and not the nearest binary fraction spelled out.
@@ -211,6 +231,7 @@ fn own(page: &mut Page, snapshot: &Snapshot) {
     page.one(&catalog::STORE_SIZE, &[], snapshot.store.size_bytes);
     page.one(&catalog::STORE_BACKLOG, &[], snapshot.store.backlog);
     let process = &snapshot.process;
+    page.one(&catalog::WORKERS, &[], process.workers);
     page.maybe(&catalog::PROCESS_CPU, process.cpu_seconds);
     page.maybe(&catalog::PROCESS_RSS, process.rss_bytes);
     page.maybe(&catalog::PROCESS_FDS, process.open_fds);
@@ -229,6 +250,7 @@ impl Page {
         let Series {
             name,
             kind,
+            unit: _,
             labels: _,
             help,
         } = series;

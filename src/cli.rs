@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::generate::What;
 use crate::net::address::Address;
 
 mod check;
 mod deploy;
+mod generate;
 mod run;
 mod status;
 mod top;
@@ -156,7 +158,56 @@ enum Command {
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write what other tools need: Prometheus rules and their unit tests
+    ///
+    /// Made from the configuration alone: nothing needs to run, and the same configuration gives the same files, so
+    /// commit them. In your pipeline, --check fails with exit code 1 when they are stale.
+    #[command(after_help = GENERATE_HELP)]
+    Generate {
+        /// What to write
+        #[arg(value_enum)]
+        what: Generated,
+        /// The configuration file
+        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+        from: PathBuf,
+        /// The directory to write into; `-` prints instead
+        #[arg(long, short, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+        /// Write nothing; fail when a file is missing or not what would be written
+        #[arg(long)]
+        check: bool,
+    },
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Generated {
+    /// Recording and alerting rules for Prometheus: alerts/rules/
+    Rules,
+    /// Unit tests of the rules for promtool: alerts/tests/
+    Tests,
+    /// All of these
+    All,
+}
+
+impl Generated {
+    fn what(self) -> &'static [What] {
+        match self {
+            Self::Rules => &[What::Rules],
+            Self::Tests => &[What::Tests],
+            Self::All => &What::ALL,
+        }
+    }
+}
+
+const GENERATE_HELP: &str = "\
+Examples:
+  vestibule generate all --from vestibule.toml            write everything below this directory
+  vestibule generate all --from vestibule.toml --check    in a pipeline: are the committed files fresh?
+  vestibule generate rules --from vestibule.toml --out -  print the rules
+
+Then, with the tools themselves:
+  promtool check rules --lint=all --lint-fatal alerts/rules/*.yaml
+  promtool test rules alerts/tests/*.yaml";
 
 #[derive(Debug, Args)]
 struct RunArguments {
@@ -253,6 +304,12 @@ pub fn main() -> ExitCode {
             json,
         ),
         Command::Check { config, json } => check::check(&config, json),
+        Command::Generate {
+            what,
+            from,
+            out,
+            check,
+        } => generate::run(what.what(), &from, &out, check),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));
             Exit::Ok

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use crate::generate::Links;
 use crate::model::Slo;
 use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
@@ -55,6 +56,8 @@ pub struct Resolved {
     pub slos: Vec<Slo>,
     /// The policies that come with Vestibule, then the file's.
     pub policies: Vec<Policy>,
+    /// Where the links of generated files lead.
+    pub links: Links,
     /// This instance's name.
     pub instance: String,
     /// Where all this was read: the file's path, or `command line`.

@@ -5,7 +5,7 @@
 //! | row | modules | what they are |
 //! | --- | --- | --- |
 //! | L0 vocabulary | [`model`], [`clock`], [`catalog`] | values; no tokio, no files |
-//! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`] | pure functions of values and a passed-in time |
+//! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`], [`generate`] | pure functions of values and a passed-in time |
 //! | L2 adapters | [`net`], [`proxy`], [`store`], [`export`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
 //! | L3 composition | [`config`], [`app`], [`demo`], [`cli`] | the only place where parts meet |
 //!
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod export;
+pub mod generate;
 pub mod model;
 pub mod net;
 pub mod proxy;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +20,9 @@ use vestibule::slo::policy::Policy;
 use vestibule::triage::Verdict;
 use vestibule::triage::engine::verdicts;
 use vestibule::triage::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence};
+
+#[path = "scenario/parity.rs"]
+mod parity;
 
 /// One scenario file. Times are times of day on one day in UTC.
 #[derive(Deserialize)]
@@ -53,7 +56,7 @@ struct Route {
     endpoints: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Promise {
     id: String,
@@ -62,6 +65,8 @@ struct Promise {
     /// Milliseconds; absent: availability.
     under_ms: Option<u64>,
     runbook: Option<String>,
+    /// Absent: the workbook's.
+    policy: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -129,38 +134,28 @@ struct World<'a> {
     slos: Vec<TallyRing>,
     engine: Engine,
     endpoints: Vec<String>,
+    /// Events of each SLO since the start.
+    sums: Vec<Tally>,
 }
+
+/// The window of every promise.
+const MONTH: Window = Window::days(30);
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario) -> Self {
-        let month = Window::days(30);
-        let slos = scenario.slos.iter().enumerate().map(|(key, slo)| {
-            let slo = Slo {
-                id: slo.id.clone(),
-                route: slo.route.clone(),
-                sli: match slo.under_ms {
-                    None => Sli::Availability,
-                    Some(under) => Sli::Latency {
-                        under: Duration::from_millis(under),
-                    },
-                },
-                objective: slo.objective.parse().unwrap(),
-                window: month,
-                policy: "workbook".to_owned(),
-                runbook: slo.runbook.clone(),
-            };
-            (SloKey(key as u32), slo)
-        });
+        let slos = scenario.promised().into_iter().enumerate();
+        let slos = slos.map(|(key, slo)| (SloKey(key as u32), slo));
         let mut world = Self {
             scenario,
             routes: vec![RouteRing::default(); scenario.routes.len()],
-            slos: vec![TallyRing::new(month); scenario.slos.len()],
+            slos: vec![TallyRing::new(MONTH); scenario.slos.len()],
             engine: Engine::new(slos.collect(), &Policy::shipped()),
             endpoints: scenario
                 .routes
                 .iter()
                 .flat_map(|route| route.endpoints.clone())
                 .collect(),
+            sums: vec![Tally::default(); scenario.slos.len()],
         };
         if let Some(history) = scenario.history {
             world.restore(history);
@@ -200,7 +195,8 @@ impl<'a> World<'a> {
             let (slot, late) = self.scenario.slot(route, now, &self.endpoints);
             ring.advance(now);
             ring.add(now, &slot);
-            for (ring, slo) in self.slos.iter_mut().zip(&self.scenario.slos) {
+            let counted = self.slos.iter_mut().zip(&mut self.sums);
+            for ((ring, sum), slo) in counted.zip(&self.scenario.slos) {
                 if slo.route != route.id {
                     continue;
                 }
@@ -216,6 +212,7 @@ impl<'a> World<'a> {
                 };
                 ring.advance(now);
                 ring.add(now, tally);
+                *sum += tally;
             }
         }
         let slos = &self.slos;
@@ -330,6 +327,24 @@ impl<'a> World<'a> {
 }
 
 impl Scenario {
+    fn promised(&self) -> Vec<Slo> {
+        let promised = |slo: &Promise| Slo {
+            id: slo.id.clone(),
+            route: slo.route.clone(),
+            sli: match slo.under_ms {
+                None => Sli::Availability,
+                Some(under) => Sli::Latency {
+                    under: Duration::from_millis(under),
+                },
+            },
+            objective: slo.objective.parse().unwrap(),
+            window: MONTH,
+            policy: slo.policy.clone().unwrap_or("workbook".to_owned()),
+            runbook: slo.runbook.clone(),
+        };
+        self.slos.iter().map(promised).collect()
+    }
+
     fn route(&self, id: &str) -> &Route {
         self.routes.iter().find(|route| route.id == id).unwrap()
     }
@@ -518,8 +533,7 @@ fn run(scenario: &Scenario) -> Vec<String> {
     wrong
 }
 
-#[test]
-fn every_scenario_is_told_as_it_should_be() {
+fn scenarios() -> Vec<(PathBuf, Scenario)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenario");
     let mut files: Vec<_> = fs::read_dir(dir)
         .unwrap()
@@ -531,10 +545,18 @@ fn every_scenario_is_told_as_it_should_be() {
         .collect();
     files.sort();
     assert!(files.len() >= 8, "the scenarios are missing: {files:?}");
-    let mut report = String::new();
-    for file in files {
-        let scenario: Scenario = toml::from_str(&fs::read_to_string(&file).unwrap())
+    let read = |file: PathBuf| {
+        let scenario = toml::from_str(&fs::read_to_string(&file).unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        (file, scenario)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_scenario_is_told_as_it_should_be() {
+    let mut report = String::new();
+    for (file, scenario) in scenarios() {
         assert!(!scenario.expect.is_empty(), "{}", file.display());
         for wrong in run(&scenario) {
             writeln!(report, "{}\n  {wrong}", file.display()).unwrap();

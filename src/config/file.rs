@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{Item, Keys, Located, Section};
-use super::kind::{ACCESS_LOG, Count, FILE, LOOPBACK, NAME, NETWORK, Size, Time};
+use super::kind::{ACCESS_LOG, Count, FILE, LOOPBACK, NAME, NETWORK, Size, Time, WEB_PAGE};
 use crate::export::accesslog;
 use crate::proxy::config::{Limits, Network};
 use crate::store;
@@ -47,6 +47,7 @@ pub(super) struct File {
     pub(super) history: History,
     pub(super) admin: Admin,
     pub(super) access_log: AccessLog,
+    pub(super) generate: Generate,
 }
 
 impl Section for File {
@@ -106,6 +107,10 @@ impl Section for File {
                 "The admin API, which `vestibule status` and `vestibule top` read.",
             ),
             access_log: keys.table("access_log", "One line of JSON per request."),
+            generate: keys.table(
+                "generate",
+                "Where the links lead in what `vestibule generate` writes: alerting rules, dashboards, runbooks.",
+            ),
         }
     }
 }
@@ -339,6 +344,34 @@ impl Section for AccessLog {
                 &ACCESS_LOG,
                 accesslog::Config::default(),
                 "Where lines go. A file is appended to, and reopened on SIGHUP.",
+            ),
+        }
+    }
+}
+
+/// `[generate]`
+#[derive(Debug)]
+pub(super) struct Generate {
+    pub(super) grafana: Located<String>,
+    pub(super) runbooks: Option<Located<String>>,
+}
+
+impl Section for Generate {
+    const TITLE: &'static str = "`[generate]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            grafana: keys.or(
+                "grafana",
+                &WEB_PAGE,
+                "http://localhost:3000".to_owned(),
+                "Where people reach the Grafana that has the dashboards.",
+            ),
+            runbooks: keys.optional(
+                "runbooks",
+                &WEB_PAGE,
+                "their path as files, `alerts/runbooks`",
+                "Where the generated runbooks are published. An SLO's own `runbook` goes before.",
             ),
         }
     }

@@ -7,6 +7,7 @@ use super::file::{self, File, Indicator};
 use super::keys::{Item, Located};
 use super::report::Report;
 use crate::export::accesslog;
+use crate::generate::Links;
 use crate::model::{Sli, Slo};
 use crate::proxy::config as proxy;
 use crate::slo::policy::{Policy, Row};
@@ -33,6 +34,7 @@ pub(super) fn resolve(
         history,
         admin,
         access_log,
+        generate,
     } = file;
     let dir = base.join(state.dir.value);
     let store = store::Config {
@@ -80,6 +82,10 @@ pub(super) fn resolve(
         access_log,
         slos: all(slos, slo)?,
         policies: all_policies,
+        links: Links {
+            grafana: generate.grafana.value,
+            runbooks: generate.runbooks.map(|page| page.value),
+        },
         instance: instance.name.map_or_else(host_name, |name| name.value),
         source,
         warnings,

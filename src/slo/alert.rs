@@ -114,7 +114,8 @@ impl Guards {
         young_history: false,
     };
 
-    const fn min_bad(self, severity: Severity) -> u64 {
+    /// Bad events that a row of this severity needs in its long window.
+    pub const fn min_bad(self, severity: Severity) -> u64 {
         match severity {
             Severity::Page => self.page_min_bad,
             Severity::Ticket => self.ticket_min_bad,

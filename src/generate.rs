@@ -1,0 +1,126 @@
+//! What other tools need to watch Vestibule: rules, their unit tests, dashboards, routing, runbooks, scraping.
+//!
+//! Everything here is a function of the configuration, the catalog and the policy table. Nothing needs to run, and the
+//! same configuration gives the same text, so that the files can be committed and their freshness checked.
+//!
+//! The oldest Prometheus that is written for is 2.42, the oldest Alertmanager 0.25.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::model::Slo;
+use crate::slo::policy::{Policy, Row};
+
+mod alarm;
+mod promql;
+mod promtool;
+mod rules;
+mod shape;
+mod yaml;
+
+/// Where links in generated files lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// Grafana's root.
+    pub grafana: String,
+    /// The directory in which the runbooks are published; `None`: they are named by their path as files.
+    pub runbooks: Option<String>,
+}
+
+/// What is generated for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is promised.
+    pub slos: Vec<Slo>,
+    /// Every policy that an SLO may name.
+    pub policies: Vec<Policy>,
+    /// Who answers for a route, by its id. A route without an owner is not in it.
+    pub owners: BTreeMap<String, String>,
+    /// Where links lead.
+    pub links: Links,
+    /// Where scrapers reach the admin API; `None`: only over its socket.
+    pub admin: Option<SocketAddr>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its path below the directory that is generated into, with `/` between its parts.
+    pub path: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Recording and alerting rules for Prometheus.
+    Rules,
+    /// Unit tests of the rules for promtool.
+    Tests,
+}
+
+impl What {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Rules, Self::Tests];
+}
+
+/// The files of one kind.
+pub fn generate(plan: &Plan, what: What) -> Vec<Artifact> {
+    match what {
+        What::Rules => rules::rules(plan),
+        What::Tests => promtool::tests(plan),
+    }
+}
+
+/// The directory that holds everything Prometheus and Alertmanager read.
+const ALERTS: &str = "alerts";
+
+/// The name under which Prometheus scrapes Vestibule.
+const JOB: &str = "vestibule";
+
+impl Plan {
+    /// The rows of the SLO's policy, loudest first.
+    fn rows(&self, slo: &Slo) -> &[Row] {
+        self.policies
+            .iter()
+            .find(|policy| policy.name == slo.policy)
+            .map_or(&[], |policy| &policy.rows)
+    }
+
+    /// Where the page of the alert `name` is.
+    fn runbook(&self, name: &str) -> String {
+        let base = self.links.runbooks.as_deref().map_or_else(
+            || format!("{ALERTS}/runbooks"),
+            |base| base.trim_end_matches('/').to_owned(),
+        );
+        format!("{base}/{name}.md")
+    }
+
+    /// Where the dashboard `uid` is; `query` is what follows the `?`, or nothing.
+    fn dashboard(&self, uid: &str, query: &str) -> String {
+        let base = self.links.grafana.trim_end_matches('/');
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{base}/d/{uid}{mark}{query}")
+    }
+}
+
+/// What every generated file that can have a comment says of itself.
+const MARK: &str =
+    "Written by `vestibule generate` from the configuration: change that, and generate again.";
+
+/// The first lines of a generated file, as comments.
+fn banner(about: &str) -> String {
+    let mut lines = String::new();
+    for line in about.lines().chain([MARK]) {
+        lines.push_str(if line.is_empty() { "#" } else { "# " });
+        lines.push_str(line);
+        lines.push('\n');
+    }
+    lines
+}
+
+/// Whether a text was generated.
+pub fn is_ours(text: &str) -> bool {
+    text.lines().take(20).any(|line| line.contains(MARK))
+}

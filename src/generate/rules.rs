@@ -1,0 +1,388 @@
+//! Recording and alerting rules.
+//!
+//! Each SLO has a group: what is recorded, and below it the alerts that read it, so that both see the same samples. An
+//! alert is one row of the SLO's policy, with the guards of the live engine ([`Guards`]): its long and its short window
+//! are over the factor, enough events were bad, and there is enough history, or so much trouble that history would not
+//! matter. It resolves as the engine's does, when its condition has not held for a minute.
+//!
+//! What a figure covers: `increase` estimates what happened between a window's edge and its first sample. Ratios
+//! divide two such estimates over the same samples, so the error cancels; a number of events is compared half an event
+//! below, so that it does not fail by a rounding.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::alarm::{self, Alarm};
+use super::promql::{Recorded, decimal, select, threshold};
+use super::yaml::Yaml;
+use super::{ALERTS, Artifact, Plan, banner};
+use crate::catalog::SLO_EVENTS;
+use crate::model::{Sli, Slo, Window};
+use crate::slo::alert::{Guards, HOLD};
+use crate::slo::policy::{Row, Severity};
+
+const ABOUT: &str = "\
+Recording and alerting rules for Prometheus 2.42 and later, and what is compatible with it.
+
+    promtool check rules --lint=all --lint-fatal *.yaml
+
+A budget group looks back over the whole window of its SLO: Prometheus must keep samples as long
+(--storage.tsdb.retention.time), or what remains is that of the samples that are there.";
+
+/// Windows that dashboards show for every SLO, whatever its policy.
+pub(super) const SHOWN: [Window; 3] = [Window::minutes(5), Window::hours(1), Window::hours(6)];
+
+/// The rules: a file for the ingress, and one for each SLO.
+pub(super) fn rules(plan: &Plan) -> Vec<Artifact> {
+    let mut files = vec![file(
+        "vestibule",
+        vec![group("vestibule", None, fixed(plan))],
+    )];
+    for slo in &plan.slos {
+        let mut rules = recordings(plan, slo);
+        rules.extend(plan.rows(slo).iter().map(|row| burn(plan, slo, row)));
+        rules.push(absent(plan, slo));
+        let name = format!("vestibule-budget-{}", slo.id);
+        let groups = vec![
+            group(&format!("vestibule-slo-{}", slo.id), None, rules),
+            group(&name, Some("5m"), budget(slo)),
+        ];
+        files.push(file(&format!("slo-{}", slo.id), groups));
+    }
+    files
+}
+
+fn file(name: &str, groups: Vec<Yaml>) -> Artifact {
+    let document = Yaml::map([("groups", Yaml::List(groups))]);
+    Artifact {
+        path: format!("{ALERTS}/rules/{name}.yaml"),
+        text: banner(ABOUT) + &document.document(),
+    }
+}
+
+fn group(name: &str, interval: Option<&str>, rules: Vec<Yaml>) -> Yaml {
+    let mut entries = vec![("name", Yaml::text(name))];
+    entries.extend(interval.map(|interval| ("interval", Yaml::Word(interval.to_owned()))));
+    entries.push(("rules", Yaml::List(rules)));
+    Yaml::map(entries)
+}
+
+// === Recording ===
+
+/// Every window that is recorded for an SLO, rising.
+pub(super) fn windows(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
+    let rows = plan.rows(slo).iter();
+    rows.flat_map(|row| [row.long, row.short])
+        .chain(SHOWN)
+        .collect()
+}
+
+/// Every long window of the SLO's policy.
+fn long_windows(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
+    plan.rows(slo).iter().map(|row| row.long).collect()
+}
+
+fn events(slo: &Slo, result: Option<&str>) -> String {
+    let mut labels = vec![("slo", slo.id.as_str())];
+    labels.extend(result.map(|result| ("result", result)));
+    select(&SLO_EVENTS, &labels)
+}
+
+fn record(slo: &Slo, what: Recorded, window: Window, expr: String) -> Yaml {
+    Yaml::map([
+        ("record", Yaml::text(what.name(window))),
+        ("expr", Yaml::Block(expr)),
+        (
+            "labels",
+            Yaml::map([
+                ("slo", Yaml::text(&slo.id)),
+                ("route", Yaml::text(&slo.route)),
+            ]),
+        ),
+    ])
+}
+
+fn recordings(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
+    let mut rules = Vec::new();
+    for window in windows(plan, slo) {
+        let (bad, all) = (events(slo, Some("bad")), events(slo, None));
+        rules.push(record(
+            slo,
+            Recorded::Bad,
+            window,
+            format!("sum(rate({bad}[{window}]))"),
+        ));
+        rules.push(record(
+            slo,
+            Recorded::Valid,
+            window,
+            format!("sum(rate({all}[{window}]))"),
+        ));
+        rules.push(record(
+            slo,
+            Recorded::Errors,
+            window,
+            format!(
+                "{} / ({} > 0)",
+                Recorded::Bad.of(slo, window),
+                Recorded::Valid.of(slo, window)
+            ),
+        ));
+    }
+    rules.extend(coverage(plan, slo));
+    rules
+}
+
+/// How much of each long window there are samples from: the age of the oldest sample in it, looked for in 120 steps.
+///
+/// A step of three days is 36 minutes, so a young series' age is read in the shorter windows, whose steps are finer.
+fn coverage(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
+    let mut rules = Vec::new();
+    let mut shorter: Option<Window> = None;
+    let mut windows = long_windows(plan, slo);
+    windows.insert(Window::hours(1));
+    for window in windows {
+        let (seconds, step) = (window.as_secs(), (window.as_secs() / 120).max(15));
+        let oldest = format!(
+            "min(min_over_time(timestamp({})[{window}:{step}s]))",
+            events(slo, Some("good"))
+        );
+        let share = format!("(time() - {oldest}) / {seconds}");
+        let share = shorter.map_or_else(
+            || format!("clamp_max({share}, 1)"),
+            |shorter| {
+                let known = format!(
+                    "max({}) * {} / {seconds}",
+                    Recorded::Coverage.of(slo, shorter),
+                    shorter.as_secs()
+                );
+                format!("clamp_max(\n  {share} > {known}\n  or {known},\n  1\n)")
+            },
+        );
+        rules.push(record(slo, Recorded::Coverage, window, share));
+        shorter = Some(window);
+    }
+    rules
+}
+
+/// What is left over the SLO's window, weighted by requests: from counts, never from averaged ratios.
+fn budget(slo: &Slo) -> Vec<Yaml> {
+    let window = slo.window;
+    let increase = |selector: &str| format!("sum(increase({selector}[{window}]))");
+    let share = decimal(u64::from(slo.objective.budget_ppm()), 6);
+    vec![
+        record(
+            slo,
+            Recorded::BadIncrease,
+            window,
+            increase(&events(slo, Some("bad"))),
+        ),
+        record(
+            slo,
+            Recorded::ValidIncrease,
+            window,
+            increase(&events(slo, None)),
+        ),
+        record(
+            slo,
+            Recorded::Remaining,
+            window,
+            format!(
+                "1 - {} / ({share} * {} > 0)",
+                Recorded::BadIncrease.of(slo, window),
+                Recorded::ValidIncrease.of(slo, window)
+            ),
+        ),
+    ]
+}
+
+// === Alerting ===
+
+/// The name of the alert that a row of an SLO's policy makes.
+pub(super) const fn burn_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Page => alarm::BURNS_FAST,
+        Severity::Ticket => alarm::BURNS_SLOWLY,
+    }
+}
+
+/// The condition of one row.
+pub(super) fn condition(slo: &Slo, row: &Row, guards: Guards) -> String {
+    let (long, short) = (row.long, row.short);
+    let over = threshold(slo, row.factor);
+    let errors = |window| Recorded::Errors.of(slo, window);
+    let mut lines = vec![
+        format!("{} > {over}", errors(long)),
+        format!("and {} > {over}", errors(short)),
+    ];
+    if let Some(fewer) = guards.min_bad(row.severity).checked_sub(1) {
+        let bad = Recorded::Bad.of(slo, long);
+        lines.push(format!("and {bad} * {} > {fewer}.5", long.as_secs()));
+    }
+    if guards.young_history {
+        let coverage = Recorded::Coverage.of(slo, long);
+        lines.push("and (".to_owned());
+        lines.push(format!("  {coverage} >= 0.5"));
+        lines.push(format!("  or {} * {coverage} > {over}", errors(long)));
+        lines.push(")".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// The alert of one row.
+pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
+    let name = burn_name(row.severity);
+    let factor = decimal(u64::from(row.factor.0), 3);
+    let summary = match row.severity {
+        Severity::Page => "An error budget burns so fast that someone must act now.",
+        Severity::Ticket => "An error budget burns faster than it can last.",
+    };
+    let what = match slo.sli {
+        Sli::Availability => "failed".to_owned(),
+        Sli::Latency { under } => format!("took longer than {}", humantime::format_duration(under)),
+    };
+    let description = format!(
+        "{{{{ $value | humanizePercentage }}}} of the requests of route {} {what} over {}, and the last {} say that it goes on. \
+         {} promises {}; this is more than {factor} times too many, and spends the budget of {} in {}.",
+        slo.route,
+        row.long,
+        row.short,
+        slo.id,
+        slo.objective,
+        slo.window,
+        rough(slo.window.as_secs() * 1_000 / u64::from(row.factor.0.max(1))),
+    );
+    let runbook = slo.runbook.clone().unwrap_or_else(|| plan.runbook(name));
+    let mut labels = severity_labels(Some(row.severity));
+    labels.push(("burnrate_tier", Yaml::text(row.tier.as_str())));
+    labels.extend(slo_labels(plan, slo));
+    alert(
+        name,
+        &condition(slo, row, Guards::default()),
+        &[("keep_firing_for", rough_unit(HOLD))],
+        labels,
+        summary,
+        &description,
+        runbook,
+        plan.dashboard("vestibule-slo", &format!("var-slo={}", slo.id)),
+    )
+}
+
+fn absent(plan: &Plan, slo: &Slo) -> Yaml {
+    let mut labels = severity_labels(Some(Severity::Ticket));
+    labels.extend(slo_labels(plan, slo));
+    alert(
+        alarm::SLO_ABSENT,
+        &format!("absent({})", events(slo, None)),
+        &[("for", "10m".to_owned())],
+        labels,
+        "An SLO is not measured.",
+        &format!(
+            "No series of {} arrives: it is neither met nor missed, and its alerts are silent.",
+            slo.id
+        ),
+        plan.runbook(alarm::SLO_ABSENT),
+        plan.dashboard("vestibule-slo", &format!("var-slo={}", slo.id)),
+    )
+}
+
+fn fixed(plan: &Plan) -> Vec<Yaml> {
+    alarm::alarms()
+        .iter()
+        .map(|alarm| {
+            let Alarm {
+                name,
+                severity,
+                expr,
+                lasts,
+                summary,
+                description,
+                dashboard,
+                proof: _,
+            } = alarm;
+            let lasts: Vec<_> = lasts
+                .iter()
+                .map(|lasts| ("for", (*lasts).to_owned()))
+                .collect();
+            alert(
+                name,
+                expr,
+                &lasts,
+                severity_labels(*severity),
+                summary,
+                description,
+                plan.runbook(name),
+                plan.dashboard(dashboard, ""),
+            )
+        })
+        .collect()
+}
+
+/// The words of the mixins' guide and our own.
+pub(super) fn severity_labels(severity: Option<Severity>) -> Vec<(&'static str, Yaml)> {
+    let word = match severity {
+        Some(Severity::Page) => "critical",
+        Some(Severity::Ticket) => "warning",
+        None => "none",
+    };
+    let mut labels = vec![("severity", Yaml::text(word))];
+    labels.extend(severity.map(|severity| ("slo_severity", Yaml::text(severity.as_str()))));
+    labels
+}
+
+fn slo_labels(plan: &Plan, slo: &Slo) -> Vec<(&'static str, Yaml)> {
+    let mut labels = vec![
+        ("slo", Yaml::text(&slo.id)),
+        ("route", Yaml::text(&slo.route)),
+    ];
+    let owner = plan.owners.get(&slo.route);
+    labels.extend(owner.map(|owner| ("owner", Yaml::text(owner))));
+    labels
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one for each key of an alert, in their order"
+)]
+fn alert(
+    name: &str,
+    expr: &str,
+    timers: &[(&'static str, String)],
+    labels: Vec<(&'static str, Yaml)>,
+    summary: &str,
+    description: &str,
+    runbook: String,
+    dashboard: String,
+) -> Yaml {
+    let mut entries = vec![
+        ("alert", Yaml::text(name)),
+        ("expr", Yaml::Block(expr.to_owned())),
+    ];
+    entries.extend(
+        timers
+            .iter()
+            .map(|(key, time)| (*key, Yaml::Word(time.clone()))),
+    );
+    entries.push(("labels", Yaml::map(labels)));
+    entries.push((
+        "annotations",
+        Yaml::map([
+            ("summary", Yaml::text(summary)),
+            ("description", Yaml::text(description)),
+            ("runbook_url", Yaml::Text(runbook)),
+            ("dashboard_url", Yaml::Text(dashboard)),
+        ]),
+    ));
+    Yaml::map(entries)
+}
+
+fn rough_unit(time: Duration) -> String {
+    Window::from_secs(time.as_secs() as u32).to_string()
+}
+
+/// A length in its two largest units: `2d 2h`.
+fn rough(seconds: u64) -> String {
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    let parts: Vec<&str> = text.split(' ').take(2).collect();
+    parts.join(" ").replace("days", "d").replace("day", "d")
+}

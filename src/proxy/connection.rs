@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -57,6 +58,8 @@ pub(super) struct ConnectionState {
     pub(super) http2: Cell<bool>,
     /// An HTTP/2 client has asked for nothing for long enough to be told so.
     pub(super) idle: Cell<bool>,
+    /// An HTTP/1 client has asked for nothing for long enough to let go of what serves it.
+    pub(super) parks: Cell<bool>,
     /// The last request on an HTTP/1 connection has a body that was not read to its end.
     pub(super) body_unread: Cell<bool>,
 }
@@ -78,6 +81,7 @@ impl ConnectionState {
             taken: Cell::new(false),
             http2: Cell::new(false),
             idle: Cell::new(false),
+            parks: Cell::new(false),
             body_unread: Cell::new(false),
         })
     }
@@ -106,7 +110,7 @@ pub(super) async fn serve(
         let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);
         return match io.speaks_http2().await {
             Ok(true) => Box::pin(serve_http2(io, state)).await,
-            Ok(false) => Box::pin(serve_http1(io, state)).await,
+            Ok(false) => serve_http1(io, state).await,
             Err(_) => {}
         };
     };
@@ -131,16 +135,32 @@ pub(super) async fn serve(
     if http2 {
         Box::pin(serve_http2(io, state)).await;
     } else {
-        Box::pin(serve_http1(io, state)).await;
+        serve_http1(io, state).await;
     }
 }
 
-async fn serve_http1<S>(io: ClientIo<S>, state: Rc<ConnectionState>)
+/// Serves HTTP/1 for as long as the connection lives. Between requests that are far apart only the socket is kept:
+/// hyper's buffers alone are 16 KiB, and a front has thousands of connections that wait for a person.
+async fn serve_http1<S>(mut io: ClientIo<S>, state: Rc<ConnectionState>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    while let Some(parked) = Box::pin(serve_burst(io, &state)).await {
+        io = parked;
+        if !io.comes_back().await {
+            // Nobody may be left to hear it.
+            return drop(io.say_farewell().await);
+        }
+    }
+}
+
+/// Serves requests until the connection ends, or `Some`: until it has been idle for a while.
+async fn serve_burst<S>(io: ClientIo<S>, state: &Rc<ConnectionState>) -> Option<ClientIo<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = {
-        let state = Rc::clone(&state);
+        let state = Rc::clone(state);
         service_fn(move |request| answer(Rc::clone(&state), request))
     };
     let mut builder = http1::Builder::new();
@@ -161,11 +181,19 @@ where
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        Pin::new(&mut connection).poll(cx)
+        let ended = Pin::new(&mut connection).poll(cx);
+        if state.parks.take() && !told && ended.is_pending() {
+            return Poll::Ready(None);
+        }
+        ended.map(Some)
     })
     .await;
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
+    let Some(ended) = ended else {
+        io.put_back(parts.read_buf);
+        return Some(io);
+    };
     if let Err(error) = ended {
         state.count_unreadable(&error);
         if state.head_late.get() {
@@ -180,6 +208,7 @@ where
         // Closing a plain socket says it, and hyper has said it on others.
         None => {}
     }
+    None
 }
 
 /// Ends a connection whose client may still be sending a body that nobody wants.

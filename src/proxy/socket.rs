@@ -1,12 +1,14 @@
 //! A client's socket under guard, as hyper reads and writes it.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, timeout};
 
 use super::connection::ConnectionState;
@@ -51,12 +53,7 @@ impl Guard {
     }
 
     /// Ready once nothing has moved for `limit`.
-    fn poll_late(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        limit: std::time::Duration,
-    ) -> Poll<()> {
+    fn poll_late(&mut self, cx: &mut Context<'_>, worker: &Worker, limit: Duration) -> Poll<()> {
         let now = worker.clock.tick();
         let since = *self.since.get_or_insert(now);
         self.poll_until(cx, worker, since.plus(limit), now)
@@ -167,8 +164,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         let limit = if state.requests.get() == 0 {
             state.limits.header_timeout
-        } else {
+        } else if state.http2.get() || self.write_guard.since.is_some() {
             state.limits.keep_alive
+        } else {
+            let parks = state.limits.keep_alive.min(PARK_AFTER);
+            ready!(self.read_guard.poll_late(cx, &state.worker, parks));
+            state.parks.set(true);
+            return Poll::Pending;
         };
         ready!(self.read_guard.poll_late(cx, &state.worker, limit));
         if state.http2.get() && state.requests.get() > 0 {
@@ -177,6 +179,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+}
+
+/// An HTTP/1 connection without a request for this long is parked.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    /// Takes back what hyper read and did not use: the beginning of a head that came with the request before.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        debug_assert!(self.first.is_empty(), "hyper reads it before anything else");
+        self.first = read;
+    }
+
+    /// Waits on a parked connection for the next request; `false`: none will come.
+    pub(super) async fn comes_back(&mut self) -> bool {
+        let worker = Rc::clone(&self.state.worker);
+        let mut draining = pin!(worker.drain.notified());
+        poll_fn(|cx| {
+            if worker.draining.get() || draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            let mut bytes = [0; FIRST_READ];
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    self.first = [&self.first, read.filled()].concat().into();
+                    self.read_guard.moved();
+                    self.state.read_some();
+                    Poll::Ready(true)
+                }
+                Poll::Ready(_) => Poll::Ready(false),
+                // Counted from when it became idle, not from when it was parked.
+                Poll::Pending => self
+                    .read_guard
+                    .poll_late(cx, &worker, self.state.limits.keep_alive)
+                    .map(|()| false),
+            }
+        })
+        .await
+    }
+
+    /// Ends a parked connection.
+    pub(super) async fn say_farewell(mut self) -> io::Result<()> {
+        match self.farewell {
+            Farewell::Close => Ok(()),
+            Farewell::Say => self.inner.shutdown().await,
+        }
     }
 }
 

@@ -303,3 +303,35 @@ fn a_connection_left_dirty_is_not_used_for_the_next_client() {
     assert_eq!(Client::connect(daemon.address()).get("/fast").text(), "ok");
     daemon.counted(&[("r good", 2), ("r downstream/client_disconnect", 1)]);
 }
+
+#[test]
+fn a_client_that_pauses_longer_than_a_burst_goes_on_where_it_was() {
+    let origin = Origin::ok();
+    let daemon = Daemon::routing(&[origin.url()], "");
+    let mut whole = Client::connect(daemon.address());
+    let mut halved = Client::connect(daemon.address());
+    assert_eq!(whole.get("/before").status(), 200);
+    // The beginning of the next head comes in the same piece as the request before it.
+    let next = get("/next");
+    let (begun, rest) = next.split_at(20);
+    halved.send(format!("{}{begun}", get("/first")));
+    assert_eq!(halved.response().status(), 200);
+    // Nothing tells from outside when a connection is parked; a pause longer than that is what a person makes.
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(whole.get("/after").status(), 200);
+    halved.send(rest);
+    assert_eq!(halved.response().status(), 200);
+    daemon.counted(&[("r good", 4)]);
+    assert_eq!(origin.requests()[3].target(), "/next");
+}
+
+#[test]
+fn a_client_that_leaves_while_nothing_is_asked_leaves_nothing_behind() {
+    let origin = Origin::ok();
+    let daemon = with_limits(&origin, "keep_alive = '2s'");
+    let mut client = Client::connect(daemon.address());
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(client.rest(), b"", "it is let go of after keep_alive");
+    daemon.until_unconnected();
+    daemon.counted(&[("r good", 1)]);
+}

@@ -4,6 +4,8 @@
 //! behind it; addresses come from the daemon's own snapshot. Nothing sleeps for a fixed time: what is waited for has a
 //! deadline. What cannot be tried on this machine says so and is skipped, and fails instead where `VESTIBULE_CI=1`.
 
+use crate::harness;
+
 mod admin;
 mod command;
 mod contract;
@@ -11,7 +13,6 @@ mod crash;
 mod demo;
 mod drain;
 mod exactness;
-pub(crate) mod harness;
 mod judgement;
 mod origin;
 mod reload;

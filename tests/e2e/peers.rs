@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::daemon::until;
-use crate::lifecycle::harness::{Daemon, Home, PATIENCE, of, skip, stdout};
+use crate::harness::{Daemon, Home, PATIENCE, of, skip, stdout};
 use crate::tls::Authority;
 
 /// What is fetched and sent.

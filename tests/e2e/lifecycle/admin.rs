@@ -233,7 +233,7 @@ fn the_metrics_page_is_what_the_catalog_says_and_what_prometheus_accepts() {
     for path in ["/", "/fail", "/"] {
         client.get(path).unwrap();
     }
-    let page = daemon.metrics().0;
+    let page = daemon.metrics().page;
     let types: Vec<(&str, &str)> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

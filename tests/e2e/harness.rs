@@ -13,22 +13,31 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::metrics::Metrics;
+
 /// How long anything is waited for: long, since the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks: only so that looking does not take the processor from what is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Looks until there is something to see.
 ///
 /// # Panics
 /// When there is nothing within `patience`.
-pub(crate) fn wait<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, patience: Duration, look: impl FnMut() -> Option<T>) -> T {
+    try_wait(patience, look).unwrap_or_else(|| panic!("waited {patience:?} in vain for {what}"))
+}
+
+/// The same; `None` when there is nothing within `patience`.
+pub(crate) fn try_wait<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(seen) = look() {
-            return seen;
+            return Some(seen);
         }
-        assert!(began.elapsed() < patience, "waited in vain for {what}");
+        if began.elapsed() >= patience {
+            return None;
+        }
         thread::sleep(LOOK);
     }
 }
@@ -50,9 +59,13 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(config: &str) -> Self {
-        let home = Self {
-            dir: tempfile::tempdir().expect("there is room for a directory"),
-        };
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        Self::in_dir(dir, config)
+    }
+
+    /// The same in a directory that holds the configuration's other files already.
+    pub(crate) fn in_dir(dir: TempDir, config: &str) -> Self {
+        let home = Self { dir };
         home.configure(config);
         home
     }
@@ -77,6 +90,7 @@ impl Home {
             .args(arguments)
             .current_dir(self.dir.path())
             .env_remove("VESTIBULE_CONNECT")
+            .env_remove("RUST_LOG")
             .stdin(Stdio::null());
         command
     }
@@ -198,7 +212,7 @@ impl Daemon {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        Metrics(self.ask("GET /metrics").text())
+        Metrics::parse(self.ask("GET /metrics").text())
     }
 
     /// Waits until the snapshot shows something.
@@ -209,23 +223,18 @@ impl Daemon {
         mut look: impl FnMut(&Value) -> Option<T>,
     ) -> T {
         let mut last = Value::Null;
-        let began = Instant::now();
-        loop {
-            if let Ok(answer) = self.try_ask("GET /v1/snapshot", &[], b"")
-                && answer.status == 200
-            {
+        let seen = try_wait(patience, || {
+            let answer = self.try_ask("GET /v1/snapshot", &[], b"").ok()?;
+            if answer.status == 200 {
                 last = answer.json();
-                if let Some(seen) = look(&last) {
-                    return seen;
-                }
+                return look(&last);
             }
-            assert!(
-                began.elapsed() < patience,
-                "waited in vain for {what}; the last snapshot:\n{last}\nthe log:\n{}",
-                self.log()
-            );
-            thread::sleep(LOOK);
-        }
+            None
+        });
+        seen.unwrap_or_else(|| {
+            let log = self.log();
+            panic!("waited in vain for {what}; the last snapshot:\n{last}\nthe log:\n{log}")
+        })
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -411,29 +420,6 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the body is JSON")
-    }
-}
-
-/// A metrics page.
-pub(crate) struct Metrics(pub(crate) String);
-
-impl Metrics {
-    /// The sample of `name` with all of `labels`; `None` when it is not there.
-    pub(crate) fn sample(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.0.lines().find_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let (found, rest) = series.split_once('{').unwrap_or((series, ""));
-            let all = labels
-                .iter()
-                .all(|(name, value)| rest.contains(&format!("{name}=\"{value}\"")));
-            (found == name && all).then(|| value.parse().ok()).flatten()
-        })
-    }
-
-    /// The same of a counter.
-    pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let sample = self.sample(name, labels);
-        sample.unwrap_or_else(|| panic!("{name} {labels:?} is not on the page:\n{}", self.0)) as u64
     }
 }
 

@@ -160,11 +160,15 @@ catalog! {
         "The SLO's target.";
     SLO_REMAINING = "vestibule_slo_error_budget_remaining_ratio", Gauge, Ratio, [SLO, ROUTE],
         "Share of the error budget that is left over the SLO's window; may be negative; absent without a valid event.";
+    TIME_TO_EMPTY = "vestibule_slo_time_to_empty_seconds", Gauge, Seconds, [SLO, ROUTE],
+        "Seconds until the error budget is empty if errors go on as they do now; absent when it lasts.";
     SLO_BURN = "vestibule_slo_burn_rate_ratio", Gauge, Ratio, [SLO, ROUTE, closed("window", 8)],
         "Bad ratio over the window divided by the error budget; absent without a valid event in the window.";
     ALERTS = "vestibule_alert_state", Gauge, One,
         [SLO, ROUTE, closed("severity", 2), closed("burnrate_tier", 4), closed("state", 3)],
         "1 for each alert that is pending, firing or lately resolved.";
+    EVENTS = "vestibule_events_total", Counter, One, [closed("kind", crate::model::EventKind::ALL.len())],
+        "What happened, by kind, since this process started: deploys, configurations, changes of health, alerts.";
     IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";
     CONNECTIONS = "vestibule_connections", Gauge, One, [], "Open client connections.";
     TUNNELS = "vestibule_tunnels", Gauge, One, [], "Upgraded connections.";

@@ -158,7 +158,7 @@ enum Command {
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Write what other tools need: Prometheus rules and their unit tests
+    /// Write what other tools need: Prometheus rules, dashboards, Alertmanager routing, runbooks
     ///
     /// Made from the configuration alone: nothing needs to run, and the same configuration gives the same files, so
     /// commit them. In your pipeline, --check fails with exit code 1 when they are stale.
@@ -185,6 +185,14 @@ enum Generated {
     Rules,
     /// Unit tests of the rules for promtool: alerts/tests/
     Tests,
+    /// Routes, grouping and inhibition for Alertmanager: alerts/alertmanager.yaml
+    Alertmanager,
+    /// Dashboards for Grafana 10 and later: dashboards/
+    Dashboards,
+    /// A page for every alert that the rules can raise: alerts/runbooks/
+    Runbooks,
+    /// A Prometheus configuration that scrapes Vestibule and reads the rules: alerts/prometheus.yaml
+    Scrape,
     /// All of these
     All,
 }
@@ -194,6 +202,10 @@ impl Generated {
         match self {
             Self::Rules => &[What::Rules],
             Self::Tests => &[What::Tests],
+            Self::Alertmanager => &[What::Alertmanager],
+            Self::Dashboards => &[What::Dashboards],
+            Self::Runbooks => &[What::Runbooks],
+            Self::Scrape => &[What::Scrape],
             Self::All => &What::ALL,
         }
     }
@@ -207,7 +219,9 @@ Examples:
 
 Then, with the tools themselves:
   promtool check rules --lint=all --lint-fatal alerts/rules/*.yaml
-  promtool test rules alerts/tests/*.yaml";
+  promtool test rules alerts/tests/*.yaml
+  promtool check config alerts/prometheus.yaml
+  amtool check-config alerts/alertmanager.yaml";
 
 #[derive(Debug, Args)]
 struct RunArguments {

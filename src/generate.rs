@@ -12,9 +12,13 @@ use crate::model::Slo;
 use crate::slo::policy::{Policy, Row};
 
 mod alarm;
+mod alertmanager;
+mod grafana;
 mod promql;
 mod promtool;
 mod rules;
+mod runbook;
+mod scrape;
 mod shape;
 mod yaml;
 
@@ -58,11 +62,26 @@ pub enum What {
     Rules,
     /// Unit tests of the rules for promtool.
     Tests,
+    /// Routing, grouping and inhibition for Alertmanager.
+    Alertmanager,
+    /// Dashboards for Grafana.
+    Dashboards,
+    /// A page for every alert.
+    Runbooks,
+    /// A configuration for Prometheus that scrapes Vestibule.
+    Scrape,
 }
 
 impl What {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Rules, Self::Tests];
+    pub const ALL: [Self; 6] = [
+        Self::Rules,
+        Self::Tests,
+        Self::Alertmanager,
+        Self::Dashboards,
+        Self::Runbooks,
+        Self::Scrape,
+    ];
 }
 
 /// The files of one kind.
@@ -70,6 +89,10 @@ pub fn generate(plan: &Plan, what: What) -> Vec<Artifact> {
     match what {
         What::Rules => rules::rules(plan),
         What::Tests => promtool::tests(plan),
+        What::Alertmanager => vec![alertmanager::alertmanager(plan)],
+        What::Dashboards => grafana::dashboards(plan),
+        What::Runbooks => runbook::runbooks(plan),
+        What::Scrape => vec![scrape::scrape(plan)],
     }
 }
 

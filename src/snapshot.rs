@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    DURATION_BOUNDS_US, EndpointTally, Event, Fault, RouteSlot, Side, Tally, Timestamp, Window,
+    DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, RouteSlot, Side, Tally, Timestamp,
+    Window,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::{Severity, Tier};
@@ -427,6 +428,8 @@ pub struct Totals {
     pub endpoints: Vec<(String, String, EndpointTally)>,
     /// Valid events by SLO id since the state directory began.
     pub slos: Vec<(String, Tally)>,
+    /// What happened, in the order of [`EventKind::ALL`].
+    pub events: [u64; EventKind::ALL.len()],
     /// Upgraded connections now.
     pub tunnels: u64,
     /// TLS handshakes completed.

@@ -36,6 +36,8 @@ pub(super) struct Pipeline {
     pub(super) health: Health,
     /// Newest first.
     pub(super) events: VecDeque<Event>,
+    /// Since the process started, in the order of [`EventKind::ALL`].
+    pub(super) happened: [u64; EventKind::ALL.len()],
     /// By upstream: the version that runs and the one before.
     pub(super) versions: HashMap<String, (String, Option<String>)>,
     pub(super) degraded: BTreeMap<&'static str, Degradation>,
@@ -101,6 +103,7 @@ impl Pipeline {
             evaluation: Evaluation::default(),
             health: Health::default(),
             events: VecDeque::new(),
+            happened: [0; EventKind::ALL.len()],
             versions: HashMap::new(),
             degraded: BTreeMap::new(),
             store,
@@ -302,6 +305,10 @@ impl Pipeline {
     pub(super) fn note(&mut self, event: Event) {
         tracing::info!(kind = event.kind.as_str(), "{}", event.text);
         self.note_version(&event);
+        let kinds = EventKind::ALL.iter().zip(&mut self.happened);
+        for (_, count) in kinds.filter(|(kind, _)| **kind == event.kind) {
+            *count = count.saturating_add(1);
+        }
         if let Some(store) = &self.store {
             // Refused only when the store is closed, which its status says.
             store.event(event.clone()).unwrap_or_default();

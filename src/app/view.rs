@@ -344,6 +344,7 @@ impl View<'_> {
                     )
                 })
                 .collect(),
+            events: pipeline.happened,
             tunnels: gathered.tunnels,
             handshakes: gathered.handshakes,
             handshakes_failed: gathered.handshakes_failed,

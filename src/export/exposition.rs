@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::catalog::{self, Series};
-use crate::model::{DURATION_BOUNDS_US, Fault, Objective};
+use crate::model::{DURATION_BOUNDS_US, EventKind, Fault, Objective};
 use crate::slo::alert::AlertState;
 use crate::snapshot::{RouteTotals, Snapshot};
 
@@ -161,6 +161,12 @@ fn slos(page: &mut Page, snapshot: &Snapshot) {
             page.sample(&catalog::SLO_REMAINING, &[&slo.id, &slo.route], remaining);
         }
     }
+    page.head(&catalog::TIME_TO_EMPTY);
+    for slo in &snapshot.slos {
+        if let Some(left) = slo.time_to_empty_s {
+            page.sample(&catalog::TIME_TO_EMPTY, &[&slo.id, &slo.route], left);
+        }
+    }
     page.head(&catalog::SLO_BURN);
     for slo in &snapshot.slos {
         for (window, burn) in &slo.burn {
@@ -195,6 +201,10 @@ fn alerts(page: &mut Page, snapshot: &Snapshot) {
 
 fn edge(page: &mut Page, snapshot: &Snapshot) {
     let totals = &snapshot.totals;
+    page.head(&catalog::EVENTS);
+    for (kind, count) in EventKind::ALL.iter().zip(totals.events) {
+        page.sample(&catalog::EVENTS, &[kind.as_str()], count);
+    }
     page.one(&catalog::IN_FLIGHT, &[], snapshot.edge.in_flight);
     page.one(&catalog::CONNECTIONS, &[], snapshot.edge.connections);
     page.one(&catalog::TUNNELS, &[], totals.tunnels);

@@ -131,6 +131,9 @@ fn scalar(text: &str) -> String {
     if begins && !is_reserved && !text.ends_with(':') && text.chars().all(plain) {
         return text.to_owned();
     }
+    if text.contains('"') && !text.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{text}'");
+    }
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
@@ -179,6 +182,8 @@ mod tests {
             ("plain", "plain"),
             ("https://a.b/c", "https://a.b/c"),
             ("a:", "\"a:\""),
+            ("a=\"b\"", "'a=\"b\"'"),
+            ("it's \"b\"", "\"it's \\\"b\\\"\""),
             ("no", "\"no\""),
             ("5m", "\"5m\""),
             ("", "\"\""),

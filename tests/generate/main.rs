@@ -7,6 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod dashboards;
+mod queries;
+mod routing;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn vestibule(arguments: &[&str]) -> Output {

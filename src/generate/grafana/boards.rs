@@ -1,0 +1,383 @@
+//! What is on each dashboard.
+
+use serde_json::Value;
+
+use super::Look::{Bars, Heatmap, Lines, Stat, Table};
+use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Since, Times};
+use super::{Board, Panel, listed, of, part, rate};
+use crate::catalog::{
+    ACCEPT_FAILURES, ALERTS, BUILD_INFO, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED,
+    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
+    ENDPOINT_REQUESTS, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, PROCESS_CPU, PROCESS_FDS,
+    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
+    RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
+    STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
+};
+use crate::generate::{JOB, Plan};
+use crate::slo::policy::Severity;
+
+const BAD: (&str, &str, &str) = ("outcome", "=", "bad");
+const VALID: (&str, &str, &str) = ("outcome", "=~", "good|bad");
+const ROUTE: (&str, &str, &str) = ("route", "=~", "$route");
+const SLO: (&str, &str, &str) = ("slo", "=~", "$slo");
+
+/// Every dashboard.
+pub(super) fn boards(plan: &Plan) -> Vec<Board> {
+    vec![executive(), on_call(), debug(), slo(plan), own()]
+}
+
+fn routes() -> Value {
+    let query = format!("label_values({}, route)", of(&REQUESTS, &[]));
+    listed("route", "Route", &query)
+}
+
+fn slos() -> Value {
+    let query = format!("label_values({}, slo)", of(&SLO_EVENTS, &[]));
+    listed("slo", "SLO", &query)
+}
+
+/// Bad ÷ valid requests, in groups; a group without a valid request has none.
+fn bad_ratio(by: &str, range: &str, more: &[(&str, &str, &str)]) -> String {
+    let sum = |outcome| {
+        let matchers = [&[outcome][..], more].concat();
+        format!("sum{by} (increase({}[{range}]))", of(&REQUESTS, &matchers))
+    };
+    format!("{} / ({} > 0)", sum(BAD), sum(VALID))
+}
+
+fn percentile(share: &str, more: &[(&str, &str, &str)]) -> String {
+    let name = format!("{}_bucket", DURATION.name);
+    let buckets = part(&name, &DURATION, more);
+    format!("histogram_quantile({share}, sum by (le, route) (rate({buckets}[$__rate_interval])))")
+}
+
+/// The series of every instance, one line for each of its own labels.
+fn worst(series: &Series, by: &str, more: &[(&str, &str, &str)]) -> String {
+    format!("min by ({by}) ({})", of(series, more))
+}
+
+fn most(series: &Series, by: &str, more: &[(&str, &str, &str)]) -> String {
+    format!("max by ({by}) ({})", of(series, more))
+}
+
+// === Executive ===
+
+fn executive() -> Board {
+    let success = format!("1 - {}", bad_ratio("", "24h", &[]));
+    let by_route = format!("1 - {}", bad_ratio(" by (route)", "24h", &[]));
+    let volume = |by: &str| format!("sum by ({by}) ({})", rate(&REQUESTS, &[]));
+    Board {
+        uid: "vestibule-executive",
+        title: "Vestibule / Executive",
+        about: "Does the ingress keep its promises, and for how long will it?",
+        from: "now-24h",
+        variables: Vec::new(),
+        rows: vec![
+            (
+                "The last 24 hours",
+                vec![
+                    Panel::new(Stat, "Success", Share, 6, "Good ÷ valid requests of the last 24 hours, all routes together. A client's fault is not valid.")
+                        .query(success, "success").limits(0.999, 0.99),
+                    Panel::new(Stat, "Requests", Count, 6, "Requests of the last 24 hours.")
+                        .query(format!("sum(increase({}[24h]))", of(&REQUESTS, &[])), "requests"),
+                    Panel::new(Stat, "Failed requests", Count, 6, "Requests of the last 24 hours that failed through the ingress or what is behind it.")
+                        .query(format!("sum(increase({}[24h]))", of(&REQUESTS, &[BAD])), "failed"),
+                    Panel::new(Stat, "Alerts that wake someone", Count, 6, "Pages that fire now, as Vestibule itself judges.")
+                        .query(format!("sum({}) or vector(0)", of(&ALERTS, &[("severity", "=", Severity::Page.as_str()), ("state", "=", "firing")])), "firing").limits(1.0, 1.0),
+                    Panel::new(Bars, "Success by route", Share, 12, "Good ÷ valid requests of the last 24 hours. Routes without a valid request are left out.")
+                        .query(by_route, "{{route}}").limits(0.999, 0.99),
+                    Panel::new(Lines, "Volume by route", PerSecond, 12, "Requests per second: the ten routes with the most.")
+                        .query(format!("topk(10, {})", volume("route")), "{{route}}"),
+                    Panel::new(Lines, "Volume by instance", PerSecond, 24, "Requests per second of each instance. Give scrape targets a region label to see regions.")
+                        .query(volume("instance"), "{{instance}}"),
+                ],
+            ),
+            (
+                "Error budgets",
+                vec![
+                    Panel::new(Bars, "Budget left", Share, 12, "Share of each error budget that is left over its window. Below zero the promise is broken.")
+                        .query(format!("sort({})", worst(&SLO_REMAINING, "slo", &[])), "{{slo}}").limits(0.25, 0.0),
+                    Panel::new(Bars, "Burn rate over 6 hours", Times, 12, "How many times faster than sustainable a budget is spent: 1 empties it exactly at its window's end.")
+                        .query(format!("sort_desc({})", most(&SLO_BURN, "slo", &[("window", "=", "6h")])), "{{slo}}").limits(1.0, 6.0),
+                    Panel::new(Bars, "Time until a budget is empty", Seconds, 12, "If errors go on as they do now. An SLO whose budget lasts is left out.")
+                        .query(format!("sort({})", worst(&TIME_TO_EMPTY, "slo", &[])), "{{slo}}").limits(259_200.0, 86_400.0),
+                    Panel::new(Table, "Promises", Count, 12, "What is promised: objective in percent, window and policy.")
+                        .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[])), ""),
+                ],
+            ),
+        ],
+    }
+}
+
+// === On-call ===
+
+fn on_call() -> Board {
+    let endpoint = |outcome: &'static str, by: &str| {
+        format!(
+            "sum by ({by}) ({})",
+            rate(&ENDPOINT_REQUESTS, &[("outcome", "=~", outcome)])
+        )
+    };
+    let cpu = format!("{} / {}", rate(&PROCESS_CPU, &[]), of(&WORKERS, &[]));
+    Board {
+        uid: "vestibule-on-call",
+        title: "Vestibule / On-call",
+        about: "What fails, whose fault is it, and what changed?",
+        from: "now-1h",
+        variables: vec![routes()],
+        rows: vec![
+            (
+                "Is it fine now?",
+                vec![
+                    Panel::new(Stat, "Bad requests", Share, 4, "Bad ÷ valid requests of the last five minutes on the chosen routes.")
+                        .query(bad_ratio("", "5m", &[ROUTE]), "bad").limits(0.001, 0.01),
+                    Panel::new(Stat, "Requests", PerSecond, 4, "Requests per second over the last five minutes on the chosen routes.")
+                        .query(format!("sum(rate({}[5m]))", of(&REQUESTS, &[ROUTE])), "requests"),
+                    Panel::new(Stat, "Fastest burn", Times, 4, "The highest burn rate over an hour among the SLOs of the chosen routes.")
+                        .query(format!("max({})", of(&SLO_BURN, &[("window", "=", "1h"), ROUTE])), "burn").limits(1.0, 14.4),
+                    Panel::new(Stat, "Firing alerts", Count, 4, "Alerts that fire, as Vestibule itself judges.")
+                        .query(format!("sum({}) or vector(0)", of(&ALERTS, &[("state", "=", "firing")])), "firing").limits(1.0, 1.0),
+                    Panel::new(Stat, "Failing endpoints", Count, 4, "Endpoints that an instance thinks do not work.")
+                        .query(format!("count({} == 0) or vector(0)", of(&ENDPOINT_HEALTHY, &[])), "failing").limits(1.0, 1.0),
+                    Panel::new(Stat, "Degraded parts", Count, 4, "Parts of Vestibule that do not work as they should though traffic goes on.")
+                        .query(format!("sum({})", of(&DEGRADED, &[])), "degraded").limits(1.0, 1.0),
+                ],
+            ),
+            (
+                "Whose fault",
+                vec![
+                    Panel::new(Lines, "Requests by upstream", PerSecond, 12, "Requests per second by the upstream of the endpoint tried last.")
+                        .query(endpoint("good|bad", "upstream"), "{{upstream}}"),
+                    Panel::new(Lines, "Bad requests by endpoint", PerSecond, 12, "Requests per second that ended badly through the endpoint tried last: the ten worst.")
+                        .query(format!("topk(10, {})", endpoint("bad", "upstream, endpoint")), "{{upstream}} {{endpoint}}"),
+                    Panel::new(Lines, "Faults by side", PerSecond, 12, "Requests per second that were not good, by whose doing it was: downstream is the client, edge Vestibule, upstream the service.")
+                        .query(format!("sum by (side) ({})", rate(&FAULTS, &[ROUTE])), "{{side}}"),
+                    Panel::new(Lines, "Faults that spend budget", PerSecond, 12, "Requests per second that were bad, by what went wrong: the ten most frequent.")
+                        .query(format!("topk(10, sum by (side, fault) ({}))", rate(&FAULTS, &[ROUTE, ("side", "!=", "downstream")])), "{{side}} {{fault}}"),
+                    Panel::new(Bars, "Top 10 routes by budget spent", Times, 12, "The highest burn rates over an hour: a route is here for what it spends of its promise, not for the share of a few requests.")
+                        .query(format!("topk(10, max by (route, slo) ({}))", of(&SLO_BURN, &[("window", "=", "1h")])), "{{route}} {{slo}}").limits(1.0, 14.4),
+                    Panel::new(Bars, "Top 10 routes by bad requests", Count, 12, "Bad requests of the last hour.")
+                        .query(format!("topk(10, sum by (route) (increase({}[1h])))", of(&REQUESTS, &[BAD])), "{{route}}"),
+                    Panel::new(Table, "Owners", Count, 24, "Who answers for a route, and where its requests go.")
+                        .query(format!("max by (route, upstream, owner) ({})", of(&ROUTE_INFO, &[ROUTE])), ""),
+                ],
+            ),
+            (
+                "What changed",
+                vec![
+                    Panel::new(Lines, "Configuration", Count, 8, "The generation in force: a step is a change that was applied.")
+                        .query(of(&CONFIG_GENERATION, &[]), "{{instance}}"),
+                    Panel::new(Lines, "Time to apply", Seconds, 8, "How long the last configuration took until every worker had it. Above 30 s it is too slow.")
+                        .query(of(&CONFIG_APPLY, &[]), "{{instance}}").limits(10.0, 30.0),
+                    Panel::new(Lines, "Events", Count, 8, "What happened in each interval: deploys, configurations, changes of health, alerts, starts.")
+                        .query(format!("sum by (kind) (increase({}[$__rate_interval]))", of(&EVENTS, &[])), "{{kind}}"),
+                ],
+            ),
+            (
+                "The ingress itself",
+                vec![
+                    Panel::new(Lines, "CPU", Share, 8, "Share of one core for each worker. Above 70 % there is little left for a peak.")
+                        .query(cpu, "{{instance}}").limits(0.7, 0.9),
+                    Panel::new(Lines, "Memory", Bytes, 8, "Resident memory.")
+                        .query(of(&PROCESS_RSS, &[]), "{{instance}}"),
+                    Panel::new(Lines, "Connections and requests", Count, 8, "Open client connections, and requests being served.")
+                        .query(of(&CONNECTIONS, &[]), "{{instance}} connections")
+                        .query(of(&IN_FLIGHT, &[]), "{{instance}} in flight"),
+                ],
+            ),
+        ],
+    }
+}
+
+// === Debug ===
+
+fn debug() -> Board {
+    let buckets = part(&format!("{}_bucket", DURATION.name), &DURATION, &[ROUTE]);
+    Board {
+        uid: "vestibule-debug",
+        title: "Vestibule / Debug",
+        about: "Where the time goes, what was answered, and what went wrong on the way.",
+        from: "now-1h",
+        variables: vec![routes()],
+        rows: vec![
+            (
+                "Latency",
+                vec![
+                    Panel::new(Heatmap, "Durations", Seconds, 12, "How long valid requests took, from their head to the last byte of the response.")
+                        .query(format!("sum by (le) (increase({buckets}[$__rate_interval]))"), "{{le}}"),
+                    Panel::new(Lines, "95th percentile by route", Seconds, 12, "Estimated within a bucket of the histogram. Whether a latency objective was met is counted exactly, in the SLO's own series.")
+                        .query(percentile("0.95", &[ROUTE]), "{{route}}"),
+                    Panel::new(Lines, "Median by route", Seconds, 12, "Estimated within a bucket of the histogram.")
+                        .query(percentile("0.5", &[ROUTE]), "{{route}}"),
+                    Panel::new(Lines, "99th percentile by route", Seconds, 12, "Estimated within a bucket of the histogram.")
+                        .query(percentile("0.99", &[ROUTE]), "{{route}}"),
+                ],
+            ),
+            (
+                "Answers",
+                vec![
+                    Panel::new(Lines, "Answers by status class", PerSecond, 12, "Requests per second by the class of the status sent; none: nothing was sent.")
+                        .query(format!("sum by (class) ({})", rate(&RESPONSES, &[ROUTE])), "{{class}}"),
+                    Panel::new(Lines, "Faults", PerSecond, 12, "Requests per second that were not good, clients' doings too: the fifteen most frequent.")
+                        .query(format!("topk(15, sum by (side, fault) ({}))", rate(&FAULTS, &[ROUTE])), "{{side}} {{fault}}"),
+                    Panel::new(Lines, "Requests without a route", PerSecond, 12, "Requests per second that no route takes: scanners, or a rule that no longer matches.")
+                        .query(format!("sum({})", rate(&FAULTS, &[("fault", "=", "no_route")])), "no route"),
+                    Panel::new(Lines, "Bytes", BytesPerSecond, 12, "Bodies of requests and of responses.")
+                        .query(format!("sum({})", rate(&REQUEST_BYTES, &[ROUTE])), "requests")
+                        .query(format!("sum({})", rate(&RESPONSE_BYTES, &[ROUTE])), "responses"),
+                ],
+            ),
+            (
+                "The way to the service",
+                vec![
+                    Panel::new(Lines, "Connections not made", PerSecond, 8, "Attempts per second that got no connection to the endpoint: the ten worst.")
+                        .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_CONNECT_FAILURES, &[])), "{{upstream}} {{endpoint}}"),
+                    Panel::new(Lines, "Requests sent again", PerSecond, 8, "Attempts per second beyond each request's first.")
+                        .query(format!("sum by (route) ({})", rate(&RETRIES, &[ROUTE])), "{{route}}"),
+                    Panel::new(Lines, "Health of endpoints", Count, 8, "1 when an endpoint is thought to work by every instance.")
+                        .query(worst(&ENDPOINT_HEALTHY, "upstream, endpoint", &[]), "{{upstream}} {{endpoint}}"),
+                ],
+            ),
+            (
+                "The way from the client",
+                vec![
+                    Panel::new(Lines, "TLS handshakes", PerSecond, 12, "Handshakes per second by result.")
+                        .query(format!("sum by (result) ({})", rate(&HANDSHAKES, &[])), "{{result}}"),
+                    Panel::new(Lines, "TLS handshakes beside requests", Times, 12, "Handshakes for each request: near zero when clients keep their connections, near one when each request pays for a handshake.")
+                        .query(format!("sum({}) / (sum({}) > 0)", rate(&HANDSHAKES, &[]), rate(&REQUESTS, &[])), "handshakes per request"),
+                ],
+            ),
+        ],
+    }
+}
+
+// === SLO ===
+
+fn slo(plan: &Plan) -> Board {
+    let events = |result: &'static str| {
+        format!(
+            "sum by (slo) ({})",
+            rate(&SLO_EVENTS, &[SLO, ("result", "=~", result)])
+        )
+    };
+    let recorded = |name: &str| format!("{{__name__=~\"{name}\",slo=~\"$slo\"}}");
+    // The highest and the lowest factor that anyone is alerted at.
+    let factors = || {
+        let rows = plan.slos.iter().flat_map(|slo| plan.rows(slo));
+        rows.map(|row| f64::from(row.factor.0) / 1_000.0)
+    };
+    let highest = factors().fold(1.0, f64::max);
+    let lowest = factors().fold(highest, f64::min);
+    Board {
+        uid: "vestibule-slo",
+        title: "Vestibule / SLO",
+        about: "One promise: how much of its budget is left, how fast it burns, and what its alerts do.",
+        from: "now-7d",
+        variables: vec![slos()],
+        rows: vec![
+            (
+                "Now",
+                vec![
+                    Panel::new(Stat, "Budget left now", Share, 6, "Share of the error budget that is left over the SLO's window. Below zero the promise is broken.")
+                        .query(worst(&SLO_REMAINING, "slo", &[SLO]), "{{slo}}").limits(0.25, 0.0),
+                    Panel::new(Stat, "Objective", Share, 6, "The share of valid requests that must be good.")
+                        .query(most(&SLO_OBJECTIVE, "slo", &[SLO]), "{{slo}}"),
+                    Panel::new(Stat, "Burn over an hour", Times, 6, "How many times faster than sustainable the budget is spent.")
+                        .query(most(&SLO_BURN, "slo", &[SLO, ("window", "=", "1h")]), "{{slo}}").limits(1.0, highest.max(1.0)),
+                    Panel::new(Stat, "Time until it is empty", Seconds, 6, "If errors go on as they do now; empty when the budget lasts.")
+                        .query(worst(&TIME_TO_EMPTY, "slo", &[SLO]), "{{slo}}").limits(259_200.0, 86_400.0),
+                ],
+            ),
+            (
+                "Budget",
+                vec![
+                    Panel::new(Lines, "Budget left now", Share, 12, "Counted by each instance over the whole window, over restarts too.")
+                        .query(worst(&SLO_REMAINING, "slo", &[SLO]), "{{slo}}").limits(0.25, 0.0),
+                    Panel::new(Lines, "Budget left, by Prometheus", Share, 12, "The same from the samples that Prometheus keeps, all instances together. It needs samples as old as the window.")
+                        .query(recorded("route:slo_error_budget_remaining:ratio.+"), "{{slo}}").limits(0.25, 0.0),
+                ],
+            ),
+            (
+                "Burn",
+                vec![
+                    Panel::new(Lines, "Burn rate by window", Times, 12, "An alert needs a long and a short window above its factor. The lines are the lowest and the highest factor of the policies.")
+                        .query(most(&SLO_BURN, "slo, window", &[SLO]), "{{slo}} {{window}}").limits(lowest, highest),
+                    Panel::new(Lines, "Bad ÷ valid, by Prometheus", Share, 12, "What the generated alerts compare: the recorded error ratios over 5 minutes, an hour and six hours.")
+                        .query(recorded("route:slo_errors_per_request:ratio_rate(5m|1h|6h)"), "{{slo}} {{__name__}}"),
+                    Panel::new(Lines, "Valid and bad events", PerSecond, 12, "Events per second that count for the SLO, and those that spend its budget.")
+                        .query(events("good|bad"), "{{slo}} valid")
+                        .query(events("bad"), "{{slo}} bad"),
+                    Panel::new(Lines, "Alerts", Count, 12, "Alerts of the SLO that fire: judged by Vestibule once a second, and by Prometheus from its samples.")
+                        .query(format!("sum by (slo, severity) ({}) or on () vector(0)", of(&ALERTS, &[SLO, ("state", "=", "firing")])), "Vestibule {{slo}} {{severity}}")
+                        .query("sum by (slo, slo_severity) (ALERTS{alertname=~\"VestibuleErrorBudget.+\",alertstate=\"firing\",slo=~\"$slo\"}) or on () vector(0)", "Prometheus {{slo}} {{slo_severity}}"),
+                    Panel::new(Table, "Promises", Count, 24, "Objective in percent, window and policy.")
+                        .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[SLO])), ""),
+                ],
+            ),
+        ],
+    }
+}
+
+// === Self ===
+
+fn own() -> Board {
+    Board {
+        uid: "vestibule-self",
+        title: "Vestibule / Self",
+        about: "Vestibule itself: is it there, does it have what it needs, does it lose anything?",
+        from: "now-6h",
+        variables: Vec::new(),
+        rows: vec![
+            (
+                "Is it there?",
+                vec![
+                    Panel::new(Stat, "Reached", Count, 6, "Instances that answer the scraper.")
+                        .query(format!("sum(up{{job=~\"$job\",job=\"{JOB}\"}})"), "up"),
+                    Panel::new(Stat, "Version", Count, 6, "The version of each instance.")
+                        .query(format!("count by (version) ({})", of(&BUILD_INFO, &[])), "{{version}}"),
+                    Panel::new(Stat, "Started", Since, 6, "When the instance that started last did.")
+                        .query(format!("max({}) * 1000", of(&PROCESS_START, &[])), "started"),
+                    Panel::new(Stat, "Reloads refused", Count, 6, "Instances whose last reload was refused: what runs and what is on disk differ.")
+                        .query(format!("sum({})", of(&CONFIG_REFUSED, &[])), "refused").limits(1.0, 1.0),
+                    Panel::new(Lines, "Degraded parts", Count, 12, "1 while a part does not work as it should though traffic goes on.")
+                        .query(most(&DEGRADED, "instance, part", &[]), "{{instance}} {{part}}"),
+                    Panel::new(Lines, "Starts", Count, 12, "How often the start time changed within an hour.")
+                        .query(format!("changes({}[1h])", of(&PROCESS_START, &[])), "{{instance}}").limits(1.0, 3.0),
+                ],
+            ),
+            (
+                "Resources",
+                vec![
+                    Panel::new(Lines, "CPU", Share, 8, "Share of one core for each worker.")
+                        .query(format!("{} / {}", rate(&PROCESS_CPU, &[]), of(&WORKERS, &[])), "{{instance}}").limits(0.7, 0.9),
+                    Panel::new(Lines, "Memory", Bytes, 8, "Resident memory.")
+                        .query(of(&PROCESS_RSS, &[]), "{{instance}}"),
+                    Panel::new(Lines, "File descriptors", Share, 8, "Open ones of those that are allowed. Without a free one no connection is accepted.")
+                        .query(format!("{} / {}", of(&PROCESS_FDS, &[]), of(&PROCESS_MAX_FDS, &[])), "{{instance}}").limits(0.6, 0.8),
+                    Panel::new(Lines, "Connections", Count, 8, "Open client connections, and those that were upgraded.")
+                        .query(of(&CONNECTIONS, &[]), "{{instance}} all")
+                        .query(of(&TUNNELS, &[]), "{{instance}} upgraded"),
+                    Panel::new(Lines, "Requests in flight", Count, 8, "Requests being served.")
+                        .query(of(&IN_FLIGHT, &[]), "{{instance}}"),
+                    Panel::new(Lines, "Connections not accepted", PerSecond, 8, "Connections per second that could not be accepted.")
+                        .query(rate(&ACCEPT_FAILURES, &[]), "{{instance}}"),
+                ],
+            ),
+            (
+                "What it keeps and loses",
+                vec![
+                    Panel::new(Lines, "History", Bytes, 8, "Size of the history on disk.")
+                        .query(of(&STORE_SIZE, &[]), "{{instance}}"),
+                    Panel::new(Lines, "Minutes waiting to be written", Count, 8, "Above a few the disk does not keep up, or cannot be written.")
+                        .query(of(&STORE_BACKLOG, &[]), "{{instance}}").limits(5.0, 30.0),
+                    Panel::new(Lines, "Refused by bounded queues", Count, 8, "What each queue refused in each interval: lines of the access log, minutes of history.")
+                        .query(format!("sum by (instance, queue) (increase({}[$__rate_interval]))", of(&DROPPED, &[])), "{{instance}} {{queue}}"),
+                    Panel::new(Lines, "Time a scrape takes", Seconds, 12, "As Prometheus measures it.")
+                        .query("scrape_duration_seconds{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
+                    Panel::new(Lines, "Samples per scrape", Count, 12, "Label values come from the configuration or closed sets: it moves with the configuration, not with traffic.")
+                        .query("scrape_samples_scraped{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
+                ],
+            ),
+        ],
+    }
+}

@@ -14,7 +14,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use vestibule::routing::matcher::{Matcher, Rule};
+use vestibule::routing::matcher::{Listeners, Matcher, Request, Rule};
 use vestibule::routing::pattern::{HostPattern, PathPattern};
 
 const FEW: usize = 10;
@@ -68,6 +68,9 @@ fn matcher(routes: usize) -> Matcher {
         hosts: vec![HostPattern::Exact(host(n))],
         path: PathPattern::try_prefix(&prefix(n)).unwrap(),
         methods: Vec::new(),
+        listeners: Listeners::ALL,
+        headers: Vec::new(),
+        query: Vec::new(),
     };
     Matcher::new(&(0..routes).map(rule).collect::<Vec<_>>())
 }
@@ -98,9 +101,17 @@ fn requests(routes: usize) -> Vec<(usize, String, String)> {
 }
 
 fn batch(matcher: &Matcher, requests: &[(usize, String, String)]) -> f64 {
+    let headers = http::HeaderMap::new();
     let began = Instant::now();
     for (route, host, path) in requests {
-        let found = matcher.find(black_box(host), black_box(path), "GET");
+        let found = matcher.find(&Request {
+            listener: Listeners::ALL,
+            host: black_box(host),
+            path: black_box(path),
+            query: None,
+            method: "GET",
+            headers: &headers,
+        });
         assert_eq!(found, Some(*route));
     }
     began.elapsed().as_nanos() as f64 / requests.len() as f64

@@ -174,6 +174,8 @@ catalog! {
     TUNNELS = "vestibule_tunnels", Gauge, One, [], "Upgraded connections.";
     HANDSHAKES = "vestibule_tls_handshakes_total", Counter, One, [closed("result", 2)],
         "TLS handshakes with clients by result since this process started.";
+    ENCODED = "vestibule_encoded_separators_total", Counter, One, [closed("result", 2)],
+        "Paths with an encoded separator by what became of them since this process started.";
     ACCEPT_FAILURES = "vestibule_accept_failures_total", Counter, One, [],
         "Connections that could not be accepted since this process started.";
     DROPPED = "vestibule_queue_dropped_total", Counter, One, [ours("queue")],

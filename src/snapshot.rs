@@ -436,6 +436,10 @@ pub struct Totals {
     pub handshakes: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
+    /// Paths with an encoded separator that were answered 400.
+    pub encoded_refused: u64,
+    /// Paths with an encoded separator that a route reports and passes on.
+    pub encoded_reported: u64,
     /// Connections that could not be accepted.
     pub accept_failures: u64,
 }

@@ -176,6 +176,12 @@ fn every_key_reaches_its_part() {
     assert_eq!(hosts, ["shop.example", "*.shop.example"]);
     assert_eq!(route.path.to_string(), "/checkout/*");
     assert_eq!(route.methods, ["GET", "POST"]);
+    assert_eq!(route.listeners, ["https"]);
+    let asked: Vec<_> = route.headers.iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["x-canary: always", "x-tenant ~ beta-[0-9]+"]);
+    let asked: Vec<_> = route.query.iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["version=2", "debug"]);
+    assert_eq!(route.encoded, vestibule::proxy::config::Encoded::Report);
     assert!(route.websocket);
     assert_eq!(
         route.host_header,

@@ -348,6 +348,8 @@ impl View<'_> {
             tunnels: gathered.tunnels,
             handshakes: gathered.handshakes,
             handshakes_failed: gathered.handshakes_failed,
+            encoded_refused: gathered.encoded_refused,
+            encoded_reported: gathered.encoded_reported,
             accept_failures: gathered.accept_failures,
         }
     }

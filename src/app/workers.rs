@@ -41,6 +41,8 @@ pub(super) struct Gathered {
     pub(super) tunnels: u64,
     pub(super) handshakes: u64,
     pub(super) handshakes_failed: u64,
+    pub(super) encoded_refused: u64,
+    pub(super) encoded_reported: u64,
     pub(super) accept_failures: u64,
     /// Workers that no longer answer.
     pub(super) gone: usize,
@@ -171,6 +173,8 @@ impl Gathered {
             tunnels,
             handshakes,
             handshakes_failed,
+            encoded_refused,
+            encoded_reported,
             accept_failures,
         } = collected;
         self.shards.push(shard);
@@ -179,6 +183,8 @@ impl Gathered {
         self.tunnels += tunnels;
         self.handshakes += handshakes;
         self.handshakes_failed += handshakes_failed;
+        self.encoded_refused += encoded_refused;
+        self.encoded_reported += encoded_reported;
         self.accept_failures += accept_failures;
     }
 }

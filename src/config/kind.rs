@@ -13,8 +13,9 @@ mod text;
 
 pub(super) use quantity::{BurnRate, Count, Size, Spanning, Time, burn_text, time_text};
 pub(super) use text::{
-    ACCESS_LOG, ADDRESS, ENDPOINT, EXACT_PATH, FILE, HOST, LOOPBACK, METHOD, NAME, NETWORK,
-    OBJECTIVE, OWNER, PATH_PREFIX, SERVER_NAME, WEB_PAGE,
+    ACCESS_LOG, ADDRESS, ENDPOINT, EXACT_PATH, FILE, HEADER_CONDITION, HOST, LOOPBACK, METHOD,
+    NAME, NETWORK, OBJECTIVE, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
+    WEB_PAGE,
 };
 
 /// A scalar as the file has it, variables replaced.

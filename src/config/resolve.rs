@@ -135,9 +135,13 @@ fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {
 fn route(route: file::Route) -> Option<proxy::Route> {
     Some(proxy::Route {
         id: route.id?.value,
+        listeners: values(route.listeners),
         hosts: values(route.hosts),
         path: route.path.value,
         methods: values(route.methods),
+        headers: values(route.headers),
+        query: values(route.query),
+        encoded: route.encoded.value,
         upstream: route.upstream?.value,
         websocket: route.websocket.value,
         host_header: route.host_header.value,

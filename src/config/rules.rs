@@ -39,7 +39,7 @@ struct AllNames<'f> {
 }
 
 fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
-    Names::gather("listener", &file.listeners, |it| it.name.as_ref(), findings);
+    let mut listeners = Names::gather("listener", &file.listeners, |it| it.name.as_ref(), findings);
     Names::gather("SLO", &file.slos, |it| it.id.as_ref(), findings);
     let mut certificates = Names::gather(
         "certificate",
@@ -57,6 +57,9 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         }
     }
     for route in &file.routes {
+        for name in &route.value.listeners {
+            listeners.refer(name, findings);
+        }
         if let Some(name) = &route.value.upstream {
             upstreams.refer(name, findings);
         }
@@ -96,8 +99,13 @@ fn check_listener_addresses(listeners: &[Item<file::Listener>], findings: &mut F
 }
 
 fn check_routes(routes: &[Item<file::Route>], findings: &mut Findings) {
-    // By host, path and method, where `None` is any: the triples that two routes cannot share.
-    type Match<'f> = (Option<&'f HostPattern>, &'f PathPattern, Option<&'f str>);
+    // By host, path and method, where `None` is any, and everything else that is asked: what two routes cannot share.
+    type Match<'f> = (
+        Option<&'f HostPattern>,
+        &'f PathPattern,
+        Option<&'f str>,
+        Vec<String>,
+    );
     let mut taken: HashMap<Match<'_>, &Item<file::Route>> = HashMap::new();
     for route in routes {
         if let Some(id) = route.value.id.as_ref().filter(|id| id.value == "none") {
@@ -115,9 +123,11 @@ fn check_routes(routes: &[Item<file::Route>], findings: &mut Findings) {
         }
         let hosts = any_or_each(&route.value.hosts, |host| host);
         let methods = any_or_each(&route.value.methods, String::as_str);
+        let conditions = conditions(&route.value);
         let clash = hosts.iter().find_map(|host| {
             methods.iter().find_map(|method| {
-                let first = taken.insert((*host, &route.value.path.value, *method), route)?;
+                let asked = (*host, &route.value.path.value, *method, conditions.clone());
+                let first = taken.insert(asked, route)?;
                 Some((*host, *method, first))
             })
         });
@@ -133,17 +143,31 @@ fn check_routes(routes: &[Item<file::Route>], findings: &mut Findings) {
                 method.unwrap_or("every method of"),
                 match &route.value.path.value {
                     PathPattern::Exact(path) => path.clone(),
-                    below @ PathPattern::Prefix(_) => below.to_string(),
+                    other @ (PathPattern::Matching(_) | PathPattern::Prefix(_)) => {
+                        other.to_string()
+                    }
                 },
                 host.map_or_else(|| "every host".to_owned(), ToString::to_string),
             );
             let finding = Finding::new(Code::SameMatch, route.span.clone(), message)
                 .reason("could never be chosen")
                 .also(first.span.clone(), "takes the same")
-                .help("tell them apart by `hosts`, `path` or `methods`, or remove one");
+                .help(
+                    "tell them apart by `hosts`, `path`, `methods`, `headers` or `query`, or remove one",
+                );
             findings.add(finding);
         }
     }
+}
+
+/// Listeners, headers and parameters that a route asks for, in one order.
+fn conditions(route: &file::Route) -> Vec<String> {
+    let listeners = route.listeners.iter().map(|it| format!("@{}", it.value));
+    let headers = route.headers.iter().map(|it| it.value.to_string());
+    let query = route.query.iter().map(|it| format!("?{}", it.value));
+    let mut all: Vec<String> = listeners.chain(headers).chain(query).collect();
+    all.sort();
+    all
 }
 
 fn any_or_each<'f, T, U: ?Sized>(

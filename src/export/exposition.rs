@@ -211,6 +211,9 @@ fn edge(page: &mut Page, snapshot: &Snapshot) {
     page.head(&catalog::HANDSHAKES);
     page.sample(&catalog::HANDSHAKES, &["ok"], totals.handshakes);
     page.sample(&catalog::HANDSHAKES, &["failed"], totals.handshakes_failed);
+    page.head(&catalog::ENCODED);
+    page.sample(&catalog::ENCODED, &["refused"], totals.encoded_refused);
+    page.sample(&catalog::ENCODED, &["reported"], totals.encoded_reported);
     page.one(&catalog::ACCEPT_FAILURES, &[], totals.accept_failures);
     page.head(&catalog::DROPPED);
     for queue in &snapshot.queues {

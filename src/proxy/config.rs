@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::routing::condition::{HeaderCondition, QueryCondition};
+use crate::routing::matcher::{Listeners, Rule};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
 /// Everything the data plane is told. Built by `config::resolve`, swapped whole on reload.
@@ -25,6 +27,30 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// How long requests in flight may go on after a stop was asked for.
     pub drain: Duration,
+}
+
+impl Config {
+    /// The routes as the route model knows them, in their order.
+    pub fn rules(&self) -> Vec<Rule> {
+        self.routes.iter().map(|route| self.rule(route)).collect()
+    }
+
+    fn rule(&self, route: &Route) -> Rule {
+        let listeners = self.listeners.iter().enumerate();
+        let named = listeners.filter(|(_, listener)| route.listeners.contains(&listener.name));
+        Rule {
+            listeners: if route.listeners.is_empty() {
+                Listeners::ALL
+            } else {
+                named.map(|(index, _)| index).collect()
+            },
+            hosts: route.hosts.clone(),
+            path: route.path.clone(),
+            methods: route.methods.clone(),
+            headers: route.headers.clone(),
+            query: route.query.clone(),
+        }
+    }
 }
 
 /// A socket to listen on.
@@ -105,12 +131,20 @@ pub struct UpstreamTls {
 pub struct Route {
     /// Unique id; the label of everything measured about it.
     pub id: String,
+    /// Names of the listeners it takes requests from; empty: all.
+    pub listeners: Vec<String>,
     /// Hosts it takes; empty: any.
     pub hosts: Vec<HostPattern>,
     /// The path it takes.
     pub path: PathPattern,
     /// Methods it takes, upper case; empty: any.
     pub methods: Vec<String>,
+    /// Headers a request must have.
+    pub headers: Vec<HeaderCondition>,
+    /// Query parameters a request must have.
+    pub query: Vec<QueryCondition>,
+    /// What becomes of a path with an encoded separator.
+    pub encoded: Encoded,
     /// The name of its upstream.
     pub upstream: String,
     /// Whether a WebSocket upgrade may pass.
@@ -123,6 +157,18 @@ pub struct Route {
     pub max_body_bytes: u64,
     /// Who answers for it.
     pub owner: Option<String>,
+}
+
+/// What becomes of a path with an encoded separator, which some servers read as data and others as a separator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoded {
+    /// It is answered 400.
+    #[default]
+    Refuse,
+    /// It is passed on as data, and counted.
+    Report,
+    /// It is passed on as data.
+    Keep,
 }
 
 /// Which Host header the upstream sees.

@@ -36,6 +36,8 @@ use crate::net::certificate::ServerCertificate;
 pub(super) struct ConnectionState {
     pub(super) worker: Rc<Worker>,
     pub(super) peer: IpAddr,
+    /// The name of the listener it came in by.
+    pub(super) listener: Rc<str>,
     /// The certificate shown; `None` on a plain connection.
     pub(super) tls: Option<Arc<ServerCertificate>>,
     /// Set by the request that opened a tunnel.
@@ -65,9 +67,15 @@ pub(super) struct ConnectionState {
 }
 
 impl ConnectionState {
-    fn new(worker: &Rc<Worker>, peer: SocketAddr, tls: Option<Arc<ServerCertificate>>) -> Rc<Self> {
+    fn new(
+        worker: &Rc<Worker>,
+        peer: SocketAddr,
+        listener: Rc<str>,
+        tls: Option<Arc<ServerCertificate>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(worker),
+            listener,
             peer: peer.ip().to_canonical(),
             tls,
             tunnel: RefCell::new(None),
@@ -103,10 +111,11 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
+    listener: Rc<str>,
     tls: Option<ListenerTls>,
 ) {
     let Some(tls) = tls else {
-        let state = ConnectionState::new(&worker, peer, None);
+        let state = ConnectionState::new(&worker, peer, listener, None);
         let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);
         return match io.speaks_http2().await {
             Ok(true) => Box::pin(serve_http2(io, state)).await,
@@ -130,7 +139,7 @@ pub(super) async fn serve(
         .and_then(|name| tls.store.find(name))
         .map(Arc::clone);
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let state = ConnectionState::new(&worker, peer, certificate);
+    let state = ConnectionState::new(&worker, peer, listener, certificate);
     let io = ClientIo::new(stream, Rc::clone(&state), Farewell::Say);
     if http2 {
         Box::pin(serve_http2(io, state)).await;

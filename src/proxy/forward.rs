@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::config::Encoded;
 use super::connection::ConnectionState;
 use super::exchange::{Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
@@ -22,7 +23,7 @@ use super::tunnel::Tunnel;
 use crate::clock::Clock;
 use crate::model::{Fault, Phase};
 use crate::net::http1::Head;
-use crate::routing::target;
+use crate::routing::{matcher, target};
 
 /// Serves one request. Never fails: what goes wrong becomes a response, or a body that ends in an error.
 pub(super) async fn serve(
@@ -42,7 +43,7 @@ pub(super) async fn serve(
         host: host
             .clone()
             .unwrap_or_else(|_| HeaderValue::from_static("")),
-        path: match &path {
+        path: match path.as_ref().map(|path| &path.text) {
             Ok(std::borrow::Cow::Owned(path)) => PathText::Owned(path.clone()),
             Ok(std::borrow::Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
         },
@@ -73,13 +74,34 @@ pub(super) async fn serve(
     if !connection.may_ask_for(&plain_host) {
         return respond::fault(tracker, Fault::Misdirected);
     }
-    let Some(route) = generation
-        .matcher
-        .find(&plain_host, &path, tracker.facts().method.as_str())
-    else {
+    let found = generation.matcher.find(&matcher::Request {
+        listener: generation.listener_place(&connection.listener),
+        host: &plain_host,
+        path: &path.text,
+        query: parts.uri.query(),
+        method: tracker.facts().method.as_str(),
+        headers: &parts.headers,
+    });
+    if let Some(route) = found {
+        tracker.routed(route);
+    }
+    if path.encoded_separator {
+        let allowed = found.map(|route| generation.routes[route].route.encoded);
+        match allowed.unwrap_or_default() {
+            Encoded::Keep => {}
+            Encoded::Report => worker
+                .encoded_reported
+                .set(worker.encoded_reported.get() + 1),
+            Encoded::Refuse => {
+                worker.encoded_refused.set(worker.encoded_refused.get() + 1);
+                return respond::fault(tracker, Fault::RequestInvalid);
+            }
+        }
+    }
+    let Some(route) = found else {
         return respond::fault(tracker, Fault::NoRoute);
     };
-    tracker.routed(route);
+    let path = path.text;
     let entry = &generation.routes[route];
     if matches!(framing, BodyFraming::Length(length) if length > entry.route.max_body_bytes) {
         return respond::fault(tracker, Fault::BodyTooLarge);

@@ -12,7 +12,7 @@ use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
 use crate::net::connect::Target;
 use crate::net::tls::{self, CertificateStore, TlsError};
-use crate::routing::matcher::{Matcher, Rule};
+use crate::routing::matcher::{Listeners, Matcher};
 
 /// Why a configuration cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,8 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct Generation {
     pub(super) matcher: Matcher,
+    /// By name; `None` while no route tells listeners apart, so that nothing is looked up for nothing.
+    listener_places: Option<FxHashMap<String, Listeners>>,
     pub(super) routes: Vec<RouteEntry>,
     pub(super) upstreams: Vec<UpstreamEntry>,
     pub(super) limits: Limits,
@@ -109,10 +111,13 @@ impl Generation {
                 upstream,
             });
         }
-        let rules: Vec<Rule> = config.routes.iter().map(rule).collect();
         let certificates = certificates(config)?;
+        let listeners_differ = config.routes.iter().any(|it| !it.listeners.is_empty());
+        let named = config.listeners.iter().enumerate();
+        let places = named.map(|(index, it)| (it.name.clone(), Listeners::one(index)));
         Ok(Self {
-            matcher: Matcher::new(&rules),
+            matcher: Matcher::new(&config.rules()),
+            listener_places: listeners_differ.then(|| places.collect()),
             routes,
             upstreams,
             limits: config.limits,
@@ -120,6 +125,15 @@ impl Generation {
             listeners: listeners(config, &certificates, ticketer)?,
             certificates,
         })
+    }
+
+    /// The listener `name` as the matcher knows it.
+    pub(super) fn listener_place(&self, name: &str) -> Listeners {
+        match &self.listener_places {
+            None => Listeners::ALL,
+            // One that is being closed by a reload is in no route's list.
+            Some(places) => places.get(name).copied().unwrap_or(Listeners::NONE),
+        }
     }
 
     /// Names of certificates that `before` has too, with another content: their files were written anew.
@@ -138,14 +152,6 @@ impl Generation {
     /// What a listener serves; `None`: plain text.
     pub(super) fn listener_tls(&self, name: &str) -> Option<&ListenerTls> {
         self.listeners.get(name)
-    }
-}
-
-fn rule(route: &Route) -> Rule {
-    Rule {
-        hosts: route.hosts.clone(),
-        path: route.path.clone(),
-        methods: route.methods.clone(),
     }
 }
 

@@ -40,6 +40,10 @@ pub(super) struct Worker {
     pub(super) tunnels: Cell<u64>,
     pub(super) handshakes: Cell<u64>,
     pub(super) handshakes_failed: Cell<u64>,
+    /// Paths with an encoded separator that were answered 400.
+    pub(super) encoded_refused: Cell<u64>,
+    /// Those that were passed on and are to be counted.
+    pub(super) encoded_reported: Cell<u64>,
     connections: Cell<u64>,
     accept_failures: Cell<u64>,
     /// No new requests on a connection after the one it serves.
@@ -111,6 +115,10 @@ pub struct Collected {
     pub handshakes: u64,
     /// TLS handshakes that failed since the start.
     pub handshakes_failed: u64,
+    /// Paths with an encoded separator that were answered 400, since the start.
+    pub encoded_refused: u64,
+    /// Paths with an encoded separator that were passed on and are to be counted, since the start.
+    pub encoded_reported: u64,
     /// Connections that could not be accepted since the start.
     pub accept_failures: u64,
 }
@@ -246,6 +254,8 @@ fn run(
         tunnels: Cell::new(0),
         handshakes: Cell::new(0),
         handshakes_failed: Cell::new(0),
+        encoded_refused: Cell::new(0),
+        encoded_reported: Cell::new(0),
         connections: Cell::new(0),
         accept_failures: Cell::new(0),
         draining: Cell::new(false),
@@ -353,6 +363,8 @@ impl Worker {
             tunnels: self.tunnels.get(),
             handshakes: self.handshakes.get(),
             handshakes_failed: self.handshakes_failed.get(),
+            encoded_refused: self.encoded_refused.get(),
+            encoded_reported: self.encoded_reported.get(),
             accept_failures: self.accept_failures.get(),
         }
     }
@@ -369,7 +381,7 @@ impl Listeners {
         spawn_local(accept(
             Rc::clone(worker),
             listener,
-            name.clone(),
+            Rc::from(name.as_str()),
             Rc::clone(&stop),
         ));
         self.0.push((name, stop));
@@ -396,7 +408,7 @@ impl Listeners {
 /// After a failure to accept (no descriptors left, say) trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, name: String, stop: Rc<Notify>) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: Rc<Notify>) {
     loop {
         let full = worker.connections.get() >= worker.generation().limits.max_connections as u64;
         tokio::select! {
@@ -407,7 +419,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, name: String, stop: R
                 Ok((stream, peer)) => start(&worker, &name, stream, peer),
                 Err(error) => {
                     worker.accept_failures.set(worker.accept_failures.get() + 1);
-                    tracing::debug!(%error, listener = name, "a connection could not be accepted");
+                    tracing::debug!(%error, listener = &*name, "a connection could not be accepted");
                     if !is_about_one_connection(&error) {
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
@@ -437,11 +449,12 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn start(worker: &Rc<Worker>, listener: &str, stream: TcpStream, peer: SocketAddr) {
+fn start(worker: &Rc<Worker>, listener: &Rc<str>, stream: TcpStream, peer: SocketAddr) {
     let tls = worker.generation().listener_tls(listener).cloned();
+    let listener = Rc::clone(listener);
     let open = OpenConnection::new(worker);
     spawn_local(async move {
-        connection::serve(Rc::clone(&open.0), stream, peer, tls).await;
+        connection::serve(Rc::clone(&open.0), stream, peer, listener, tls).await;
         drop(open);
     });
 }

@@ -1,25 +1,92 @@
 //! The route table.
 //!
-//! Precedence is the Gateway API's: the most specific host, then an exact path, then the longest prefix by whole
-//! elements, then a rule that names the method; among equals the first configured. When a more specific host has no
-//! rule for the path, less specific hosts are tried: precedence is defined over all rules that match.
+//! Precedence is the Gateway API's: the most specific host, then an exact path, then an expression, then the longest
+//! prefix by whole elements; then a rule that names the method, then the most headers, then the most query parameters;
+//! among equals the first configured. It is defined over all rules that match: when a more specific host, path or
+//! method has no rule for a request, less specific ones are tried. Only the listener is no matter of degree: a rule that
+//! names listeners takes nothing from another.
 //!
 //! A lookup hashes the host, its parent domains, and the path with its parents; how many routes there are does not
-//! matter.
+//! matter. What does cost is how many rules share one host and path, or one host with expressions: those are tried in
+//! turn.
 
+use http::HeaderMap;
 use rustc_hash::FxHashMap;
 
+use super::condition::{HeaderCondition, QueryCondition};
+use super::expression::Expression;
 use super::pattern::{HostPattern, PathPattern};
 
 /// What one route asks of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Listeners it takes requests from.
+    pub listeners: Listeners,
     /// Hosts it takes; empty: any.
     pub hosts: Vec<HostPattern>,
     /// The path it takes.
     pub path: PathPattern,
     /// Methods it takes, upper case; empty: any.
     pub methods: Vec<String>,
+    /// Headers it needs, all of them. Of several with one name the first counts.
+    pub headers: Vec<HeaderCondition>,
+    /// Query parameters it needs, all of them. Of several with one name the first counts.
+    pub query: Vec<QueryCondition>,
+}
+
+/// A set of listeners, by their place in the configuration; at most 64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listeners(u64);
+
+impl Listeners {
+    /// Every listener.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// No listener.
+    pub const NONE: Self = Self(0);
+
+    /// The listener at place `index`; no listener at all from 64 on.
+    pub fn one(index: usize) -> Self {
+        let bit = u32::try_from(index)
+            .ok()
+            .and_then(|index| 1_u64.checked_shl(index));
+        Self(bit.unwrap_or(0))
+    }
+
+    /// The listeners of both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether one listener is in both.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl FromIterator<usize> for Listeners {
+    fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> Self {
+        indices
+            .into_iter()
+            .fold(Self::NONE, |all, index| all.and(Self::one(index)))
+    }
+}
+
+/// What is asked of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The listener that it came in by; all of them when that makes no difference.
+    pub listener: Listeners,
+    /// In the form of [`super::target`].
+    pub host: &'a str,
+    /// In the form of [`super::target`].
+    pub path: &'a str,
+    /// As sent, without its `?`.
+    pub query: Option<&'a str>,
+    /// Upper case.
+    pub method: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
 }
 
 /// A compiled set of rules.
@@ -34,6 +101,8 @@ pub struct Matcher {
 #[derive(Clone, Debug, Default)]
 struct Paths {
     exact: FxHashMap<String, Vec<Entry>>,
+    /// Best first.
+    expressions: Vec<(Expression, Entry)>,
     prefix: FxHashMap<String, Vec<Entry>>,
     /// The longest prefix in bytes: what a path has beyond it need not be looked at, so that a long path of an
     /// attacker's costs no more than a short one.
@@ -43,7 +112,10 @@ struct Paths {
 #[derive(Clone, Debug)]
 struct Entry {
     rule: usize,
+    listeners: Listeners,
     methods: Vec<String>,
+    headers: Vec<HeaderCondition>,
+    query: Vec<QueryCondition>,
 }
 
 impl Matcher {
@@ -51,10 +123,7 @@ impl Matcher {
     pub fn new(rules: &[Rule]) -> Self {
         let mut matcher = Self::default();
         for (index, rule) in rules.iter().enumerate() {
-            let entry = Entry {
-                rule: index,
-                methods: rule.methods.clone(),
-            };
+            let entry = Entry::new(index, rule);
             if rule.hosts.is_empty() {
                 matcher.any_host.add(&rule.path, entry);
                 continue;
@@ -67,33 +136,38 @@ impl Matcher {
                 paths.or_default().add(&rule.path, entry.clone());
             }
         }
+        let named = matcher.exact_hosts.values_mut();
+        for paths in named.chain(matcher.parent_domains.values_mut()) {
+            paths.sort();
+        }
+        matcher.any_host.sort();
         matcher
     }
 
-    /// The rule that takes a request, both `host` and `path` in the form of [`super::target`].
-    pub fn find(&self, host: &str, path: &str, method: &str) -> Option<usize> {
-        self.by_exact_host(host, path, method)
-            .or_else(|| self.by_parent_domain(host, path, method))
-            .or_else(|| self.any_host.find(path, method))
+    /// The rule that takes a request.
+    pub fn find(&self, request: &Request<'_>) -> Option<usize> {
+        self.by_exact_host(request)
+            .or_else(|| self.by_parent_domain(request))
+            .or_else(|| self.any_host.find(request))
     }
 
-    fn by_exact_host(&self, host: &str, path: &str, method: &str) -> Option<usize> {
+    fn by_exact_host(&self, request: &Request<'_>) -> Option<usize> {
         if self.exact_hosts.is_empty() {
             return None;
         }
-        self.exact_hosts.get(host)?.find(path, method)
+        self.exact_hosts.get(request.host)?.find(request)
     }
 
-    fn by_parent_domain(&self, host: &str, path: &str, method: &str) -> Option<usize> {
+    fn by_parent_domain(&self, request: &Request<'_>) -> Option<usize> {
         if self.parent_domains.is_empty() {
             return None;
         }
-        let mut rest = host;
+        let mut rest = request.host;
         while let Some((_, parent)) = rest.split_once('.') {
             if let Some(found) = self
                 .parent_domains
                 .get(parent)
-                .and_then(|paths| paths.find(path, method))
+                .and_then(|paths| paths.find(request))
             {
                 return Some(found);
             }
@@ -105,30 +179,43 @@ impl Matcher {
 
 impl Paths {
     fn add(&mut self, path: &PathPattern, entry: Entry) {
-        let entries = match path {
-            PathPattern::Exact(path) => self.exact.entry(path.clone()),
+        match path {
+            PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(entry),
+            PathPattern::Matching(expression) => {
+                self.expressions.push((expression.clone(), entry));
+            }
             PathPattern::Prefix(path) => {
                 self.longest_prefix = self.longest_prefix.max(path.len());
-                self.prefix.entry(path.clone())
+                self.prefix.entry(path.clone()).or_default().push(entry);
             }
         }
-        .or_default();
-        entries.push(entry);
-        // Rules that name a method win over those that take any; a stable sort keeps the configured order otherwise.
-        entries.sort_by_key(|entry| entry.methods.is_empty());
     }
 
-    fn find(&self, path: &str, method: &str) -> Option<usize> {
+    /// Puts the best of equal paths first. A stable sort keeps the configured order otherwise.
+    fn sort(&mut self) {
+        for entries in self.exact.values_mut().chain(self.prefix.values_mut()) {
+            entries.sort_by_key(Entry::rank);
+        }
+        self.expressions.sort_by_key(|(_, entry)| entry.rank());
+    }
+
+    fn find(&self, request: &Request<'_>) -> Option<usize> {
+        let path = request.path;
         let pick = |entries: &Vec<Entry>| {
-            let takes = |entry: &&Entry| {
-                entry.methods.is_empty() || entry.methods.iter().any(|wanted| wanted == method)
-            };
-            entries.iter().find(takes).map(|entry| entry.rule)
+            let mut entries = entries.iter();
+            entries
+                .find(|entry| entry.takes(request))
+                .map(|entry| entry.rule)
         };
         if !self.exact.is_empty()
             && let Some(rule) = self.exact.get(path).and_then(pick)
         {
             return Some(rule);
+        }
+        for (expression, entry) in &self.expressions {
+            if entry.takes(request) && expression.takes(path.as_bytes()) {
+                return Some(entry.rule);
+            }
         }
         let mut prefix = self.first_candidate(path);
         loop {
@@ -153,141 +240,53 @@ impl Paths {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn rule(hosts: &[&str], path: &str, methods: &[&str]) -> Rule {
-        let path = match path.strip_prefix('=') {
-            Some(path) => PathPattern::try_exact(path),
-            None => PathPattern::try_prefix(path),
-        };
-        Rule {
-            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
-            path: path.unwrap(),
-            methods: methods.iter().map(ToString::to_string).collect(),
+impl Entry {
+    fn new(index: usize, rule: &Rule) -> Self {
+        Self {
+            rule: index,
+            listeners: rule.listeners,
+            methods: rule.methods.clone(),
+            headers: rule.counted_headers().cloned().collect(),
+            query: rule.counted_query().cloned().collect(),
         }
     }
 
-    #[test]
-    fn the_more_specific_rule_wins() {
-        let matcher = Matcher::new(&[
-            rule(&[], "/", &[]),
-            rule(&["*.example.com"], "/", &[]),
-            rule(&["shop.example.com"], "/", &[]),
-            rule(&["shop.example.com"], "/cart", &[]),
-            rule(&["shop.example.com"], "=/cart", &[]),
-            rule(&["shop.example.com"], "/cart", &["POST"]),
-            rule(&["*.eu.example.com"], "/cart", &[]),
-            rule(&["api.example.com"], "/v1/", &[]),
-        ]);
-        for (host, path, method, wanted) in [
-            ("other.test", "/x", "GET", 0),
-            ("a.example.com", "/x", "GET", 1),
-            ("a.b.example.com", "/x", "GET", 1),
-            ("example.com", "/x", "GET", 0),
-            ("shop.example.com", "/", "GET", 2),
-            ("shop.example.com", "/cart/1", "GET", 3),
-            ("shop.example.com", "/cart", "GET", 4),
-            ("shop.example.com", "/cart/", "GET", 3),
-            ("shop.example.com", "/cart/1", "POST", 5),
-            ("shop.example.com", "/cartoon", "GET", 2),
-            ("x.eu.example.com", "/cart/1", "GET", 6),
-            ("x.eu.example.com", "/other", "GET", 1),
-            ("api.example.com", "/v1", "GET", 7),
-            ("api.example.com", "/v1/x", "GET", 7),
-            ("api.example.com", "/v2", "GET", 1),
-        ] {
-            assert_eq!(
-                matcher.find(host, path, method),
-                Some(wanted),
-                "{method} {host}{path}"
-            );
-        }
+    /// Lower is better.
+    fn rank(&self) -> impl Ord + use<> {
+        let negative = |count: usize| std::cmp::Reverse(count);
+        (
+            self.methods.is_empty(),
+            negative(self.headers.len()),
+            negative(self.query.len()),
+        )
     }
 
-    #[test]
-    fn no_rule_is_no_match() {
-        let matcher = Matcher::new(&[rule(&["a.test"], "/x", &["GET"])]);
-        for (host, path, method) in [
-            ("b.test", "/x", "GET"),
-            ("a.test", "/y", "GET"),
-            ("a.test", "/x", "POST"),
-        ] {
-            assert_eq!(matcher.find(host, path, method), None);
-        }
+    fn takes(&self, request: &Request<'_>) -> bool {
+        self.listeners.meets(request.listener)
+            && (self.methods.is_empty() || self.methods.iter().any(|it| it == request.method))
+            && self.headers.iter().all(|it| it.takes(request.headers))
+            && self.query.iter().all(|it| it.takes(request.query))
+    }
+}
+
+impl Rule {
+    /// The headers that count: the first of each name.
+    pub fn counted_headers(&self) -> impl Iterator<Item = &HeaderCondition> {
+        let headers = &self.headers;
+        headers.iter().enumerate().filter_map(|(at, condition)| {
+            let earlier = headers.iter().take(at);
+            let first = !earlier.clone().any(|other| other.name == condition.name);
+            first.then_some(condition)
+        })
     }
 
-    #[test]
-    fn among_equals_the_first_configured_wins() {
-        let matcher = Matcher::new(&[rule(&[], "/a", &[]), rule(&[], "/a", &[])]);
-        assert_eq!(matcher.find("h", "/a/b", "GET"), Some(0));
-    }
-
-    /// The precedence written as a score over all rules, without any index.
-    fn naive(rules: &[Rule], host: &str, path: &str, method: &str) -> Option<usize> {
-        let host_rank = |rule: &Rule| {
-            if rule.hosts.is_empty() {
-                return Some((0, 0));
-            }
-            let rank = |pattern: &HostPattern| match pattern {
-                HostPattern::Exact(name) => (name == host).then_some((2, name.len())),
-                HostPattern::Below(domain) => host
-                    .ends_with(&format!(".{domain}"))
-                    .then_some((1, domain.len())),
-            };
-            rule.hosts.iter().filter_map(rank).max()
-        };
-        let path_rank = |rule: &Rule| match &rule.path {
-            PathPattern::Exact(exact) => (exact == path).then_some((1, exact.len())),
-            PathPattern::Prefix(prefix) => {
-                let below = path.strip_prefix(prefix.as_str());
-                below
-                    .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-                    .map(|_| (0, prefix.len()))
-            }
-        };
-        let method_rank = |rule: &Rule| {
-            (rule.methods.is_empty() || rule.methods.iter().any(|wanted| wanted == method))
-                .then_some(usize::from(!rule.methods.is_empty()))
-        };
-        let ranked = rules.iter().enumerate().filter_map(|(index, rule)| {
-            Some((
-                host_rank(rule)?,
-                path_rank(rule)?,
-                method_rank(rule)?,
-                std::cmp::Reverse(index),
-            ))
-        });
-        ranked
-            .max()
-            .map(|(_, _, _, std::cmp::Reverse(index))| index)
-    }
-
-    proptest! {
-        #[test]
-        fn the_index_agrees_with_the_definition(
-            rules in prop::collection::vec(
-                (
-                    prop::collection::vec(
-                        prop::sample::select(vec!["a.t", "b.a.t", "*.a.t", "*.t", "*.b.a.t"]), 0..3),
-                    prop::sample::select(
-                        vec!["/", "/x", "/x/", "/x/y", "/x/y/z", "=/x", "=/x/", "=/x/y", "=/"]),
-                    prop::sample::select(vec![vec![], vec!["GET"], vec!["POST", "PUT"]]),
-                ), 0..8),
-            host in prop::sample::select(vec!["a.t", "b.a.t", "c.b.a.t", "t", "q"]),
-            path in prop::sample::select(
-                vec!["/", "/x", "/x/", "/x/y", "/x/y/", "/x/y/z/w", "/xy", "/x/yz", "/q/x/y"]),
-            method in prop::sample::select(vec!["GET", "POST", "DELETE"]),
-        ) {
-            let rules: Vec<Rule> =
-                rules.iter().map(|(hosts, path, methods)| rule(hosts, path, methods)).collect();
-            prop_assert_eq!(
-                Matcher::new(&rules).find(host, path, method),
-                naive(&rules, host, path, method)
-            );
-        }
+    /// The query parameters that count: the first of each name.
+    pub fn counted_query(&self) -> impl Iterator<Item = &QueryCondition> {
+        let query = &self.query;
+        query.iter().enumerate().filter_map(|(at, condition)| {
+            let earlier = query.iter().take(at);
+            let first = !earlier.clone().any(|other| other.name == condition.name);
+            first.then_some(condition)
+        })
     }
 }

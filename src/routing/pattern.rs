@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::expression::{Expression, ExpressionError};
+use super::target;
+
 /// A host that a route takes: exact, or every name below a domain.
 ///
 /// Lower case, without port or trailing dot. `*.example.com` takes `a.example.com` and `a.b.example.com`, not
@@ -73,11 +76,25 @@ impl fmt::Display for HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether it takes `host`, which is in the form of [`super::target`].
+    pub fn takes(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => name == host,
+            Self::Below(domain) => host
+                .strip_suffix(domain.as_str())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        }
+    }
+}
+
 /// A path that a route takes, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathPattern {
     /// Exactly this path.
     Exact(String),
+    /// Every path that the expression takes as a whole.
+    Matching(Expression),
     /// This path and everything below it, by whole elements: `/foo` takes `/foo`, `/foo/` and `/foo/x`, not
     /// `/foobar`. Kept without a trailing `/`; the root is the empty string.
     Prefix(String),
@@ -86,6 +103,9 @@ pub enum PathPattern {
 /// Why a text is not a path of a [`PathPattern`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathPatternError {
+    /// Not an expression.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
     /// Does not begin at the root.
     #[error("`{0}` must begin with `/`")]
     Relative(String),
@@ -94,6 +114,9 @@ pub enum PathPatternError {
         "`{0}` holds {1}, which a request's normalised path never does: the route could not match"
     )]
     NeverMatches(String, &'static str),
+    /// Not the one form of this path, so it could never match.
+    #[error("a request for `{0}` is read as `{1}`: the route could not match")]
+    OtherForm(String, String),
 }
 
 impl PathPattern {
@@ -104,7 +127,23 @@ impl PathPattern {
 
     /// A path to be matched with everything below it.
     pub fn try_prefix(path: &str) -> Result<Self, PathPatternError> {
-        check(path).map(|()| Self::Prefix(path.trim_end_matches('/').to_owned()))
+        check(path).map(|()| Self::Prefix(path.strip_suffix('/').unwrap_or(path).to_owned()))
+    }
+
+    /// An expression that takes whole paths.
+    pub fn try_matching(expression: &str) -> Result<Self, PathPatternError> {
+        Ok(Self::Matching(expression.parse()?))
+    }
+
+    /// Whether it takes `path`, which is in the form of [`super::target`].
+    pub fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == path,
+            Self::Matching(expression) => expression.takes(path.as_bytes()),
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
     }
 }
 
@@ -126,15 +165,27 @@ fn check(path: &str) -> Result<(), PathPatternError> {
     } else {
         None
     };
-    never.map_or(Ok(()), |what| {
-        Err(PathPatternError::NeverMatches(path.to_owned(), what))
-    })
+    if let Some(what) = never {
+        return Err(PathPatternError::NeverMatches(path.to_owned(), what));
+    }
+    match target::path(path) {
+        Ok(form) if form.text == path => Ok(()),
+        Ok(form) => Err(PathPatternError::OtherForm(
+            path.to_owned(),
+            form.text.into_owned(),
+        )),
+        Err(_) => Err(PathPatternError::NeverMatches(
+            path.to_owned(),
+            "what no path may hold",
+        )),
+    }
 }
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(path) => f.write_str(path),
+            Self::Matching(expression) => write!(f, "~ {expression}"),
             Self::Prefix(path) => write!(f, "{path}/*"),
         }
     }
@@ -176,7 +227,20 @@ mod tests {
 
     #[test]
     fn a_path_that_could_never_match_is_refused() {
-        for path in ["", "api", "/a//b", "/a/../b", "/a?x", "/a#x", "/a b", "/ä"] {
+        for path in [
+            "",
+            "api",
+            "/a//b",
+            "/a/../b",
+            "/a?x",
+            "/a#x",
+            "/a b",
+            "/ä",
+            "/a%",
+            "/caf%c3%a9",
+            "/%61",
+            "/a|b",
+        ] {
             assert!(PathPattern::try_prefix(path).is_err(), "{path}");
         }
         assert_eq!(PathPattern::try_prefix("/").unwrap().to_string(), "/*");
@@ -188,5 +252,19 @@ mod tests {
             PathPattern::try_exact("/api/").unwrap().to_string(),
             "/api/"
         );
+    }
+
+    #[test]
+    fn patterns_take_what_they_say() {
+        let host = |text: &str| text.parse::<HostPattern>().unwrap();
+        assert!(host("*.a.test").takes("b.a.test"));
+        assert!(host("*.a.test").takes("c.b.a.test"));
+        assert!(!host("*.a.test").takes("a.test"));
+        assert!(!host("*.a.test").takes("ba.test"));
+        assert!(!host("*.a.test").takes(".a.test"));
+        let prefix = PathPattern::try_prefix("/foo/").unwrap();
+        assert!(prefix.takes("/foo") && prefix.takes("/foo/") && prefix.takes("/foo/x"));
+        assert!(!prefix.takes("/foobar"));
+        assert!(PathPattern::try_prefix("/").unwrap().takes("/"));
     }
 }

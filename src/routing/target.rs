@@ -1,8 +1,9 @@
 //! One interpretation of a request's host and path.
 //!
 //! RFC 3986 allows many spellings of one path, and a proxy that matches one spelling but forwards another can be talked
-//! past its own rules. So: unreserved triplets are decoded, dot segments resolved, empty elements merged, and encoded
-//! separators refused, before anything is matched; what comes out is what is forwarded.
+//! past its own rules. So: unreserved triplets are decoded, all others written in upper case, dot segments resolved and
+//! empty elements merged, before anything is matched; what comes out is what is forwarded. An encoded separator stays what
+//! it is, data; since not everyone behind us reads it so, it is told, and a route has to allow it.
 
 use std::borrow::Cow;
 
@@ -12,9 +13,6 @@ pub enum TargetError {
     /// A `%` that two hexadecimal digits do not follow.
     #[error("the path has a broken percent-encoding")]
     BrokenEncoding,
-    /// An encoded `/`, `\`, `?`, `#`, `;` or NUL: read as data by some servers and as a separator by others.
-    #[error("the path has an encoded separator")]
-    EncodedSeparator,
     /// A byte that RFC 3986 does not allow in a path.
     #[error("the path has a byte that must be percent-encoded")]
     RawByte,
@@ -24,16 +22,25 @@ pub enum TargetError {
     /// A path that climbs above the root.
     #[error("the path climbs above the root")]
     AboveRoot,
-    /// Empty, too long, or with characters no host has.
+    /// Empty, with an empty label, too long, or with characters no host has.
     #[error("the host is not a host name")]
     Host,
 }
 
-/// The path in its one form; borrowed when it already had it.
+/// A path in its one form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    /// Its text; borrowed when the path already had this form.
+    pub text: Cow<'a, str>,
+    /// It holds an encoded `/`, `\`, `?`, `#`, `;` or NUL: read as data here and as a separator by some servers.
+    pub encoded_separator: bool,
+}
+
+/// The path in its one form.
 ///
 /// # Errors
 /// When the path has no unambiguous reading.
-pub fn path(raw: &str) -> Result<Cow<'_, str>, TargetError> {
+pub fn path(raw: &str) -> Result<Path<'_>, TargetError> {
     if !raw.starts_with('/') {
         return Err(TargetError::Relative);
     }
@@ -48,9 +55,12 @@ pub fn path(raw: &str) -> Result<Cow<'_, str>, TargetError> {
         previous = byte;
     }
     if plain {
-        Ok(Cow::Borrowed(raw))
+        Ok(Path {
+            text: Cow::Borrowed(raw),
+            encoded_separator: false,
+        })
     } else {
-        rewrite(raw).map(Cow::Owned)
+        rewrite(raw)
     }
 }
 
@@ -67,7 +77,9 @@ pub fn host(raw: &str) -> Result<Cow<'_, str>, TargetError> {
             || matches!(byte, b'-' | b'.' | b'_')
             || (address && matches!(byte, b'[' | b']' | b':'))
     };
-    if name.is_empty() || name.len() > MAX_HOST || !name.bytes().all(fits) {
+    let empty_label =
+        name.is_empty() || name.starts_with('.') || name.ends_with('.') || name.contains("..");
+    if empty_label || name.len() > MAX_HOST || !name.bytes().all(fits) {
         return Err(TargetError::Host);
     }
     Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -92,8 +104,9 @@ fn without_port(raw: &str) -> Result<&str, TargetError> {
     Ok(name)
 }
 
-fn rewrite(raw: &str) -> Result<String, TargetError> {
+fn rewrite(raw: &str) -> Result<Path<'static>, TargetError> {
     let mut decoded = String::with_capacity(raw.len());
+    let mut encoded_separator = false;
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
@@ -106,18 +119,21 @@ fn rewrite(raw: &str) -> Result<String, TargetError> {
         };
         let value = (high * 16 + low) as u8;
         match value {
-            b'/' | b'\\' | b'?' | b'#' | b';' | 0 => return Err(TargetError::EncodedSeparator),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 decoded.push(char::from(value));
             }
             _ => {
+                encoded_separator |= matches!(value, b'/' | b'\\' | b'?' | b'#' | b';' | 0);
                 decoded.push('%');
                 decoded.push(char::from(HEX[usize::from(value >> 4)]));
                 decoded.push(char::from(HEX[usize::from(value & 15)]));
             }
         }
     }
-    resolve(&decoded)
+    Ok(Path {
+        text: Cow::Owned(resolve(&decoded)?),
+        encoded_separator,
+    })
 }
 
 /// Resolves dot segments (RFC 3986, 5.2.4) and merges empty elements.
@@ -220,7 +236,7 @@ mod tests {
             ("/.well-known/x", "/.well-known/x"),
         ] {
             match path(raw) {
-                Ok(found) => assert_eq!(found, form, "{raw}"),
+                Ok(found) => assert_eq!(found.text, form, "{raw}"),
                 Err(error) => {
                     assert_eq!((error, form), (TargetError::AboveRoot, "climbs"), "{raw}");
                 }
@@ -231,10 +247,6 @@ mod tests {
     #[test]
     fn a_path_with_two_readings_is_refused() {
         for (raw, error) in [
-            ("/a%2fb", TargetError::EncodedSeparator),
-            ("/a%5Cb", TargetError::EncodedSeparator),
-            ("/a%00", TargetError::EncodedSeparator),
-            ("/a%3fb", TargetError::EncodedSeparator),
             ("/a%", TargetError::BrokenEncoding),
             ("/a%4", TargetError::BrokenEncoding),
             ("/a%zz", TargetError::BrokenEncoding),
@@ -248,6 +260,22 @@ mod tests {
         ] {
             assert_eq!(path(raw), Err(error), "{raw}");
         }
+    }
+
+    #[test]
+    fn an_encoded_separator_stays_data_and_is_told() {
+        for (raw, form) in [
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%2F..%2fb", "/a%2F..%2Fb"),
+            ("/a/%2e%2e%2fb", "/a/..%2Fb"),
+            ("/a%5cb", "/a%5Cb"),
+            ("/a%00", "/a%00"),
+            ("/a%3f%23%3b", "/a%3F%23%3B"),
+        ] {
+            let path = path(raw).unwrap();
+            assert_eq!((path.text.as_ref(), path.encoded_separator), (form, true));
+        }
+        assert!(!path("/a%20;b").unwrap().encoded_separator);
     }
 
     #[test]
@@ -266,6 +294,9 @@ mod tests {
             ("a:b", None),
             ("a:80:90", None),
             ("a:123456", None),
+            (".a.test", None),
+            ("a..test", None),
+            ("a.test..", None),
         ] {
             assert_eq!(host(raw).ok().as_deref(), form, "{raw}");
         }
@@ -275,7 +306,7 @@ mod tests {
         #[test]
         fn the_one_form_is_its_own_form(raw in "/[a-cA-F0-9%./;~ -]{0,24}") {
             if let Ok(once) = path(&raw) {
-                prop_assert_eq!(path(&once).unwrap(), once.clone());
+                prop_assert_eq!(path(&once.text).unwrap(), once.clone());
             }
         }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
-    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HOST, METHOD, NAME, OWNER, PATH_PREFIX,
-    SERVER_NAME, Size, Time, Word,
+    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HOST, METHOD, NAME, OWNER,
+    PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME, Size, Time, Word,
 };
 use crate::config::outline::Rule;
-use crate::proxy::config::{Endpoint, HostHeader, Timeouts};
+use crate::proxy::config::{Encoded, Endpoint, HostHeader, Timeouts};
+use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
 /// `[[listener]]`
@@ -156,9 +157,13 @@ impl Section for UpstreamTls {
 #[derive(Debug)]
 pub(in crate::config) struct Route {
     pub(in crate::config) id: Option<Located<String>>,
+    pub(in crate::config) listeners: Vec<Located<String>>,
     pub(in crate::config) hosts: Vec<Located<HostPattern>>,
     pub(in crate::config) path: Located<PathPattern>,
     pub(in crate::config) methods: Vec<Located<String>>,
+    pub(in crate::config) headers: Vec<Located<HeaderCondition>>,
+    pub(in crate::config) query: Vec<Located<QueryCondition>>,
+    pub(in crate::config) encoded: Located<Encoded>,
     pub(in crate::config) upstream: Option<Located<String>>,
     pub(in crate::config) websocket: Located<bool>,
     pub(in crate::config) host_header: Located<HostHeader>,
@@ -172,6 +177,12 @@ const HOST_HEADERS: Word<HostHeader> = Word(&[
     ("endpoint", HostHeader::Endpoint),
 ]);
 
+const ENCODED: Word<Encoded> = Word(&[
+    ("refuse", Encoded::Refuse),
+    ("report", Encoded::Report),
+    ("keep", Encoded::Keep),
+]);
+
 impl Section for Route {
     const TITLE: &'static str = "`[[route]]`";
 
@@ -180,6 +191,13 @@ impl Section for Route {
             "id",
             &NAME,
             "Its unique id: the label of everything measured about it. `none` is taken.",
+        );
+        let listeners = keys.list(
+            "listeners",
+            &NAME,
+            64,
+            "every listener",
+            "Names of the listeners it takes requests from.",
         );
         let hosts = keys.list(
             "hosts",
@@ -201,17 +219,51 @@ impl Section for Route {
             "`path` says",
             "The one path it takes, with nothing below.",
         );
+        let matching = keys.optional(
+            "path_regex",
+            &PATH_REGEX,
+            "`path` says",
+            "A regular expression for the paths it takes, always held against the whole path and in linear time. The \
+             path it sees has its one form: no dot segments, no `//`, `%XX` in upper case.",
+        );
         keys.rule(Rule::AtMostOne("path", "path_exact"));
+        keys.rule(Rule::AtMostOne("path", "path_regex"));
+        keys.rule(Rule::AtMostOne("path_exact", "path_regex"));
         Self {
             id,
+            listeners,
             hosts,
-            path: exact.unwrap_or(below),
+            path: exact.or(matching).unwrap_or(below),
             methods: keys.list(
                 "methods",
                 &METHOD,
                 16,
                 "every method",
                 "Methods it takes, in upper case.",
+            ),
+            headers: keys.list(
+                "headers",
+                &HEADER_CONDITION,
+                16,
+                "whatever its headers",
+                "Headers that a request must have, all of them. Values are case-sensitive; a header that is sent twice has \
+                 the value `first, second`.",
+            ),
+            query: keys.list(
+                "query",
+                &QUERY_CONDITION,
+                16,
+                "whatever its query",
+                "Query parameters that a request must have, all of them, compared decoded. Of several with one name the \
+                 first counts.",
+            ),
+            encoded: keys.or(
+                "encoded",
+                &ENCODED,
+                Encoded::default(),
+                "What becomes of a path with an encoded separator (`%2F`, `%5C`, `%3F`, `%23`, `%3B`, `%00`), which some \
+                 servers read as data and others as a separator: `refuse` answers 400; `keep` takes it as data, never as \
+                 a separator, and passes it on; `report` does the same and counts it, to see who would be refused.",
             ),
             upstream: keys.required("upstream", &NAME, "The name of the upstream it goes to."),
             websocket: keys.or(

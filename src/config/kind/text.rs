@@ -12,6 +12,7 @@ use crate::config::finding::did_you_mean;
 use crate::export::accesslog;
 use crate::model::Objective;
 use crate::proxy::config::{Endpoint, Network};
+use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
 /// A kind whose values are read from a string and written back to one.
@@ -302,6 +303,7 @@ pub(in crate::config) const PATH_PREFIX: Text<PathPattern> = Text {
     write: |path| match path {
         PathPattern::Prefix(path) if path.is_empty() => "/".to_owned(),
         PathPattern::Prefix(path) | PathPattern::Exact(path) => path.clone(),
+        PathPattern::Matching(expression) => expression.as_str().to_owned(),
     },
 };
 
@@ -313,13 +315,40 @@ pub(in crate::config) const EXACT_PATH: Text<PathPattern> = Text {
     write: PATH_PREFIX.write,
 };
 
+/// An expression for whole paths.
+pub(in crate::config) const PATH_REGEX: Text<PathPattern> = Text {
+    expects: "a regular expression like `/users/[0-9]+/avatar`, which takes whole paths",
+    pattern: Some(".+"),
+    read: |text| PathPattern::try_matching(text).map_err(|error| path_refusal(text, &error)),
+    write: PATH_PREFIX.write,
+};
+
+/// A header that a request must have.
+pub(in crate::config) const HEADER_CONDITION: Text<HeaderCondition> = Text {
+    expects: "a header like `x-canary`, `x-canary: always` or `x-tenant ~ beta-[0-9]+`",
+    pattern: Some("[A-Za-z0-9-]+ *([:~].*)?"),
+    read: |text| text.parse().map_err(Refusal::invalid),
+    write: ToString::to_string,
+};
+
+/// A query parameter that a request must have.
+pub(in crate::config) const QUERY_CONDITION: Text<QueryCondition> = Text {
+    expects: "a query parameter like `debug`, `version=2` or `version ~ [0-9]+`",
+    pattern: Some(r"[A-Za-z0-9_.\[\]-]+ *([=~].*)?"),
+    read: |text| text.parse().map_err(Refusal::invalid),
+    write: ToString::to_string,
+};
+
 fn path_refusal(text: &str, error: &crate::routing::pattern::PathPatternError) -> Refusal {
-    use crate::routing::pattern::PathPatternError::{NeverMatches, Relative};
+    use crate::routing::pattern::PathPatternError::{
+        Expression, NeverMatches, OtherForm, Relative,
+    };
     let refusal = Refusal::invalid(error);
     match error {
         Relative(_) => refusal.help(format!("write \"/{text}\"")),
         NeverMatches(..) if text.ends_with("/*") => refusal.help("`path` takes everything below"),
-        NeverMatches(..) => refusal,
+        OtherForm(_, form) => refusal.help(format!("write \"{form}\"")),
+        Expression(_) | NeverMatches(..) => refusal,
     }
 }
 

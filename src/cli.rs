@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,8 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::generate::What;
 use crate::net::address::Address;
 
+mod asked;
 mod check;
+mod decision;
 mod deploy;
+mod explain;
 mod generate;
 mod run;
 mod status;
@@ -155,6 +158,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which route takes a request, why the others do not, and what is done to it
+    ///
+    /// Read from the configuration alone, by the same rules as the data plane: nothing is started and nothing is sent.
+    /// The exit code is 0 when the request goes to an upstream and 1 when it is answered here, with 404 say.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArguments),
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -222,6 +231,43 @@ Then, with the tools themselves:
   promtool test rules alerts/tests/*.yaml
   promtool check config alerts/prometheus.yaml
   amtool check-config alerts/alertmanager.yaml";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  vestibule explain https://shop.example/cart
+  vestibule explain POST http://shop.example/cart -H 'x-canary: always'
+  vestibule explain --urls urls.txt --json      one JSON object per line
+  vestibule explain --urls access.jsonl         the requests of the access log";
+
+#[derive(Debug, Args)]
+struct ExplainArguments {
+    /// `[METHOD] URL`; the method is GET unless given
+    #[arg(num_args = 1..=2, required_unless_present = "urls", conflicts_with = "urls", value_name = "[METHOD] URL")]
+    request: Vec<String>,
+    /// A header of the request, like 'x-canary: always'; may be repeated
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        conflicts_with = "urls"
+    )]
+    headers: Vec<String>,
+    /// Requests to explain in one line each: a line is `[METHOD] URL`, or one of the access log; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    urls: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// The listener it comes in by, instead of the one that its scheme and port lead to
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// Every route that does not match, too
+    #[arg(long)]
+    all: bool,
+    /// Everything, as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Debug, Args)]
 struct RunArguments {
@@ -324,6 +370,7 @@ pub fn main() -> ExitCode {
             out,
             check,
         } => generate::run(what.what(), &from, &out, check),
+        Command::Explain(arguments) => explain(&arguments),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));
             Exit::Ok
@@ -334,6 +381,43 @@ pub fn main() -> ExitCode {
         }
     }
     .into()
+}
+
+fn explain(arguments: &ExplainArguments) -> Exit {
+    let table = match table(&arguments.config) {
+        Ok(table) => table,
+        Err(exit) => return exit,
+    };
+    if let Some(file) = &arguments.urls {
+        return explain::many(&table, file, arguments.listener.as_deref(), arguments.json);
+    }
+    let (method, url) = match arguments.request.as_slice() {
+        [method, url] => (method.as_str(), url.as_str()),
+        [url] => ("GET", url.as_str()),
+        _ => return Exit::Usage,
+    };
+    match asked::Asked::new(method, url, &arguments.headers) {
+        Ok(mut asked) => {
+            asked.listener.clone_from(&arguments.listener);
+            explain::one(&table, &asked, arguments.all, arguments.json)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            Exit::Usage
+        }
+    }
+}
+
+/// The configuration in `file`, to be asked; complains when it cannot be.
+fn table(file: &Path) -> Result<decision::Table, Exit> {
+    let resolved = crate::config::load(file).map_err(|report| {
+        complain(&format!("{report}\n{}", report.render(fancy())));
+        Exit::Config
+    })?;
+    decision::Table::new(resolved).map_err(|error| {
+        complain(&format!("{}: {error}", file.display()));
+        Exit::Config
+    })
 }
 
 /// Prints to standard output. A reader that has gone (`| head`) is no failure.

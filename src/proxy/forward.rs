@@ -20,6 +20,7 @@ use super::observe::{PathText, RequestFacts, Tracker, scheme};
 use super::pool::Connection;
 use super::respond::{self, ResponseBody};
 use super::tunnel::Tunnel;
+use super::worker::Worker;
 use crate::clock::Clock;
 use crate::model::{Fault, Phase};
 use crate::net::http1::Head;
@@ -85,18 +86,9 @@ pub(super) async fn serve(
     if let Some(route) = found {
         tracker.routed(route);
     }
-    if path.encoded_separator {
-        let allowed = found.map(|route| generation.routes[route].route.encoded);
-        match allowed.unwrap_or_default() {
-            Encoded::Keep => {}
-            Encoded::Report => worker
-                .encoded_reported
-                .set(worker.encoded_reported.get() + 1),
-            Encoded::Refuse => {
-                worker.encoded_refused.set(worker.encoded_refused.get() + 1);
-                return respond::fault(tracker, Fault::RequestInvalid);
-            }
-        }
+    let encoded = found.map(|route| generation.routes[route].route.encoded);
+    if path.encoded_separator && !may_pass(encoded.unwrap_or_default(), worker) {
+        return respond::fault(tracker, Fault::RequestInvalid);
     }
     let Some(route) = found else {
         return respond::fault(tracker, Fault::NoRoute);
@@ -131,6 +123,17 @@ pub(super) async fn serve(
         Ok(answer) => answer.into_response(connection, tracker, websocket),
         Err(fault) => respond::fault(tracker, fault),
     }
+}
+
+/// Whether a path with an encoded separator may pass; counts it.
+fn may_pass(encoded: Encoded, worker: &Worker) -> bool {
+    let counter = match encoded {
+        Encoded::Keep => return true,
+        Encoded::Report => &worker.encoded_reported,
+        Encoded::Refuse => &worker.encoded_refused,
+    };
+    counter.set(counter.get() + 1);
+    encoded == Encoded::Report
 }
 
 /// The one host a request asks for (RFC 9112, 3.2): exactly one Host, agreeing with the target's authority if it has

@@ -54,6 +54,7 @@ impl Listeners {
     }
 
     /// The listeners of both.
+    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -21,6 +21,7 @@ mod metrics;
 mod origin;
 mod peers;
 mod proxy;
+mod routing;
 mod terminal;
 mod tls;
 mod top;

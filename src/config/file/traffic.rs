@@ -186,6 +186,7 @@ const ENCODED: Word<Encoded> = Word(&[
 impl Section for Route {
     const TITLE: &'static str = "`[[route]]`";
 
+    #[expect(clippy::too_many_lines, reason = "a table: one entry per key")]
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let id = keys.required(
             "id",

@@ -150,13 +150,22 @@ enum Command {
         json: bool,
     },
     /// Check a configuration file without starting anything
+    ///
+    /// What refuses it is an error, exit code 78. What it probably does not mean is a lint, with a request that shows it
+    /// where one can; docs/lints.md has them all. What is meant so belongs into an `[[allow]]` with its reason.
     Check {
         /// The file
         #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
-        /// What was found, as JSON
-        #[arg(long)]
+        /// What was found, as JSON; short for --format json
+        #[arg(long, conflicts_with = "format")]
         json: bool,
+        /// How to say what was found: sarif and junit are what merge requests show
+        #[arg(long, value_enum, default_value_t = check::Format::Human)]
+        format: check::Format,
+        /// The exit code is 1 from this severity on; the configuration is taken all the same
+        #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = check::FailOn::Error)]
+        fail_on: check::FailOn,
     },
     /// Say which route takes a request, why the others do not, and what is done to it
     ///
@@ -319,6 +328,8 @@ enum ConfigCommand {
     Schema,
     /// Print the reference of every key, as Markdown
     Reference,
+    /// Print the list of lints, as Markdown
+    Lints,
 }
 
 const DEFAULT_FILE: &str = "vestibule.toml";
@@ -363,7 +374,15 @@ pub fn main() -> ExitCode {
             },
             json,
         ),
-        Command::Check { config, json } => check::check(&config, json),
+        Command::Check {
+            config,
+            json,
+            format,
+            fail_on,
+        } => {
+            let format = if json { check::Format::Json } else { format };
+            check::check(&config, format, fail_on)
+        }
         Command::Generate {
             what,
             from,
@@ -377,6 +396,10 @@ pub fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Reference) => {
             say(&crate::config::reference());
+            Exit::Ok
+        }
+        Command::Config(ConfigCommand::Lints) => {
+            say(&crate::config::lint::page());
             Exit::Ok
         }
     }

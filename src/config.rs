@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::generate::Links;
-use crate::model::Slo;
+use crate::model::{Slo, Timestamp};
 use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
 use crate::{admin, export, proxy, store};
@@ -24,6 +24,7 @@ mod file;
 mod finding;
 mod keys;
 mod kind;
+pub mod lint;
 mod names;
 mod outline;
 mod pem;
@@ -119,6 +120,25 @@ const LARGEST_FILE: u64 = 8 << 20;
 /// Everything that is wrong with it, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Resolved, Report> {
     let source = path.display().to_string();
+    let text = read(path)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    parse(&source, &text, base, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with what the lints find as of `now` among the warnings.
+///
+/// # Errors
+/// Everything that is wrong with it, or that it cannot be read.
+pub fn check(path: &Path, now: Timestamp) -> Result<Resolved, Report> {
+    let text = read(path)?;
+    let source = path.display().to_string();
+    let base = path.parent().unwrap_or(Path::new(""));
+    parse_and_lint(&source, &text, base, &|name| std::env::var(name).ok(), now)
+}
+
+/// The text of the file at `path`.
+fn read(path: &Path) -> Result<String, Report> {
+    let source = path.display().to_string();
     let refuse = |finding: Finding, text: &str| {
         let mut findings = Findings::default();
         findings.add(finding);
@@ -131,14 +151,12 @@ pub fn load(path: &Path) -> Result<Resolved, Report> {
             .then_some("name another file, or start from vestibule.example.toml");
         refuse(finding.maybe_help(help), "")
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let finding = Finding::new(Code::Unreadable, at..at, "this byte is not UTF-8")
             .help("save the file as UTF-8");
         refuse(finding, &String::from_utf8_lossy(error.as_bytes()))
-    })?;
-    let base = path.parent().unwrap_or(Path::new(""));
-    parse(&source, &text, base, &|name| std::env::var(name).ok())
+    })
 }
 
 /// Reads at most one byte more than a configuration may have, so that [`parse`] sees that it is too large.
@@ -160,6 +178,30 @@ pub fn parse(
     text: &str,
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Resolved, Report> {
+    parse_with(source_name, text, base_dir, env, None)
+}
+
+/// As [`parse`], with what the lints find as of `now` among the warnings.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_and_lint(
+    source_name: &str,
+    text: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    now: Timestamp,
+) -> Result<Resolved, Report> {
+    parse_with(source_name, text, base_dir, env, Some(now))
+}
+
+fn parse_with(
+    source_name: &str,
+    text: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    lint_at: Option<Timestamp>,
 ) -> Result<Resolved, Report> {
     let refuse = |finding: Finding| {
         let mut findings = Findings::default();
@@ -189,13 +231,19 @@ pub fn parse(
     let file: file::File = keys::read(document.get_ref(), &mut reading);
     let mut findings = reading.findings;
     rules::check(&file, base_dir, &mut findings);
-    let refused = findings.errors() > 0;
-    let report = Report::new(source_name, text, findings);
-    if refused {
-        return Err(report);
+    if findings.errors() > 0 {
+        return Err(Report::new(source_name, text, findings));
     }
-    let resolved = resolve::resolve(file, base_dir, source_name.to_owned(), report);
-    Ok(resolved.expect("a required key that is missing or refused is an error, and there is none"))
+    let linted = lint_at.map(|now| (file.clone(), now));
+    let nothing = Report::new(source_name, text, Findings::default());
+    let resolved = resolve::resolve(file, base_dir, source_name.to_owned(), nothing);
+    let mut resolved =
+        resolved.expect("a required key that is missing or refused is an error, and there is none");
+    if let Some((file, now)) = linted {
+        lint::run(text, &file, &resolved, now, &mut findings);
+    }
+    resolved.warnings = Report::new(source_name, text, findings);
+    Ok(resolved)
 }
 
 /// What `vestibule run <url>` means without a file: everything goes to `url`, with an availability of 99.9 % and 95 % of

@@ -7,13 +7,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
-use vestibule::model::Sli;
+use vestibule::model::{Sli, Timestamp};
 use vestibule::slo::policy::{Factor, Tier};
 
 #[test]
@@ -86,6 +90,108 @@ fn every_rule_has_a_file_that_breaks_it() {
     let all: BTreeSet<_> = Code::ALL.into_iter().map(Code::as_str).collect();
     assert_eq!(all.len(), Code::ALL.len(), "codes are distinct");
     assert_eq!(broken, all);
+}
+
+/// When the lints are run: their certificates are made around it.
+const NOW: u64 = 1_790_000_000;
+
+#[test]
+fn a_lint_says_what_it_found_where_and_what_to_do() {
+    let dir = directory();
+    let mut found = BTreeSet::new();
+    for path in files("tests/config/lint") {
+        let warnings = lint(&path, dir.path()).warnings;
+        compare(&path.with_extension("txt"), &warnings.render(false));
+        let codes: BTreeSet<_> = warnings
+            .diagnostics()
+            .iter()
+            .map(|it| it.code.as_str())
+            .collect();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            stem == "allowed" || codes.contains(stem),
+            "{stem}: {codes:?}"
+        );
+        found.extend(codes);
+    }
+    let all: BTreeSet<_> = Lint::ALL.iter().map(|lint| lint.id()).collect();
+    assert!(found.is_superset(&all), "{:?}", all.difference(&found));
+}
+
+/// The same through the real binary: what `explain` decides is what the data plane does.
+#[test]
+fn a_witness_takes_the_route_that_its_lint_says() {
+    let dir = directory();
+    let mut tried = 0;
+    for path in files("tests/config/lint") {
+        let warnings = lint(&path, dir.path()).warnings;
+        let witnesses: Vec<_> = warnings
+            .diagnostics()
+            .iter()
+            .filter_map(|it| it.witness.clone())
+            .collect();
+        if witnesses.is_empty() {
+            continue;
+        }
+        let copy = dir.path().join(path.file_name().unwrap());
+        fs::copy(root(&path), &copy).unwrap();
+        let urls = dir.path().join("urls");
+        let lines: Vec<_> = witnesses.iter().map(|it| it.request.as_str()).collect();
+        fs::write(&urls, lines.join("\n")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_vestibule"))
+            .args(["explain", "--json", "--urls"])
+            .arg(&urls)
+            .arg("--config")
+            .arg(&copy)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            text.lines().count(),
+            lines.len(),
+            "{}: {:?}",
+            path.display(),
+            output.stderr
+        );
+        for (witness, line) in witnesses.iter().zip(text.lines()) {
+            let explained: serde_json::Value = serde_json::from_str(line).unwrap();
+            let taken = explained["route"].as_str();
+            assert_eq!(
+                taken,
+                witness.route.as_deref(),
+                "{}: {line}",
+                path.display()
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn the_list_of_lints_is_the_committed_one() {
+    compare(Path::new("docs/lints.md"), &config::lint::page());
+}
+
+#[test]
+fn the_sample_is_right_by_every_lint() {
+    let dir = directory();
+    let sample = fs::read_to_string(root("vestibule.example.toml")).unwrap();
+    let now = Timestamp::from_secs(NOW);
+    let parsed = config::parse_and_lint("sample", &sample, dir.path(), &no_variables, now);
+    let warnings = parsed.unwrap().warnings;
+    assert!(
+        !warnings.has(config::Severity::Warning),
+        "{}",
+        warnings.render(false)
+    );
+}
+
+fn lint(path: &Path, base: &Path) -> Resolved {
+    let text = fs::read_to_string(root(path)).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    config::parse_and_lint(name, &text, base, &no_variables, Timestamp::from_secs(NOW))
+        .unwrap_or_else(|report| panic!("{}\n{}", path.display(), report.render(false)))
 }
 
 #[test]
@@ -324,6 +430,48 @@ fn directory() -> TempDir {
     )
     .unwrap();
     fs::write(dir.path().join("empty.pem"), "").unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("edge-key.pem", &edge.signing_key.serialize_pem(), 0o600);
+    write("loose-key.pem", &edge.signing_key.serialize_pem(), 0o644);
+    // For the lints: of other names, of other times, and in chains that do not hold.
+    let made = |names: &[&str], from_days: i64, to_days: i64| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        let at = |days: i64| {
+            let seconds = i64::try_from(NOW).unwrap() + days * 86_400;
+            OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+        };
+        (params.not_before, params.not_after) = (at(from_days), at(to_days));
+        params.self_signed(&edge.signing_key).unwrap().pem()
+    };
+    write("com.pem", &made(&["shop.com"], -1_000, 10_000), 0o644);
+    write(
+        "suffix.pem",
+        &made(&["shop.example", "*.co.uk"], -1_000, 10_000),
+        0o644,
+    );
+    write("old.pem", &made(&["shop.example"], -365, -10), 0o644);
+    write("soon.pem", &made(&["shop.example"], -85, 5), 0o644);
+    write("early.pem", &made(&["shop.example"], 2, 90), 0o644);
+    let other = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
+    let mut dn = rcgen::CertificateParams::new(vec!["other.example".to_owned()]).unwrap();
+    dn.distinguished_name
+        .push(rcgen::DnType::CommonName, "another issuer");
+    let other = dn.self_signed(&other.signing_key).unwrap();
+    write(
+        "gap.pem",
+        &format!("{}{}", edge.cert.pem(), other.pem()),
+        0o644,
+    );
+    fs::copy(
+        root("tests/config/lint/weak.pem"),
+        dir.path().join("weak.pem"),
+    )
+    .unwrap();
     dir
 }
 

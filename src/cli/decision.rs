@@ -184,13 +184,13 @@ impl Table {
             });
         }
         if asked.method == http::Method::CONNECT {
-            return Err(Refused::by(Fault::NotAllowed, "CONNECT is not spoken"));
+            return Err(Refused::by(Fault::NotAllowed, &"CONNECT is not spoken"));
         }
         let path = path
             .as_ref()
             .map_err(|error| Refused::by(Fault::RequestInvalid, error))?;
         let host =
-            host.ok_or_else(|| Refused::by(Fault::RequestInvalid, target::TargetError::Host))?;
+            host.ok_or_else(|| Refused::by(Fault::RequestInvalid, &target::TargetError::Host))?;
         let request = self.request(asked, host, &path.text, listener);
         let found = self
             .matcher
@@ -200,9 +200,9 @@ impl Table {
         let encoded = found.map(|route| route.encoded).unwrap_or_default();
         if path.encoded_separator && encoded == Encoded::Refuse {
             let reason = "the path has an encoded separator, and the route refuses those";
-            return Err(Refused::by(Fault::RequestInvalid, reason));
+            return Err(Refused::by(Fault::RequestInvalid, &reason));
         }
-        let route = found.ok_or_else(|| Refused::by(Fault::NoRoute, "no route takes it"))?;
+        let route = found.ok_or_else(|| Refused::by(Fault::NoRoute, &"no route takes it"))?;
         let mut upstreams = self.resolved.proxy.upstreams.iter();
         let upstream = upstreams.find(|upstream| upstream.name == route.upstream);
         decision.policy = policy(route, upstream, path.encoded_separator);
@@ -213,7 +213,7 @@ impl Table {
         });
         if endpoints.is_empty() {
             let reason = "the route's upstream has no endpoints";
-            return Err(Refused::by(Fault::NoEndpoint, reason));
+            return Err(Refused::by(Fault::NoEndpoint, &reason));
         }
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Table {
 }
 
 impl Refused {
-    fn by(fault: Fault, reason: impl ToString) -> Self {
+    fn by(fault: Fault, reason: &impl ToString) -> Self {
         Self {
             status: fault.status(),
             fault: Some(fault),

@@ -2,13 +2,17 @@
 
 use std::fmt;
 
+use super::lint::Lint;
+
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The configuration is refused.
+    /// The configuration is refused, or, when only a lint says so, bound to fail.
     Error,
     /// It is taken, but probably not meant so.
     Warning,
+    /// It is taken and may well be meant so; worth knowing.
+    Note,
 }
 
 impl Severity {
@@ -17,6 +21,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -81,10 +86,13 @@ pub enum Code {
     RowNeverFires,
     /// Something that nothing refers to.
     Unused,
+
+    /// What a lint found.
+    Lint(Lint),
 }
 
 impl Code {
-    /// Every code, errors first, in the order of the reference.
+    /// Every code but the lints', errors first, in the order of the reference.
     pub const ALL: [Self; 28] = [
         Self::Unreadable,
         Self::TooLarge,
@@ -116,7 +124,7 @@ impl Code {
         Self::Unused,
     ];
 
-    /// The code's text, `config::…`.
+    /// The code's text, `config::…` or a lint's id.
     pub const fn as_str(self) -> &'static str {
         self.row().0
     }
@@ -157,6 +165,7 @@ impl Code {
             | Self::RouteWithoutSlo
             | Self::RowNeverFires
             | Self::Unused => Severity::Warning,
+            Self::Lint(lint) => lint.severity(),
         }
     }
 
@@ -267,8 +276,9 @@ impl Code {
             ),
             Self::Unused => (
                 "config::unused",
-                "An upstream, certificate or policy that nothing refers to.",
+                "An upstream, certificate or policy that nothing refers to, or an allowance that allows nothing.",
             ),
+            Self::Lint(lint) => (lint.id(), lint.why()),
         }
     }
 }

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{Item, Keys, Located, Section};
-use super::kind::{ACCESS_LOG, Count, FILE, LOOPBACK, NAME, NETWORK, Size, Time, WEB_PAGE};
+use super::kind::{
+    ACCESS_LOG, Count, FILE, LINT, LOOPBACK, NAME, NETWORK, OWNER, Size, Time, WEB_PAGE,
+};
+use super::lint::Lint;
 use crate::export::accesslog;
 use crate::proxy::config::{Limits, Network};
 use crate::store;
@@ -32,7 +35,7 @@ const TIB: u64 = 1 << 40;
 const MOST_THINGS: usize = 10_000;
 
 /// The whole file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct File {
     pub(super) instance: Instance,
     pub(super) state: State,
@@ -48,6 +51,7 @@ pub(super) struct File {
     pub(super) admin: Admin,
     pub(super) access_log: AccessLog,
     pub(super) generate: Generate,
+    pub(super) allowed: Vec<Item<Allow>>,
 }
 
 impl Section for File {
@@ -111,12 +115,18 @@ impl Section for File {
                 "generate",
                 "Where the links lead in what `vestibule generate` writes: alerting rules, dashboards, runbooks.",
             ),
+            allowed: keys.tables(
+                "allow",
+                0,
+                1_000,
+                "What `vestibule check` would complain about and is meant so. docs/lints.md lists the lints.",
+            ),
         }
     }
 }
 
 /// `[instance]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Instance {
     pub(super) name: Option<Located<String>>,
 }
@@ -137,7 +147,7 @@ impl Section for Instance {
 }
 
 /// `[state]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) dir: Located<PathBuf>,
 }
@@ -158,7 +168,7 @@ impl Section for State {
 }
 
 /// `[proxy]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Proxy {
     pub(super) workers: Option<Located<usize>>,
     pub(super) trusted_proxies: Vec<Located<Network>>,
@@ -194,7 +204,7 @@ impl Section for Proxy {
 }
 
 /// `[limits]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ClientLimits {
     pub(super) header_timeout: Located<Duration>,
     pub(super) keep_alive: Located<Duration>,
@@ -258,7 +268,7 @@ impl Section for ClientLimits {
 }
 
 /// `[history]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) minutes: Located<Duration>,
     pub(super) minute_latencies: Located<Duration>,
@@ -301,7 +311,7 @@ impl Section for History {
 }
 
 /// `[admin]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Admin {
     pub(super) socket: Option<Located<PathBuf>>,
     pub(super) listen: Option<Located<SocketAddr>>,
@@ -328,8 +338,33 @@ impl Section for Admin {
     }
 }
 
+/// `[[allow]]`
+#[derive(Clone, Debug)]
+pub(super) struct Allow {
+    pub(super) lints: Vec<Located<Lint>>,
+    pub(super) about: Option<Located<String>>,
+}
+
+impl Section for Allow {
+    const TITLE: &'static str = "`[[allow]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        // Whoever reads the file later needs it; the program does not.
+        keys.required("reason", &OWNER, "Why it is meant so.");
+        Self {
+            lints: keys.list("lints", &LINT, 100, "nothing is allowed", "Ids of lints."),
+            about: keys.optional(
+                "about",
+                &NAME,
+                "wherever they are found",
+                "The id or name of the route, upstream, certificate or SLO that they are allowed for.",
+            ),
+        }
+    }
+}
+
 /// `[access_log]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AccessLog {
     pub(super) output: Located<accesslog::Config>,
 }
@@ -350,7 +385,7 @@ impl Section for AccessLog {
 }
 
 /// `[generate]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Generate {
     pub(super) grafana: Located<String>,
     pub(super) runbooks: Option<Located<String>>,

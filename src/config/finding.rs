@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::code::{Code, Severity};
+use super::lint::Witnessed;
 
 /// Bytes of the configuration's text.
 pub(super) type Span = Range<usize>;
@@ -28,6 +29,8 @@ pub(super) struct Finding {
     pub(super) also: Option<(Span, String)>,
     /// What to do.
     pub(super) help: Option<String>,
+    /// A request that shows it.
+    pub(super) witness: Option<Witnessed>,
 }
 
 impl Finding {
@@ -46,6 +49,7 @@ impl Finding {
             reason: None,
             also: None,
             help: None,
+            witness: None,
         }
     }
 
@@ -61,6 +65,21 @@ impl Finding {
 
     pub(super) fn help(mut self, help: impl AsRef<str>) -> Self {
         self.help = Some(printable(help.as_ref()));
+        self
+    }
+
+    pub(super) fn set_reason(&mut self, reason: impl AsRef<str>) -> &mut Self {
+        self.reason = Some(printable(reason.as_ref()));
+        self
+    }
+
+    pub(super) fn set_also(&mut self, span: Span, reason: impl AsRef<str>) -> &mut Self {
+        self.also = Some((span, printable(reason.as_ref())));
+        self
+    }
+
+    pub(super) fn set_witness(&mut self, witness: Option<Witnessed>) -> &mut Self {
+        self.witness = witness;
         self
     }
 

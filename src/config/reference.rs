@@ -18,6 +18,7 @@ pub fn reference() -> String {
         let severity = match code.severity() {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         line(
             &mut page,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::code::{Code, Severity};
 use super::finding::{Finding, Findings, Span};
+use super::lint::Witnessed;
 
 /// Everything found in one configuration: errors, or the warnings of one that holds.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Diagnostic {
     pub reason: Option<String>,
     /// What to do.
     pub help: Option<String>,
+    /// A request that shows it.
+    pub witness: Option<Witnessed>,
     /// Where; `None` when the file itself is the matter.
     pub position: Option<Position>,
     span: Option<Span>,
@@ -74,6 +77,17 @@ impl Report {
         &self.diagnostics
     }
 
+    /// Whether something of this severity or worse is listed.
+    pub fn has(&self, severity: Severity) -> bool {
+        let mut listed = self.diagnostics.iter();
+        listed.any(|diagnostic| diagnostic.code.severity() <= severity)
+    }
+
+    /// The file it is about.
+    pub fn file(&self) -> &str {
+        self.source.name()
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
@@ -107,6 +121,10 @@ impl Report {
                     "message": diagnostic.message,
                     "reason": diagnostic.reason,
                     "help": diagnostic.help,
+                    "witness": diagnostic.witness.as_ref().map(|witness| json!({
+                        "request": witness.request,
+                        "route": witness.route,
+                    })),
                 })
             })
             .collect();
@@ -149,22 +167,27 @@ const WIDTH: usize = 100;
 /// One line: how much was found, and where.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let warnings = self.diagnostics.len() + self.omitted
-            - self.errors.min(self.diagnostics.len() + self.omitted);
+        let listed = self.diagnostics.iter();
+        let is_note = |it: &&Diagnostic| it.code.severity() == Severity::Note;
+        let notes = listed.filter(is_note).count();
+        let all = self.diagnostics.len() + self.omitted;
+        let warnings = all.saturating_sub(self.errors + notes);
         let count = |count: usize, word: &str| {
             let plural = if count == 1 { "" } else { "s" };
             format!("{count} {word}{plural}")
         };
-        let found = match (self.errors, warnings) {
-            (errors, 0) => count(errors, "error"),
-            (0, warnings) => count(warnings, "warning"),
-            (errors, warnings) => {
-                format!(
-                    "{} and {}",
-                    count(errors, "error"),
-                    count(warnings, "warning")
-                )
-            }
+        let counts = [
+            (self.errors, "error"),
+            (warnings, "warning"),
+            (notes, "note"),
+        ];
+        let counts = counts.iter().filter(|(number, _)| *number > 0);
+        let mut counts: Vec<String> = counts.map(|(number, word)| count(*number, word)).collect();
+        let last = counts.pop().unwrap_or_else(|| count(0, "error"));
+        let found = if counts.is_empty() {
+            last
+        } else {
+            format!("{} and {last}", counts.join(", "))
         };
         write!(f, "{found} in {}", self.source.name())?;
         if self.omitted > 0 {
@@ -192,12 +215,14 @@ impl Diagnostic {
             reason,
             also,
             help,
+            witness,
         } = finding;
         Self {
             code,
             message,
             reason,
             help,
+            witness,
             position: span.as_ref().map(|span| locate.position(span.start)),
             span: span.and_then(|span| visible(text, span)),
             also: also.and_then(|(span, reason)| Some((visible(text, span)?, reason))),
@@ -313,12 +338,23 @@ impl miette::Diagnostic for Shown<'_> {
         Some(match self.diagnostic.code.severity() {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
         })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let help = self.diagnostic.help.as_ref()?;
-        Some(Box::new(help))
+        let Some(witness) = &self.diagnostic.witness else {
+            return Some(Box::new(help));
+        };
+        let route = witness.route.as_ref();
+        let taken = route.map_or("no route takes it".to_owned(), |id| {
+            format!("goes to `{id}`")
+        });
+        Some(Box::new(format!(
+            "{help}\ntry {}: {taken}",
+            witness.request
+        )))
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {

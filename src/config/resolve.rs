@@ -35,6 +35,7 @@ pub(super) fn resolve(
         admin,
         access_log,
         generate,
+        allowed: _,
     } = file;
     let dir = base.join(state.dir.value);
     let store = store::Config {

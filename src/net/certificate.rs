@@ -7,7 +7,11 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
+use x509_parser::oid_registry::{
+    OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_PKIX_AUTHORITY_INFO_ACCESS,
+};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -102,13 +106,99 @@ impl ServerCertificate {
 
     /// Whether the certificate speaks for `host`; a wildcard stands for exactly one label (RFC 6125, 6.4.3).
     pub fn covers(&self, host: &str) -> bool {
-        self.names.iter().any(|name| match name.strip_prefix("*.") {
-            Some(domain) => host
-                .split_once('.')
-                .is_some_and(|(_, parent)| parent == domain),
-            None => name == host,
-        })
+        covers(&self.names, host)
     }
+}
+
+/// Whether one of a certificate's names stands for `host`.
+pub fn covers(names: &[String], host: &str) -> bool {
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(domain) => host
+            .split_once('.')
+            .is_some_and(|(_, parent)| parent == domain),
+        None => name == host,
+    })
+}
+
+/// What a certificate and its chain say about themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The names it speaks for, as in [`ServerCertificate::names`].
+    pub names: Vec<String>,
+    /// When it begins to be valid, in seconds since 1970.
+    pub not_before: i64,
+    /// When it ends to be valid, in seconds since 1970.
+    pub not_after: i64,
+    /// What is missing between the leaf and its last issuer; `None`: nothing that can be seen from here.
+    pub gap: Option<String>,
+    /// A key or signature that clients refuse.
+    pub weakness: Option<String>,
+}
+
+/// What the chain in a file says about itself.
+///
+/// # Errors
+/// When it cannot be read or does not begin with a certificate.
+pub fn facts(chain: &Path) -> Result<Facts, CertificateError> {
+    let read = certificates(chain)?;
+    let no_leaf = || CertificateError::Leaf {
+        path: chain.to_owned(),
+    };
+    let mut parsed = Vec::with_capacity(read.len());
+    for certificate in &read {
+        parsed.push(
+            X509Certificate::from_der(certificate)
+                .ok()
+                .ok_or_else(no_leaf)?
+                .1,
+        );
+    }
+    let leaf = parsed.first().ok_or_else(no_leaf)?;
+    Ok(Facts {
+        names: names(read.first().ok_or_else(no_leaf)?).ok_or_else(no_leaf)?,
+        not_before: leaf.validity().not_before.timestamp(),
+        not_after: leaf.validity().not_after.timestamp(),
+        gap: gap(&parsed),
+        weakness: weakness(leaf),
+    })
+}
+
+/// Where the chain breaks. A leaf alone breaks it when it says where its issuer's certificate can be had: roots that clients
+/// know sign no leaves.
+fn gap(chain: &[X509Certificate<'_>]) -> Option<String> {
+    let broken = chain
+        .windows(2)
+        .find(|pair| pair[0].issuer() != pair[1].subject());
+    if let Some(pair) = broken {
+        return Some(format!(
+            "`{}` did not issue the certificate before it",
+            pair[1].subject()
+        ));
+    }
+    let [leaf] = chain else {
+        return None;
+    };
+    let told = leaf
+        .extensions()
+        .iter()
+        .any(|extension| extension.oid == OID_PKIX_AUTHORITY_INFO_ACCESS);
+    (told && leaf.issuer() != leaf.subject())
+        .then(|| format!("its issuer `{}` does not follow it", leaf.issuer()))
+}
+
+fn weakness(leaf: &X509Certificate<'_>) -> Option<String> {
+    if let Ok(PublicKey::RSA(key)) = leaf.public_key().parsed()
+        && key.key_size() < 2_048
+    {
+        return Some(format!("an RSA key of {} bits", key.key_size()));
+    }
+    let broken = [
+        (OID_PKCS1_MD5WITHRSAENC, "MD5"),
+        (OID_PKCS1_SHA1WITHRSA, "SHA-1"),
+    ];
+    let algorithm = leaf.signature_algorithm.oid();
+    let hash = broken.iter().find(|(oid, _)| oid == algorithm)?.1;
+    Some(format!("a signature with {hash}"))
 }
 
 /// Reads a file of PEM certificates; at least one.

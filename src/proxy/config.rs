@@ -279,6 +279,11 @@ impl std::str::FromStr for Network {
 }
 
 impl Network {
+    /// Whether every address of its family lies in it.
+    pub fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether `address` lies in this network. An IPv4 address written as IPv6 counts as IPv4.
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         use std::net::IpAddr::{V4, V6};

@@ -38,6 +38,20 @@ impl Witness {
         }
     }
 
+    /// As `vestibule explain` takes it: `METHOD URL`, and its headers as `-H`.
+    pub fn asked(&self, scheme: &str) -> String {
+        let mut asked = format!("{} {scheme}://{}{}", self.method, self.host, self.path);
+        if let Some(query) = &self.query {
+            asked.push('?');
+            asked.push_str(query);
+        }
+        for (name, value) in &self.headers {
+            let value = value.to_str().unwrap_or_default().replace('\'', r"'\''");
+            write!(asked, " -H '{name}: {value}'").expect("writing to a string cannot fail");
+        }
+        asked
+    }
+
     /// The same request for another path.
     #[must_use]
     pub fn at(&self, path: &str) -> Self {
@@ -82,18 +96,10 @@ impl Witness {
     }
 }
 
-/// As `vestibule explain` takes it.
+/// As `vestibule explain` takes it, over plain text.
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} http://{}{}", self.method, self.host, self.path)?;
-        if let Some(query) = &self.query {
-            write!(f, "?{query}")?;
-        }
-        for (name, value) in &self.headers {
-            let value = value.to_str().unwrap_or_default().replace('\'', r"'\''");
-            write!(f, " -H '{name}: {value}'")?;
-        }
-        Ok(())
+        f.write_str(&self.asked("http"))
     }
 }
 

@@ -323,3 +323,65 @@ fn explain_says_why_and_its_exit_code_whether() {
     assert_eq!(run(&[]).0, Some(64));
     assert_eq!(run(&["http://a/", "--config", "nothing.toml"]).0, Some(78));
 }
+
+#[test]
+fn check_says_what_it_found_in_the_form_that_is_asked_for_and_its_exit_code_how_bad_it_is() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = "[[listener]]\nname = 'http'\naddress = '127.0.0.1:8080'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['http://10.0.0.1']\n\
+         [[route]]\nid = 'wide'\nupstream = 'u'\nhosts = ['a.test']\npath_regex = '/<?[a-z]*'\n\
+         [[route]]\nid = 'narrow'\nupstream = 'u'\nhosts = ['a.test']\npath = '/'\nheaders = ['x: 1', 'x: 2']\n";
+    std::fs::write(dir.path().join("vestibule.toml"), config).expect("it can be written");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vestibule"))
+            .arg("check")
+            .args(arguments)
+            .current_dir(dir.path())
+            .output()
+            .expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    };
+    assert_eq!(run(&[]).0, Some(0));
+    assert_eq!(run(&["--fail-on", "warning"]).0, Some(1));
+    assert_eq!(run(&["--fail-on", "never"]).0, Some(0));
+    let (code, text) = run(&["--json"]);
+    let json: Value = serde_json::from_str(&text).expect("it is JSON");
+    let found = json["diagnostics"].as_array().expect("a list");
+    let doubled = found
+        .iter()
+        .find(|it| it["code"] == "R018")
+        .expect("it is found");
+    assert_eq!((code, doubled["line"].as_u64()), (Some(0), Some(17)));
+    assert_eq!(doubled["severity"], "warning");
+
+    let (_, text) = run(&["--format", "sarif"]);
+    let sarif: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(sarif["version"], "2.1.0");
+    let run_of = &sarif["runs"][0];
+    let results = run_of["results"].as_array().expect("a list");
+    assert_eq!(results.len(), found.len());
+    let rules: Vec<&str> = run_of["tool"]["driver"]["rules"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|rule| rule["id"].as_str())
+        .collect();
+    for result in results {
+        assert!(rules.contains(&result["ruleId"].as_str().expect("an id")));
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "vestibule.toml");
+        assert!(place["region"]["startLine"].as_u64().is_some());
+    }
+
+    let (code, text) = run(&["--format", "junit", "--fail-on", "warning"]);
+    assert_eq!(code, Some(1));
+    let cases = text.matches("<testcase ").count();
+    assert_eq!(cases, found.len());
+    let failures = found.iter().filter(|it| it["severity"] != "note").count();
+    assert!(
+        text.contains(&format!("tests=\"{cases}\" failures=\"{failures}\"")),
+        "{text}"
+    );
+    assert_eq!(text.matches("<failure ").count(), failures);
+}

@@ -10,7 +10,7 @@ use crate::model::{Objective, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
 
 /// `[[slo]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Slo {
     pub(in crate::config) id: Option<Located<String>>,
     pub(in crate::config) route: Option<Located<String>>,
@@ -89,7 +89,7 @@ impl Section for Slo {
 }
 
 /// `[[policy]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Policy {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) rows: Vec<Item<PolicyRow>>,
@@ -113,7 +113,7 @@ impl Section for Policy {
 }
 
 /// `[[policy.row]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct PolicyRow {
     pub(in crate::config) severity: Option<Located<Severity>>,
     pub(in crate::config) tier: Option<Located<Tier>>,

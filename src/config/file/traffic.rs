@@ -16,7 +16,7 @@ use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
 /// `[[listener]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Listener {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) address: Option<Located<SocketAddr>>,
@@ -46,7 +46,7 @@ impl Section for Listener {
 }
 
 /// `[[certificate]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Certificate {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) chain_file: Option<Located<PathBuf>>,
@@ -70,7 +70,7 @@ impl Section for Certificate {
 }
 
 /// `[[upstream]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Upstream {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) endpoints: Vec<Located<Endpoint>>,
@@ -118,7 +118,7 @@ impl Section for Upstream {
 }
 
 /// `[upstream.tls]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct UpstreamTls {
     pub(in crate::config) roots_file: Option<Located<PathBuf>>,
     pub(in crate::config) server_name: Option<Located<String>>,
@@ -154,7 +154,7 @@ impl Section for UpstreamTls {
 }
 
 /// `[[route]]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Route {
     pub(in crate::config) id: Option<Located<String>>,
     pub(in crate::config) listeners: Vec<Located<String>>,
@@ -297,7 +297,7 @@ impl Section for Route {
 }
 
 /// `[route.timeouts]`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct RouteTimeouts {
     pub(in crate::config) first_byte: Located<Duration>,
     pub(in crate::config) idle: Located<Duration>,

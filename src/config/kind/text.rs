@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Kind, Refusal, Scalar, quoted, string_schema};
 use crate::config::code::Code;
 use crate::config::finding::did_you_mean;
+use crate::config::lint::Lint;
 use crate::export::accesslog;
 use crate::model::Objective;
 use crate::proxy::config::{Endpoint, Network};
@@ -77,6 +78,14 @@ pub(in crate::config) const OWNER: Text<String> = Text {
         }
     },
     write: Clone::clone,
+};
+
+/// A lint.
+pub(in crate::config) const LINT: Text<Lint> = Text {
+    expects: "the id of a lint like `R005`",
+    pattern: Some("[RLTSO][0-9]{3}"),
+    read: |text| text.parse().map_err(Refusal::invalid),
+    write: |lint| lint.id().to_owned(),
 };
 
 /// A page for people.

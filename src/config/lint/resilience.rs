@@ -1,0 +1,83 @@
+//! Timeouts and limits that do not fit each other.
+
+use std::time::Duration;
+
+use super::{Hits, Lint, Subject};
+use crate::config::kind::time_text;
+
+pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
+    for (at, item) in subject.routes() {
+        let (id, route) = (subject.id(at), &subject.proxy.routes[at]);
+        let written = &item.value.timeouts;
+        let timeouts = route.timeouts;
+        let longest = timeouts.first_byte.max(timeouts.idle);
+        if timeouts.total.is_none() && longest >= PRACTICALLY_NONE && !route.websocket {
+            let message = format!(
+                "a request of route `{id}` may wait for {} at a time, and there is no `total`",
+                time_text(longest)
+            );
+            let span = if timeouts.first_byte == longest {
+                &written.first_byte.span
+            } else {
+                &written.idle.span
+            };
+            hits.add(Lint::L101, id, span.clone(), message)
+                .set_reason("very long");
+        }
+        if let (Some(total), Some(outer)) = (timeouts.total, &written.total) {
+            let mut upstreams = subject.proxy.upstreams.iter();
+            let upstream = upstreams.find(|upstream| upstream.name == route.upstream);
+            let connect = upstream.map(|it| it.connect_timeout).unwrap_or_default();
+            for (name, inner) in [
+                ("first_byte", timeouts.first_byte),
+                ("connect_timeout", connect),
+            ] {
+                if inner >= total {
+                    let message = format!(
+                        "`{name}` of {} is not shorter than `total` of {} in route `{id}`",
+                        time_text(inner),
+                        time_text(total)
+                    );
+                    hits.add(Lint::L102, id, outer.span.clone(), message)
+                        .set_reason("always ends first");
+                }
+            }
+            if total > subject.proxy.drain && subject.proxy.drain > Duration::ZERO {
+                let message = format!(
+                    "a request of route `{id}` may take {}, and a drain ends after {}",
+                    time_text(total),
+                    time_text(subject.proxy.drain)
+                );
+                hits.add(Lint::L112, id, outer.span.clone(), message)
+                    .set_reason("longer than the drain");
+            }
+        }
+        if route.max_body_bytes >= LARGE_BODY {
+            let message = format!(
+                "route `{id}` takes bodies of {} GiB",
+                route.max_body_bytes >> 30
+            );
+            hits.add(Lint::L111, id, item.value.max_body.span.clone(), message)
+                .set_reason("very large");
+        }
+    }
+    for (item, upstream) in subject.file.upstreams.iter().zip(&subject.proxy.upstreams) {
+        if upstream.idle_timeout >= COMMON_KEEP_ALIVE {
+            let message = format!(
+                "unused connections to `{}` are kept for {}",
+                upstream.name,
+                time_text(upstream.idle_timeout)
+            );
+            let span = item.value.idle_timeout.span.clone();
+            hits.add(Lint::L113, &upstream.name, span, message)
+                .set_reason("servers commonly close after 5 s");
+        }
+    }
+}
+
+/// From here on a timeout is one in name only.
+const PRACTICALLY_NONE: Duration = Duration::from_secs(600);
+/// From here on a body keeps a connection busy for minutes on common links.
+const LARGE_BODY: u64 = 1 << 30;
+/// Node.js's default, the shortest of the common ones.
+const COMMON_KEEP_ALIVE: Duration = Duration::from_secs(5);

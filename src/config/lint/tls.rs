@@ -1,0 +1,153 @@
+//! Certificates, and the hosts they are for.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Hits, Lint, Subject};
+use crate::config::finding::Span;
+use crate::proxy::config::Listener;
+use crate::routing::pattern::HostPattern;
+
+pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
+    for (at, item) in subject.file.certificates.iter().enumerate() {
+        let certificate = &subject.proxy.certificates[at];
+        let name = certificate.name.as_str();
+        let span = |located: Option<&Span>| located.cloned().unwrap_or(item.span.clone());
+        let chain = span(item.value.chain_file.as_ref().map(|it| &it.span));
+        let key = span(item.value.key_file.as_ref().map(|it| &it.span));
+        one(subject, at, name, &chain, hits);
+        let mode = std::fs::metadata(&certificate.key).map(|it| it.permissions().mode());
+        if let Ok(mode) = mode
+            && mode & 0o044 != 0
+        {
+            let message = format!("the key of `{name}` has mode {:o}", mode & 0o777);
+            hits.add(Lint::T211, name, key, message)
+                .set_reason("group or others may read it");
+        }
+    }
+    hosts(subject, hits);
+}
+
+const DAY: i64 = 86_400;
+
+/// What one certificate says about itself.
+fn one(subject: &Subject<'_>, at: usize, name: &str, span: &Span, hits: &mut Hits) {
+    let Some(facts) = &subject.facts[at] else {
+        return;
+    };
+    let now = i64::try_from(subject.now.as_secs()).unwrap_or(i64::MAX);
+    let (left, lifetime) = (
+        facts.not_after.saturating_sub(now),
+        facts.not_after.saturating_sub(facts.not_before),
+    );
+    let message = if now < facts.not_before {
+        let days = (facts.not_before - now + DAY - 1) / DAY;
+        Some(format!(
+            "certificate `{name}` is not valid for another {days} days"
+        ))
+    } else if left <= 0 {
+        Some(format!(
+            "certificate `{name}` expired {} days ago",
+            -left / DAY
+        ))
+    } else if left < lifetime / 10 {
+        let (left, all) = (left / DAY, lifetime / DAY);
+        Some(format!(
+            "certificate `{name}` expires in {left} of its {all} days"
+        ))
+    } else {
+        None
+    };
+    if let Some(message) = message {
+        hits.add(Lint::T202, name, span.clone(), message);
+    }
+    if let Some(gap) = &facts.gap {
+        let message = format!("the chain of certificate `{name}` has a gap: {gap}");
+        hits.add(Lint::T204, name, span.clone(), message);
+    }
+    if let Some(weakness) = &facts.weakness {
+        let message = format!("certificate `{name}` has {weakness}");
+        hits.add(Lint::T205, name, span.clone(), message);
+    }
+    for wildcard in facts.names.iter().filter_map(|it| it.strip_prefix("*.")) {
+        if is_public_suffix(wildcard) {
+            let message = format!("certificate `{name}` names `*.{wildcard}`");
+            hits.add(Lint::T213, name, span.clone(), message);
+        }
+    }
+    let is_any = subject.rules.iter().any(|rule| rule.hosts.is_empty());
+    let taken = |certified: &String| {
+        is_any
+            || subject
+                .rules
+                .iter()
+                .flat_map(|rule| &rule.hosts)
+                .any(|host| match (host, certified.strip_prefix("*.")) {
+                    (HostPattern::Exact(host), Some(domain)) => host
+                        .split_once('.')
+                        .is_some_and(|(_, parent)| parent == domain),
+                    (HostPattern::Below(below), Some(domain)) => {
+                        domain == below || domain.ends_with(&format!(".{below}"))
+                    }
+                    (pattern, None) => pattern.takes(certified),
+                })
+    };
+    if !facts.names.iter().any(taken) {
+        let names = facts.names.join(", ");
+        let message = format!("no route takes a host of certificate `{name}`: {names}");
+        hits.add(Lint::T216, name, span.clone(), message);
+    }
+}
+
+/// Whether everybody can have names below `domain`: a top-level domain, or one of the usual second levels of countries.
+fn is_public_suffix(domain: &str) -> bool {
+    const SECOND: [&str; 8] = ["ac", "co", "com", "edu", "gov", "net", "or", "org"];
+    match domain.split_once('.') {
+        None => true,
+        Some((second, country)) => country.len() == 2 && SECOND.contains(&second),
+    }
+}
+
+/// Hosts without a certificate where one is needed.
+fn hosts(subject: &Subject<'_>, hits: &mut Hits) {
+    for (at, item) in subject.routes() {
+        let id = subject.id(at);
+        let tls: Vec<&Listener> = subject
+            .listeners(at)
+            .map(|(_, listener)| listener)
+            .filter(|listener| !listener.certificates.is_empty())
+            .collect();
+        if tls.is_empty() {
+            continue;
+        }
+        let plain = subject.listeners(at).count() > tls.len();
+        for host in &item.value.hosts {
+            // A certificate's wildcard stands for one label, so one label is asked for.
+            let asked = subject.samples.host(Some(&host.value));
+            let (with, without): (Vec<&Listener>, Vec<&Listener>) = tls
+                .iter()
+                .partition(|listener| subject.covers(listener, &asked));
+            let lint = match (with.is_empty(), plain) {
+                (true, false) => Lint::R004,
+                (true, true) => Lint::T201,
+                (false, _) if !without.is_empty() => Lint::T212,
+                (false, _) => continue,
+            };
+            let names: Vec<String> = without.iter().map(|it| format!("`{}`", it.name)).collect();
+            let message = format!(
+                "no certificate of listener {} covers `{}`, which route `{id}` takes",
+                names.join(", "),
+                host.value
+            );
+            let found = hits
+                .add(lint, id, host.span.clone(), message)
+                .set_reason("no certificate for it");
+            let mut witness = subject.samples.requests(&subject.rules[at]).into_iter();
+            if let (Lint::R004, Some(witness)) = (lint, witness.next()) {
+                found.set_witness(Some(super::Witnessed {
+                    request: witness.to(&asked).asked("https"),
+                    route: None,
+                }));
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod asked;
 mod check;
 mod decision;
 mod deploy;
+mod diff;
 mod explain;
 mod generate;
 mod run;
@@ -173,6 +174,23 @@ enum Command {
     /// The exit code is 0 when the request goes to an upstream and 1 when it is answered here, with 404 say.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArguments),
+    /// Say which requests another configuration treats differently: route, answer, upstream, certificate or policy
+    ///
+    /// Compares by requests made of the routes of both, or by those of --urls, which may be an access log: so a change is
+    /// tried on the traffic of yesterday before it is live. The exit code is 0 when nothing changes and 1 when something
+    /// does.
+    Diff {
+        /// The configuration now
+        old: PathBuf,
+        /// The configuration to come
+        new: PathBuf,
+        /// Requests to compare by: a line is `[METHOD] URL`, or one of the access log; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        urls: Option<PathBuf>,
+        /// Everything, as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -390,6 +408,15 @@ pub fn main() -> ExitCode {
             check,
         } => generate::run(what.what(), &from, &out, check),
         Command::Explain(arguments) => explain(&arguments),
+        Command::Diff {
+            old,
+            new,
+            urls,
+            json,
+        } => match (table(&old), table(&new)) {
+            (Ok(old), Ok(new)) => diff::diff(&old, &new, urls.as_deref(), json),
+            (Err(exit), _) | (_, Err(exit)) => exit,
+        },
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));
             Exit::Ok

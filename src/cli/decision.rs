@@ -22,6 +22,8 @@ pub(super) struct Table {
     pub(super) resolved: Resolved,
     rules: Vec<Rule>,
     matcher: Matcher,
+    /// Their places, by name.
+    upstreams: HashMap<String, usize>,
     /// By listener; without an entry it speaks plain text.
     stores: HashMap<String, CertificateStore>,
     /// Their names, by what they are served for.
@@ -114,7 +116,9 @@ impl Table {
             })
             .collect();
         let rules = resolved.proxy.rules();
+        let upstreams = resolved.proxy.upstreams.iter().enumerate();
         Ok(Self {
+            upstreams: upstreams.map(|(at, it)| (it.name.clone(), at)).collect(),
             matcher: Matcher::new(&rules),
             rules,
             stores,
@@ -203,8 +207,8 @@ impl Table {
             return Err(Refused::by(Fault::RequestInvalid, &reason));
         }
         let route = found.ok_or_else(|| Refused::by(Fault::NoRoute, &"no route takes it"))?;
-        let mut upstreams = self.resolved.proxy.upstreams.iter();
-        let upstream = upstreams.find(|upstream| upstream.name == route.upstream);
+        let upstream = self.upstreams.get(&route.upstream);
+        let upstream = upstream.map(|at| &self.resolved.proxy.upstreams[*at]);
         decision.policy = policy(route, upstream, path.encoded_separator);
         let endpoints = upstream.map_or(&[][..], |upstream| &upstream.endpoints);
         decision.upstream = Some(Destination {

@@ -385,3 +385,71 @@ fn check_says_what_it_found_in_the_form_that_is_asked_for_and_its_exit_code_how_
     );
     assert_eq!(text.matches("<failure ").count(), failures);
 }
+
+#[test]
+fn diff_names_the_requests_that_are_treated_differently() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = |api: &str| {
+        format!(
+            "[[listener]]\nname = 'http'\naddress = '127.0.0.1:8080'\n\
+             [[upstream]]\nname = 'u'\nendpoints = ['http://10.0.0.1']\n\
+             [[upstream]]\nname = 'v'\nendpoints = ['http://10.0.0.2']\n\
+             [[route]]\nid = 'web'\nupstream = 'u'\nhosts = ['a.test']\n\
+             [[route]]\nid = 'api'\nupstream = 'v'\nhosts = ['a.test']\n{api}\n"
+        )
+    };
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("it can be written");
+    };
+    write("old.toml", &config("path = '/api'"));
+    write(
+        "same.toml",
+        &format!("# moved about\n{}", config("path = '/api/'")),
+    );
+    write("moved.toml", &config("path = '/api/v2'"));
+    write(
+        "slower.toml",
+        &config("path = '/api'\ntimeouts = { first_byte = '1s' }"),
+    );
+    write("urls", "http://a.test/x\nPOST http://a.test/api/v1\n");
+    write(
+        "access.jsonl",
+        "{\"method\":\"GET\",\"scheme\":\"http\",\"host\":\"a.test\",\"path\":\"/api/v1\",\"status\":200}\n",
+    );
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vestibule"))
+            .args(["diff", "--json", "old.toml"])
+            .args(arguments)
+            .current_dir(dir.path())
+            .output()
+            .expect("the program starts");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), json)
+    };
+    let (code, json) = run(&["same.toml"]);
+    assert_eq!(
+        (code, json["changes"].as_array().map(Vec::len)),
+        (Some(0), Some(0))
+    );
+    assert!(json["requests"].as_u64().is_some_and(|count| count >= 6));
+    let (code, json) = run(&["moved.toml"]);
+    assert_eq!(code, Some(1));
+    let changes = json["changes"].as_array().expect("a list");
+    let asked = |request: &str| changes.iter().find(|it| it["request"] == request);
+    let change = asked("GET http://a.test/api/any").expect("it changes");
+    assert_eq!(change["changes"][0]["what"], "route");
+    assert_eq!(
+        (&change["old"]["route"], &change["new"]["route"]),
+        (&"api".into(), &"web".into())
+    );
+    assert!(asked("GET http://a.test/api/v2/any").is_none());
+    let (code, json) = run(&["slower.toml"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(json["changes"][0]["changes"][0]["what"], "first byte");
+    let (code, json) = run(&["moved.toml", "--urls", "urls"]);
+    assert_eq!((code, json["requests"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(json["changes"][0]["request"], "POST http://a.test/api/v1");
+    assert_eq!(run(&["moved.toml", "--urls", "access.jsonl"]).0, Some(1));
+    assert_eq!(run(&["same.toml", "--urls", "access.jsonl"]).0, Some(0));
+    assert_eq!(run(&["nothing.toml"]).0, Some(78));
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,6 +56,11 @@ impl Daemon {
             running,
             home,
         }
+    }
+
+    /// The directory of its configuration.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.home.path("")
     }
 
     /// Where listener `http` listens.

@@ -180,8 +180,10 @@ fn drive(address: SocketAddr, busy: &AtomicUsize) {
             let route = turn % routes;
             let request = format!("GET / HTTP/1.1\r\nhost: r{route}.test\r\n\r\n");
             stream.write_all(request.as_bytes()).unwrap();
-            // Small enough to come in one piece.
-            assert!(stream.read(&mut answer).unwrap() > 0);
+            // Small enough to come in one piece. Without one it is over.
+            if stream.read(&mut answer).unwrap() == 0 {
+                break;
+            }
         }
     }
 }

@@ -77,6 +77,9 @@ pub fn run(options: Options) -> Result<(), DemoError> {
 }
 
 async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(), DemoError> {
+    // From the beginning: whoever is told to end leaves nothing behind.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let services = [
         Service::start("checkout", 2).await?,
         Service::start("catalog", 2).await?,
@@ -131,7 +134,6 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
             .await
         }
     };
-    let mut terminated = signal(SignalKind::terminate())?;
     let over = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -141,7 +143,7 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
     let ended = tokio::select! {
         shown = shown => shown.map_err(DemoError::from),
         () = over => Ok(()),
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = interrupted.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
         stopped = &mut daemon => return Ok(joined(stopped)?),
     };

@@ -170,7 +170,7 @@ where
 {
     let service = {
         let state = Rc::clone(state);
-        service_fn(move |request| answer(Rc::clone(&state), request))
+        service_fn(move |request| answer(&state, request))
     };
     let mut builder = http1::Builder::new();
     // `pipeline_flush` stays off: with it hyper buffers a body without bound while the client reads slowly.
@@ -255,7 +255,7 @@ where
     state.head_began.set(None);
     let service = {
         let state = Rc::clone(&state);
-        service_fn(move |request| answer(Rc::clone(&state), request))
+        service_fn(move |request| answer(&state, request))
     };
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -292,10 +292,14 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 type Answered = Result<http::Response<super::respond::ResponseBody>, Infallible>;
 
-async fn answer(state: Rc<ConnectionState>, request: Request<Incoming>) -> Answered {
+fn answer(
+    state: &Rc<ConnectionState>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Answered> + use<> {
     state.head_began.set(None);
     state.requests.set(state.requests.get() + 1);
-    Ok(forward::serve(&state, request).await)
+    let response = forward::serve(state, request);
+    async move { Ok(response.await) }
 }
 
 /// Counts a request as open until its response has gone out or it is let go of.

@@ -1,12 +1,13 @@
 //! A request's way: check, route, pick an endpoint, send, answer.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -20,108 +21,178 @@ use super::observe::{PathText, RequestFacts, Tracker, scheme};
 use super::pool::Connection;
 use super::respond::{self, ResponseBody};
 use super::tunnel::Tunnel;
-use super::worker::Worker;
+use super::worker::{Serving, Worker};
 use crate::clock::Clock;
 use crate::model::{Fault, Phase};
 use crate::net::http1::Head;
 use crate::routing::{matcher, target};
 
 /// Serves one request. Never fails: what goes wrong becomes a response, or a body that ends in an error.
-pub(super) async fn serve(
+///
+/// All that needs no waiting is done before the future is first polled: hyper drops the future of a client that has left
+/// already without ever polling it, and such a request is to be observed like any other.
+pub(super) fn serve(
     connection: &Rc<ConnectionState>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let worker = &connection.worker;
-    let started = worker.clock.tick();
-    let generation = worker.generation();
-    let (parts, body) = request.into_parts();
-    let client = Client::new(connection.peer, &parts.headers, &generation.trusted_proxies);
-    let (host, path) = (host(&parts), target::path(parts.uri.path()));
-    let facts = RequestFacts {
-        client: client.address,
-        tls: connection.tls.is_some(),
-        version: parts.version,
-        host: host
-            .clone()
-            .unwrap_or_else(|_| HeaderValue::from_static("")),
-        path: match path.as_ref().map(|path| &path.text) {
-            Ok(std::borrow::Cow::Owned(path)) => PathText::Owned(path.clone()),
-            Ok(std::borrow::Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
-        },
-        user_agent: parts.headers.get(USER_AGENT).cloned(),
-        request_id: RequestId::keep_or_make(parts.headers.get(&X_REQUEST_ID), &worker.ids),
-        trace: TraceContext::continue_or_begin(
-            parts.headers.get(&TRACEPARENT).map(HeaderValue::as_bytes),
-            &worker.ids,
-        ),
-        method: parts.method,
-    };
-    let framing = body_framing(&body);
-    connection.body_unread.set(framing != BodyFraming::None);
-    let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
-    // Its target has no path, so it would not pass as a request for one.
-    if tracker.facts().method == Method::CONNECT {
-        return respond::fault(tracker, Fault::NotAllowed);
+) -> impl Future<Output = Response<ResponseBody>> + use<> {
+    let prepared = Prepared::new(connection, request);
+    let connection = Rc::clone(connection);
+    async move {
+        match prepared {
+            Ok(prepared) => prepared.run(&connection).await,
+            Err((tracker, fault)) => respond::fault(*tracker, fault),
+        }
     }
-    let (Ok(host), Ok(path)) = (host, path) else {
-        return respond::fault(tracker, Fault::RequestInvalid);
-    };
-    if !headers::is_coded_plainly(&parts.headers) {
-        return respond::fault(tracker, Fault::RequestInvalid);
+}
+
+/// A request that was checked and has a route.
+struct Prepared {
+    tracker: Tracker,
+    generation: Rc<Serving>,
+    route: usize,
+    client: Client,
+    uri: Uri,
+    /// Path and query in the form that was matched; `None`: the path as it came, without a query.
+    target: Option<String>,
+    host: HeaderValue,
+    headers: HeaderMap,
+    body: Incoming,
+    framing: BodyFraming,
+    websocket: bool,
+}
+
+impl Prepared {
+    /// Checks and routes a request.
+    ///
+    /// # Errors
+    /// The fault to answer it with.
+    fn new(
+        connection: &Rc<ConnectionState>,
+        request: Request<Incoming>,
+    ) -> Result<Self, (Box<Tracker>, Fault)> {
+        let worker = &connection.worker;
+        let started = worker.clock.tick();
+        let generation = worker.generation();
+        let (parts, body) = request.into_parts();
+        let client = Client::new(connection.peer, &parts.headers, &generation.trusted_proxies);
+        let (host, path) = (host(&parts), target::path(parts.uri.path()));
+        let facts = RequestFacts {
+            client: client.address,
+            tls: connection.tls.is_some(),
+            version: parts.version,
+            host: host
+                .clone()
+                .unwrap_or_else(|_| HeaderValue::from_static("")),
+            path: match path.as_ref().map(|path| &path.text) {
+                Ok(Cow::Owned(path)) => PathText::Owned(path.clone()),
+                Ok(Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
+            },
+            user_agent: parts.headers.get(USER_AGENT).cloned(),
+            request_id: RequestId::keep_or_make(parts.headers.get(&X_REQUEST_ID), &worker.ids),
+            trace: TraceContext::continue_or_begin(
+                parts.headers.get(&TRACEPARENT).map(HeaderValue::as_bytes),
+                &worker.ids,
+            ),
+            method: parts.method,
+        };
+        let framing = body_framing(&body);
+        connection.body_unread.set(framing != BodyFraming::None);
+        let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
+        let refuse = |tracker, fault| Err((Box::new(tracker), fault));
+        // Its target has no path, so it would not pass as a request for one.
+        if tracker.facts().method == Method::CONNECT {
+            return refuse(tracker, Fault::NotAllowed);
+        }
+        let (Ok(host), Ok(path)) = (host, path) else {
+            return refuse(tracker, Fault::RequestInvalid);
+        };
+        if !headers::is_coded_plainly(&parts.headers) {
+            return refuse(tracker, Fault::RequestInvalid);
+        }
+        let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
+            return refuse(tracker, Fault::RequestInvalid);
+        };
+        if !connection.may_ask_for(&plain_host) {
+            return refuse(tracker, Fault::Misdirected);
+        }
+        let found = generation.matcher.find(&matcher::Request {
+            listener: generation.listener_place(&connection.listener),
+            host: &plain_host,
+            path: &path.text,
+            query: parts.uri.query(),
+            method: tracker.facts().method.as_str(),
+            headers: &parts.headers,
+        });
+        if let Some(route) = found {
+            tracker.routed(route);
+        }
+        let encoded = found.map(|route| generation.routes[route].route.encoded);
+        if path.encoded_separator && !may_pass(encoded.unwrap_or_default(), worker) {
+            return refuse(tracker, Fault::RequestInvalid);
+        }
+        let Some(route) = found else {
+            return refuse(tracker, Fault::NoRoute);
+        };
+        let entry = &generation.routes[route].route;
+        if matches!(framing, BodyFraming::Length(length) if length > entry.max_body_bytes) {
+            return refuse(tracker, Fault::BodyTooLarge);
+        }
+        // With a body on its way its bytes and the socket's could not be told apart.
+        let websocket = entry.websocket
+            && parts.version == Version::HTTP_11
+            && framing == BodyFraming::None
+            && headers::wants_websocket(&tracker.facts().method, &parts.headers);
+        let target = match (parts.uri.query(), path.text) {
+            (Some(query), path) => Some(format!("{path}?{query}")),
+            (None, Cow::Owned(path)) => Some(path),
+            (None, Cow::Borrowed(_)) => None,
+        };
+        drop(plain_host);
+        Ok(Self {
+            tracker,
+            generation,
+            route,
+            client,
+            uri: parts.uri,
+            target,
+            host,
+            headers: parts.headers,
+            body,
+            framing,
+            websocket,
+        })
     }
-    let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
-        return respond::fault(tracker, Fault::RequestInvalid);
-    };
-    if !connection.may_ask_for(&plain_host) {
-        return respond::fault(tracker, Fault::Misdirected);
-    }
-    let found = generation.matcher.find(&matcher::Request {
-        listener: generation.listener_place(&connection.listener),
-        host: &plain_host,
-        path: &path.text,
-        query: parts.uri.query(),
-        method: tracker.facts().method.as_str(),
-        headers: &parts.headers,
-    });
-    if let Some(route) = found {
-        tracker.routed(route);
-    }
-    let encoded = found.map(|route| generation.routes[route].route.encoded);
-    if path.encoded_separator && !may_pass(encoded.unwrap_or_default(), worker) {
-        return respond::fault(tracker, Fault::RequestInvalid);
-    }
-    let Some(route) = found else {
-        return respond::fault(tracker, Fault::NoRoute);
-    };
-    let path = path.text;
-    let entry = &generation.routes[route];
-    if matches!(framing, BodyFraming::Length(length) if length > entry.route.max_body_bytes) {
-        return respond::fault(tracker, Fault::BodyTooLarge);
-    }
-    // With a body on its way its bytes and the socket's could not be told apart.
-    let websocket = entry.route.websocket
-        && parts.version == Version::HTTP_11
-        && framing == BodyFraming::None
-        && headers::wants_websocket(&tracker.facts().method, &parts.headers);
-    let target = match parts.uri.query() {
-        Some(query) => std::borrow::Cow::Owned(format!("{path}?{query}")),
-        None => path,
-    };
-    let call = Call {
-        generation: &generation,
-        upstream: entry.upstream,
-        route,
-        client,
-        target: &target,
-        client_host: host.as_bytes(),
-        headers: &parts.headers,
-        framing,
-        websocket,
-    };
-    let body = (framing != BodyFraming::None).then_some(body);
-    match call.run(&mut tracker, body).await {
-        Ok(answer) => answer.into_response(connection, tracker, websocket),
-        Err(fault) => respond::fault(tracker, fault),
+
+    async fn run(self, connection: &ConnectionState) -> Response<ResponseBody> {
+        let Self {
+            mut tracker,
+            generation,
+            route,
+            client,
+            uri,
+            target,
+            host,
+            headers,
+            body,
+            framing,
+            websocket,
+        } = self;
+        let call = Call {
+            generation: &generation,
+            upstream: generation.routes[route].upstream,
+            route,
+            client,
+            target: target.as_deref().unwrap_or_else(|| uri.path()),
+            client_host: host.as_bytes(),
+            headers: &headers,
+            framing,
+            websocket,
+        };
+        let body = (framing != BodyFraming::None).then_some(body);
+        match call.run(&mut tracker, body).await {
+            Ok(answer) => answer.into_response(connection, tracker, websocket),
+            Err(fault) => respond::fault(tracker, fault),
+        }
     }
 }
 
@@ -164,7 +235,7 @@ fn host(parts: &http::request::Parts) -> Result<HeaderValue, Fault> {
     }
 }
 
-fn shared_path(uri: &http::Uri) -> PathText {
+fn shared_path(uri: &Uri) -> PathText {
     uri.path_and_query().map_or_else(
         || PathText::Owned(String::new()),
         |target| PathText::Shared(target.clone()),
@@ -190,7 +261,7 @@ struct Call<'a> {
     client: Client,
     target: &'a str,
     client_host: &'a [u8],
-    headers: &'a http::HeaderMap,
+    headers: &'a HeaderMap,
     framing: BodyFraming,
     websocket: bool,
 }

@@ -144,6 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;
         if state.open_requests.get() > 0 {
+            // hyper, once told that there is nothing to read, does not ask again when the request is over. The timer
+            // makes it ask, and only then is the time counted for which the client has been silent.
+            let keep_alive = state.limits.keep_alive;
+            let _looks_again = self.read_guard.poll_late(cx, &state.worker, keep_alive);
             self.read_guard.moved();
             state.idle.set(false);
             return self.poll_window(cx);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{self, Home, try_wait, wait};
@@ -110,6 +111,11 @@ impl Daemon {
         });
         assert_eq!(lines.len(), count, "{lines:#?}");
         lines
+    }
+
+    /// What the system tells it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     /// Resident memory in bytes.

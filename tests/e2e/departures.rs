@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::client::{Client, get, lines, post};
 use crate::daemon::{Daemon, one_route, until};
 use crate::origin::{OK, Origin, Then};
@@ -41,6 +43,24 @@ fn a_client_that_leaves_before_the_head_is_counted_as_gone() {
         2,
         "what it left behind is not used again"
     );
+    daemon.until_unconnected();
+}
+
+#[test]
+fn a_client_that_has_left_before_its_request_is_read_is_counted_as_gone() {
+    let origin = Origin::ok();
+    let daemon = Daemon::routing(&[origin.url()], "max_body = '16B'");
+    // While it stands still, requests and their ends arrive together.
+    daemon.signal(Signal::STOP);
+    for _ in 0..10 {
+        Client::connect(daemon.address()).send(get("/"));
+        Client::connect(daemon.address()).send(get("/%4"));
+    }
+    daemon.signal(Signal::CONT);
+    daemon.counted(&[
+        ("r downstream/client_disconnect", 10),
+        ("none downstream/request_invalid", 10),
+    ]);
     daemon.until_unconnected();
 }
 

@@ -476,7 +476,7 @@ fn what_a_host_may_be_is_the_same_as_in_http1() {
             400,
             "authority and host differ"
         );
-        let escaped = client.get("/a%2fb").await;
+        let escaped = client.get("/a%zz").await;
         assert_eq!(escaped.status, 400);
         assert!(!escaped.headers.contains_key("connection"));
         assert_eq!(client.get("/").await.status, 200, "the connection goes on");

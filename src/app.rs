@@ -11,6 +11,7 @@ use crate::config::Resolved;
 use crate::export::{accesslog, exposition};
 use crate::model::Full;
 use crate::net::tls::{TlsError, ticketer};
+use crate::notify::Notifier;
 use crate::proxy::generation::{BuildError, Generation};
 use crate::proxy::listener::{self, BindError};
 use crate::snapshot::Snapshot;
@@ -177,6 +178,13 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             ready: is_ready,
         }))
     });
+    let notifier = Notifier::start(
+        resolved.receivers.clone(),
+        &resolved.store.dir,
+        clock,
+        snapshots.subscribe(),
+    )
+    .map_err(RunError::Thread)?;
     let mut daemon = Daemon::new(supervise::Parts {
         clock,
         started_at,
@@ -192,6 +200,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         sink,
         snapshots,
         ready,
+        notifier,
     });
     daemon.began(store_trouble, admin_trouble);
     let channels = supervise::Channels {

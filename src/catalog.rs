@@ -180,6 +180,8 @@ catalog! {
         "Connections that could not be accepted since this process started.";
     DROPPED = "vestibule_queue_dropped_total", Counter, One, [ours("queue")],
         "What a bounded queue refused since this process started.";
+    NOTIFICATIONS = "vestibule_notifications_total", Counter, One, [ours("receiver"), closed("result", 2)],
+        "Attempts to tell a receiver of alerts by result since this process started.";
     DEGRADED = "vestibule_degraded", Gauge, One, [closed("part", PARTS.len())],
         "1 when this part does not work as it should though traffic goes on.";
     CONFIG_GENERATION = "vestibule_config_generation", Gauge, One, [],
@@ -198,7 +200,7 @@ catalog! {
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
-pub const PARTS: [&str; 5] = ["access_log", "admin", "config", "store", "worker"];
+pub const PARTS: [&str; 6] = ["access_log", "admin", "config", "notify", "store", "worker"];
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ mod deploy;
 mod diff;
 mod explain;
 mod generate;
+mod notify;
 mod run;
 mod status;
 mod top;
@@ -150,6 +151,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// About those who are told of alerts
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Check a configuration file without starting anything
     ///
     /// What refuses it is an error, exit code 78. What it probably does not mean is a lint, with a request that shows it
@@ -341,6 +345,23 @@ struct Connect {
 }
 
 #[derive(Debug, Subcommand)]
+enum NotifyCommand {
+    /// Send a message about nothing to every `[[notify]]`, or to one, and say whether it arrived
+    ///
+    /// Works without a daemon. Exit code 1 when one was not told.
+    Test {
+        /// The name of the only one to tell
+        receiver: Option<String>,
+        /// The configuration file
+        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+        /// One line of JSON for each
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
@@ -392,6 +413,11 @@ pub fn main() -> ExitCode {
             },
             json,
         ),
+        Command::Notify(NotifyCommand::Test {
+            receiver,
+            config,
+            json,
+        }) => notify::test(&config, receiver.as_deref(), json),
         Command::Check {
             config,
             json,

@@ -16,7 +16,7 @@ use crate::generate::Links;
 use crate::model::{Slo, Timestamp};
 use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
-use crate::{admin, export, proxy, store};
+use crate::{admin, export, notify, proxy, store};
 
 mod code;
 mod expand;
@@ -57,6 +57,8 @@ pub struct Resolved {
     pub slos: Vec<Slo>,
     /// The policies that come with Vestibule, then the file's.
     pub policies: Vec<Policy>,
+    /// Who is told of alerts.
+    pub receivers: Vec<notify::Receiver>,
     /// Where the links of generated files lead.
     pub links: Links,
     /// This instance's name.

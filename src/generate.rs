@@ -22,6 +22,8 @@ mod scrape;
 mod shape;
 mod yaml;
 
+pub use alarm::{BURNS_FAST, BURNS_SLOWLY};
+
 /// Where links in generated files lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {

@@ -4,5 +4,6 @@ pub mod address;
 pub mod certificate;
 pub mod connect;
 pub mod http1;
+pub mod post;
 pub mod stream;
 pub mod tls;

@@ -67,6 +67,9 @@ pub struct Snapshot {
     pub store: StoreView,
     /// Bounded queues and what they refused.
     pub queues: Vec<QueueView>,
+    /// Who is told of alerts, in the configuration's order.
+    #[serde(default)]
+    pub receivers: Vec<ReceiverView>,
     /// Counters for the metrics page; not part of the JSON.
     #[serde(skip)]
     pub totals: Totals,
@@ -326,6 +329,23 @@ pub struct AlertView {
     pub factor: f64,
     /// Where a person finds what to do.
     pub runbook: Option<String>,
+}
+
+/// Someone who is told of alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverView {
+    /// Its name.
+    pub name: String,
+    /// `alertmanager`, `webhook` or `slack`.
+    pub kind: String,
+    /// Deliveries since this process started.
+    pub delivered: u64,
+    /// Attempts that failed since this process started.
+    pub failed: u64,
+    /// When it was last told something.
+    pub last_delivered: Option<Timestamp>,
+    /// Why the last attempt failed; `null` when it did not.
+    pub last_error: Option<String>,
 }
 
 /// Something that does not work as it should though traffic goes on.

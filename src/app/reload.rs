@@ -57,6 +57,13 @@ pub(super) fn summary(before: &Resolved, after: &Resolved, renewed: &[&str]) -> 
         &after.policies,
         |item| &item.name,
     );
+    compare(
+        &mut changes,
+        "notify",
+        &before.receivers,
+        &after.receivers,
+        |item| &item.name,
+    );
     if before.proxy.limits != after.proxy.limits {
         changes.push("~limits".to_owned());
     }

@@ -17,6 +17,7 @@ use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
+use crate::notify::Notifier;
 use crate::proxy::generation::Generation;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
@@ -37,6 +38,7 @@ pub(super) struct Parts {
     pub(super) sink: Option<AccessSink>,
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(super) ready: watch::Sender<bool>,
+    pub(super) notifier: Notifier,
 }
 
 /// What may be asked of a daemon while it runs.
@@ -62,6 +64,7 @@ pub(super) struct Daemon {
     sink: Option<AccessSink>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     ready: watch::Sender<bool>,
+    notifier: Notifier,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
@@ -96,6 +99,7 @@ impl Daemon {
             sink,
             snapshots,
             ready,
+            notifier,
         } = parts;
         let config = ConfigView {
             generation: 1,
@@ -112,6 +116,7 @@ impl Daemon {
             config,
             process: crate::snapshot::ProcessView::default(),
             gaps,
+            receivers: Vec::new(),
             queues: Vec::new(),
         };
         Self {
@@ -128,6 +133,7 @@ impl Daemon {
             sink,
             snapshots,
             ready,
+            notifier,
             seq: 0,
             ticked: 0,
             draining: None,
@@ -278,6 +284,9 @@ impl Daemon {
             now,
             log.then(|| "lines cannot be written and are lost".to_owned()),
         );
+        self.around.receivers = self.notifier.views();
+        self.pipeline
+            .degrade("notify", now, self.notifier.trouble());
         let gone = gathered.gone;
         let trouble = (gone > 0).then(|| {
             format!(
@@ -401,6 +410,9 @@ impl Daemon {
         if !waiting.is_empty() {
             text = format!("{text}; needs a restart: {}", waiting.join(", "));
         }
+        if before.receivers != resolved.receivers {
+            self.notifier.replace(resolved.receivers.clone());
+        }
         let scope = reload::scope(&before, &resolved);
         self.around.resolved = Arc::new(resolved);
         self.list();
@@ -455,8 +467,10 @@ impl Daemon {
             workers,
             access_log,
             sink,
+            notifier,
             ..
         } = self;
+        notifier.finish();
         let last = workers.stop().await;
         let now = clock.now();
         pipeline.absorb(now.as_secs(), &last);

@@ -10,7 +10,7 @@ use crate::slo::burn;
 use crate::slo::engine::{AlertStatus, SloStatus};
 use crate::snapshot::{
     AlertView, ConfigView, EVENTS, EdgeView, EndpointView, Gap, ListenerView, ProcessView,
-    QueueView, SCHEMA, SloView, Snapshot, StoreView, Totals, UpstreamView,
+    QueueView, ReceiverView, SCHEMA, SloView, Snapshot, StoreView, Totals, UpstreamView,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
@@ -32,6 +32,8 @@ pub(super) struct Surroundings {
     pub(super) config: ConfigView,
     pub(super) process: ProcessView,
     pub(super) gaps: Vec<Gap>,
+    /// Who is told of alerts.
+    pub(super) receivers: Vec<ReceiverView>,
     /// Queues apart from the store's.
     pub(super) queues: Vec<QueueView>,
 }
@@ -85,6 +87,7 @@ pub(super) fn snapshot(
         process: around.process.clone(),
         store: view.store(),
         queues: view.queues(),
+        receivers: around.receivers.clone(),
         totals: view.totals(gathered),
     }
 }

@@ -16,9 +16,11 @@ use crate::export::accesslog;
 use crate::proxy::config::{Limits, Network};
 use crate::store;
 
+mod notify;
 mod promise;
 mod traffic;
 
+pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use traffic::{Certificate, Listener, Route, Upstream};
 
@@ -51,6 +53,7 @@ pub(super) struct File {
     pub(super) admin: Admin,
     pub(super) access_log: AccessLog,
     pub(super) generate: Generate,
+    pub(super) receivers: Vec<Item<Receiver>>,
     pub(super) allowed: Vec<Item<Allow>>,
 }
 
@@ -114,6 +117,12 @@ impl Section for File {
             generate: keys.table(
                 "generate",
                 "Where the links lead in what `vestibule generate` writes: alerting rules, dashboards, runbooks.",
+            ),
+            receivers: keys.tables(
+                "notify",
+                0,
+                100,
+                "Someone who is told when an alert fires and when it ends. `vestibule notify test` tries them.",
             ),
             allowed: keys.tables(
                 "allow",

@@ -15,7 +15,7 @@ pub(super) use quantity::{BurnRate, Count, Size, Spanning, Time, burn_text, time
 pub(super) use text::{
     ACCESS_LOG, ADDRESS, ENDPOINT, EXACT_PATH, FILE, HEADER_CONDITION, HOST, LINT, LOOPBACK,
     METHOD, NAME, NETWORK, OBJECTIVE, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
-    WEB_PAGE,
+    SERVICE, WEB_PAGE,
 };
 
 /// A scalar as the file has it, variables replaced.

@@ -1,6 +1,6 @@
 //! What each part of Vestibule is told, from a file that has no errors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Resolved;
 use super::file::{self, File, Indicator};
@@ -10,8 +10,8 @@ use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{Sli, Slo};
 use crate::proxy::config as proxy;
-use crate::slo::policy::{Policy, Row};
-use crate::{admin, store};
+use crate::slo::policy::{Policy, Row, Severity};
+use crate::{admin, notify, store};
 
 /// What each part is told; `None` when something required was refused.
 pub(super) fn resolve(
@@ -35,6 +35,7 @@ pub(super) fn resolve(
         admin,
         access_log,
         generate,
+        receivers,
         allowed: _,
     } = file;
     let dir = base.join(state.dir.value);
@@ -87,6 +88,7 @@ pub(super) fn resolve(
             grafana: generate.grafana.value,
             runbooks: generate.runbooks.map(|page| page.value),
         },
+        receivers: all(receivers, |it| receiver(it, base))?,
         instance: instance.name.map_or_else(host_name, |name| name.value),
         source,
         warnings,
@@ -100,6 +102,24 @@ fn all<T, U>(items: Vec<Item<T>>, part: impl Fn(T) -> Option<U>) -> Option<Vec<U
 
 fn values<T>(list: Vec<Located<T>>) -> Vec<T> {
     list.into_iter().map(|located| located.value).collect()
+}
+
+fn receiver(receiver: file::Receiver, base: &Path) -> Option<notify::Receiver> {
+    let path = |path: Option<Located<PathBuf>>| path.map(|path| base.join(path.value));
+    let mut severities = values(receiver.severities);
+    if severities.is_empty() {
+        severities = vec![Severity::Page, Severity::Ticket];
+    }
+    Some(notify::Receiver {
+        name: receiver.name?.value,
+        kind: receiver.kind?.value,
+        url: receiver.url?.value,
+        severities,
+        key: path(receiver.key_file),
+        token: path(receiver.token_file),
+        roots: path(receiver.roots_file),
+        timeout: receiver.timeout.value,
+    })
 }
 
 fn listener(listener: file::Listener) -> Option<proxy::Listener> {

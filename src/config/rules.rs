@@ -40,6 +40,7 @@ struct AllNames<'f> {
 
 fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
     let mut listeners = Names::gather("listener", &file.listeners, |it| it.name.as_ref(), findings);
+    Names::gather("notify", &file.receivers, |it| it.name.as_ref(), findings);
     Names::gather("SLO", &file.slos, |it| it.id.as_ref(), findings);
     let mut certificates = Names::gather(
         "certificate",

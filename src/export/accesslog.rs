@@ -4,7 +4,7 @@
 //! here does the writing. When that thread cannot keep up, batches are dropped and counted: traffic never waits for a
 //! log. Queries, cookies and authorization are left out, since they hold secrets.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -223,22 +223,26 @@ fn address(line: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
+/// A time's text up to the milliseconds, like `2026-11-23T14:02:40.`.
+type Second = [u8; 20];
+
 thread_local! {
-    /// The last second written, and its text up to the point before the milliseconds.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    /// The last second written, and its text.
+    static SECOND: Cell<(u64, Second)> = const { Cell::new((u64::MAX, [0; 20])) };
 }
 
 /// A time as [`Timestamp`] displays it. Lines of the same second share all but the milliseconds.
 fn time(line: &mut Vec<u8>, at: Timestamp) {
-    SECOND.with_borrow_mut(|(second, text)| {
-        let seconds = at.as_millis() / 1_000;
-        if *second != seconds {
-            *second = seconds;
-            *text = Timestamp::from_secs(seconds).to_string();
-            text.truncate(text.len() - "000Z".len());
-        }
-        line.extend_from_slice(text.as_bytes());
-    });
+    let seconds = at.as_millis() / 1_000;
+    let (known, mut text) = SECOND.get();
+    if known != seconds {
+        // The one place a second that formats, into memory that is there.
+        let mut rest = &mut text[..];
+        // What does not fit are the milliseconds, which differ from line to line.
+        write!(rest, "{}", Timestamp::from_secs(seconds)).unwrap_or_default();
+        SECOND.set((seconds, text));
+    }
+    line.extend_from_slice(&text);
     let millis = (at.as_millis() % 1_000) as u16;
     let digit = |place: u16| b'0' + (millis / place % 10) as u8;
     line.extend_from_slice(&[digit(100), digit(10), digit(1), b'Z']);

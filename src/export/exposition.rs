@@ -219,6 +219,15 @@ fn edge(page: &mut Page, snapshot: &Snapshot) {
     for queue in &snapshot.queues {
         page.sample(&catalog::DROPPED, &[&queue.queue], queue.dropped);
     }
+    page.head(&catalog::NOTIFICATIONS);
+    for receiver in &snapshot.receivers {
+        for (result, count) in [
+            ("delivered", receiver.delivered),
+            ("failed", receiver.failed),
+        ] {
+            page.sample(&catalog::NOTIFICATIONS, &[&receiver.name, result], count);
+        }
+    }
     page.head(&catalog::DEGRADED);
     for part in catalog::PARTS {
         let degraded = snapshot

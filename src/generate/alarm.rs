@@ -13,9 +13,9 @@ use crate::model::Fault;
 use crate::slo::policy::Severity;
 
 /// The page alert of an SLO's policy.
-pub(super) const BURNS_FAST: &str = "VestibuleErrorBudgetBurnsFast";
+pub const BURNS_FAST: &str = "VestibuleErrorBudgetBurnsFast";
 /// The ticket alert of an SLO's policy.
-pub(super) const BURNS_SLOWLY: &str = "VestibuleErrorBudgetBurnsSlowly";
+pub const BURNS_SLOWLY: &str = "VestibuleErrorBudgetBurnsSlowly";
 /// No series of an SLO arrives.
 pub(super) const SLO_ABSENT: &str = "VestibuleSloMetricAbsent";
 /// The whole ingress fails: more than any route's alert.

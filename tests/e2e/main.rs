@@ -18,6 +18,7 @@ mod harness;
 mod http2;
 mod lifecycle;
 mod metrics;
+mod notify;
 mod origin;
 mod peers;
 mod proxy;

@@ -339,6 +339,7 @@ pub(crate) fn all_well() -> Snapshot {
             }],
         },
         totals: vestibule::snapshot::Totals::default(),
+        receivers: Vec::new(),
         queues: vec![QueueView {
             queue: "access_log".to_owned(),
             capacity: 8_192,

@@ -109,6 +109,27 @@ pub(in crate::config) const WEB_PAGE: Text<String> = Text {
     write: Clone::clone,
 };
 
+/// A service that is asked over HTTP.
+pub(in crate::config) const SERVICE: Text<Uri> = Text {
+    expects: "a URL like `https://alertmanager.example:9093`",
+    pattern: Some("https?://.+"),
+    read: |text| {
+        // Not quoted: it may be a secret.
+        let refuse = || {
+            Refusal::invalid("this is not a URL".to_owned())
+                .help("begin with https:// or http:// and a host")
+        };
+        let uri: Uri = text.parse().ok().ok_or_else(refuse)?;
+        let web = matches!(uri.scheme_str(), Some("https" | "http"));
+        if web && uri.host().is_some_and(|host| !host.is_empty()) {
+            Ok(uri)
+        } else {
+            Err(refuse())
+        }
+    },
+    write: ToString::to_string,
+};
+
 /// A file or directory.
 pub(in crate::config) const FILE: Text<PathBuf> = Text {
     expects: "a path, relative to the directory of the configuration file",

@@ -1,0 +1,494 @@
+//! Telling people: what fires is handed to Alertmanager, to a webhook or to a chat.
+//!
+//! Nothing is queued. Each receiver has a [`Ledger`] of what it was told, and is told the difference between that and
+//! what is: so a receiver that was away for an hour hears of what fires now, once, and not of an hour's flapping. The
+//! ledgers are kept beside the history, so a restart neither repeats a page nor forgets to take one back.
+//!
+//! Delivery runs on a thread of its own, one task a receiver. A slow or dead receiver holds up nobody: not traffic, not
+//! judging, not the other receivers.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use ring::hmac;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock};
+use crate::model::Timestamp;
+use crate::net::post::{Answer, post};
+use crate::net::tls::{TlsError, client_config};
+use crate::slo::policy::Severity;
+use crate::snapshot::{ReceiverView, Snapshot};
+
+mod ledger;
+mod message;
+
+use ledger::{Book, Ledger};
+pub use ledger::{Notice, Status};
+
+/// Someone to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// Its unique name.
+    pub name: String,
+    /// What it understands.
+    pub kind: Kind,
+    /// Where it listens. May hold a secret: never shown whole.
+    pub url: Uri,
+    /// What it wants to hear of.
+    pub severities: Vec<Severity>,
+    /// Holds the key that messages of a webhook are signed with.
+    pub key: Option<PathBuf>,
+    /// Holds a bearer token.
+    pub token: Option<PathBuf>,
+    /// Issuers that are trusted instead of the system's.
+    pub roots: Option<PathBuf>,
+    /// The most that one delivery may take.
+    pub timeout: Duration,
+}
+
+/// What a receiver understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Alertmanager's API v2.
+    Alertmanager,
+    /// Our own JSON, one message for each change.
+    Webhook,
+    /// A text message, as Slack and Mattermost take it.
+    Slack,
+}
+
+impl Kind {
+    /// Its word in the configuration and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Webhook => "webhook",
+            Self::Slack => "slack",
+        }
+    }
+}
+
+/// The file in the state directory that holds what each receiver was told.
+pub const FILE: &str = "notify.json";
+
+/// The running deliveries.
+#[derive(Debug)]
+pub struct Notifier {
+    shared: Arc<Shared>,
+    receivers: watch::Sender<Arc<Vec<Receiver>>>,
+    thread: JoinHandle<()>,
+}
+
+/// Wakes up after a failed delivery: at first so soon, then twice as late each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// At the latest.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The longest a receiver may ask us to wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+#[derive(Debug)]
+struct Shared {
+    clock: SystemClock,
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    book: Book,
+    views: Vec<ReceiverView>,
+    /// Why the ledgers could not be written.
+    unwritten: Option<String>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in a delivery leaves numbers and texts, which are as good as before.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notifier {
+    /// Starts delivering what `snapshots` say to `receivers`, remembering it in `dir`.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        receivers: Vec<Receiver>,
+        dir: &Path,
+        clock: SystemClock,
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    ) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let book = Book::load(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, path = %path.display(), "what receivers were told is not known; they may be told again");
+            Book::default()
+        });
+        let state = State {
+            book,
+            views: receivers.iter().map(view).collect(),
+            unwritten: None,
+        };
+        let shared = Arc::new(Shared {
+            clock,
+            path,
+            state: Mutex::new(state),
+        });
+        let (receivers, changes) = watch::channel(Arc::new(receivers));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("notify".to_owned())
+            .spawn(move || runtime.block_on(serve(for_thread, changes, snapshots)))?;
+        Ok(Self {
+            shared,
+            receivers,
+            thread,
+        })
+    }
+
+    /// Tells others from now on. Who stays is not told again what it knows.
+    pub fn replace(&self, receivers: Vec<Receiver>) {
+        self.shared.lock().views = receivers.iter().map(view).collect();
+        self.receivers.send_replace(Arc::new(receivers));
+    }
+
+    /// How each receiver fares.
+    pub fn views(&self) -> Vec<ReceiverView> {
+        self.shared.lock().views.clone()
+    }
+
+    /// What is wrong, in one line; `None`: nothing.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.shared.lock();
+        let failing = state.views.iter().find_map(|view| {
+            let error = view.last_error.as_ref()?;
+            Some(format!("{} is not told: {error}", view.name))
+        });
+        failing.or_else(|| state.unwritten.clone())
+    }
+
+    /// Ends it at once. What was under way is told again after the next start.
+    pub fn finish(self) {
+        let Self {
+            shared: _,
+            receivers,
+            thread,
+        } = self;
+        drop(receivers);
+        // A thread that panicked has nothing more to say.
+        drop(thread.join());
+    }
+}
+
+fn view(receiver: &Receiver) -> ReceiverView {
+    ReceiverView {
+        name: receiver.name.clone(),
+        kind: receiver.kind.as_str().to_owned(),
+        delivered: 0,
+        failed: 0,
+        last_delivered: None,
+        last_error: None,
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    mut receivers: watch::Receiver<Arc<Vec<Receiver>>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+) {
+    loop {
+        let now: Arc<Vec<Receiver>> = Arc::clone(&receivers.borrow_and_update());
+        let mut deliveries = tokio::task::JoinSet::new();
+        for receiver in now.iter() {
+            let (receiver, shared) = (receiver.clone(), Arc::clone(&shared));
+            deliveries.spawn(tell(receiver, shared, snapshots.clone()));
+        }
+        if receivers.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells one receiver whatever it does not know, for ever.
+async fn tell(
+    receiver: Receiver,
+    shared: Arc<Shared>,
+    mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+) {
+    let mut retry = FIRST_RETRY;
+    let mut repeated: Option<Timestamp> = None;
+    loop {
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+        let Some(snapshot) = snapshots.borrow_and_update().clone() else {
+            continue;
+        };
+        let known = shared.lock().book.of(&receiver.name);
+        let notices = known.news((&*snapshot).into(), &receiver.severities);
+        let is_due = match receiver.kind {
+            // It forgets what it is not reminded of.
+            Kind::Alertmanager => {
+                repeated.is_none_or(|last| snapshot.at.since(last) >= message::REMIND)
+                    && !known.is_empty()
+            }
+            Kind::Webhook | Kind::Slack => false,
+        };
+        if notices.is_empty() && !is_due {
+            continue;
+        }
+        match deliver(&receiver, &snapshot, &known, &notices).await {
+            Ok(()) => {
+                retry = FIRST_RETRY;
+                repeated = Some(snapshot.at);
+                delivered(&shared, &receiver, &notices);
+            }
+            Err(failure) => {
+                failed(&shared, &receiver, &failure);
+                let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+                tokio::time::sleep(retry.max(asked)).await;
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+}
+
+fn delivered(shared: &Shared, receiver: &Receiver, notices: &[Notice]) {
+    for notice in notices {
+        tracing::info!(
+            receiver = receiver.name,
+            alert = notice.id,
+            status = notice.status.as_str(),
+            "told"
+        );
+    }
+    let mut state = shared.lock();
+    if !notices.is_empty() {
+        state.book.note(&receiver.name, notices);
+        let written = state.book.save(&shared.path);
+        state.unwritten = written.err().map(|error| {
+            format!("what receivers were told cannot be kept, a restart may tell it again: {error}")
+        });
+    }
+    let now = shared.clock.now();
+    if let Some(view) = view_of(&mut state, receiver) {
+        view.delivered += 1;
+        view.last_delivered = Some(now);
+        view.last_error = None;
+    }
+}
+
+fn failed(shared: &Shared, receiver: &Receiver, failure: &Failure) {
+    let mut state = shared.lock();
+    if let Some(view) = view_of(&mut state, receiver) {
+        view.failed += 1;
+        if view.last_error.as_ref() != Some(&failure.text) {
+            tracing::warn!(
+                receiver = receiver.name,
+                error = failure.text,
+                "not told; trying again"
+            );
+        }
+        view.last_error = Some(failure.text.clone());
+    }
+}
+
+fn view_of<'a>(state: &'a mut State, receiver: &Receiver) -> Option<&'a mut ReceiverView> {
+    state
+        .views
+        .iter_mut()
+        .find(|view| view.name == receiver.name)
+}
+
+/// Why something could not be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// In one line, without the URL's path, which may be a secret.
+    pub text: String,
+    retry_after: Option<Duration>,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            retry_after: None,
+        }
+    }
+}
+
+async fn deliver(
+    receiver: &Receiver,
+    snapshot: &Snapshot,
+    known: &Ledger,
+    notices: &[Notice],
+) -> Result<(), Failure> {
+    for message in message::messages(receiver, snapshot, known, notices) {
+        send(receiver, message, snapshot.at).await?;
+    }
+    Ok(())
+}
+
+/// Sends a message that is about nothing, to see whether it arrives.
+///
+/// # Errors
+/// Why it did not.
+pub async fn test(receiver: &Receiver, instance: &str, now: Timestamp) -> Result<(), Failure> {
+    send(receiver, message::test(receiver, instance, now), now).await
+}
+
+async fn send(receiver: &Receiver, message: Vec<u8>, now: Timestamp) -> Result<(), Failure> {
+    let tls = tls(receiver).map_err(|error| Failure::from(error.to_string()))?;
+    let headers = headers(receiver, &message, now)?;
+    let url = message::url(receiver);
+    let posted = post(&url, &tls, &headers, Bytes::from(message), receiver.timeout).await;
+    match posted {
+        Ok(Answer { status, .. }) if status.is_success() => Ok(()),
+        Ok(Answer {
+            status,
+            retry_after,
+            detail,
+        }) => Err(Failure {
+            text: refusal(&url, status, &detail),
+            retry_after,
+        }),
+        Err(error) => Err(Failure::from(format!("{}: {error}", place(&url)))),
+    }
+}
+
+/// Where a URL leads, without its path.
+fn place(url: &Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("http");
+    let port = url.port_u16().map(|port| format!(":{port}"));
+    format!(
+        "{scheme}://{}{}",
+        url.host().unwrap_or_default(),
+        port.unwrap_or_default()
+    )
+}
+
+/// The longest piece of an answer that is quoted.
+const MAX_DETAIL: usize = 200;
+
+fn refusal(url: &Uri, status: StatusCode, detail: &str) -> String {
+    let detail: String = detail
+        .chars()
+        .take(MAX_DETAIL)
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect();
+    let place = place(url);
+    if detail.is_empty() {
+        format!("{place} answered {status}")
+    } else {
+        format!("{place} answered {status}: {detail}")
+    }
+}
+
+fn tls(receiver: &Receiver) -> Result<Arc<ClientConfig>, TlsError> {
+    // Roots are only looked for where they are needed: a machine may have none.
+    let insecure = receiver.url.scheme_str() != Some("https");
+    client_config(receiver.roots.as_deref(), insecure)
+}
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-vestibule-signature");
+const SIGNED_AT: HeaderName = HeaderName::from_static("x-vestibule-timestamp");
+
+fn headers(
+    receiver: &Receiver,
+    message: &[u8],
+    now: Timestamp,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    let mut headers = Vec::new();
+    if let Some(path) = &receiver.token {
+        let token = secret(path)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_not_one| format!("{} holds no token", path.display()))?;
+        value.set_sensitive(true);
+        headers.push((AUTHORIZATION, value));
+    }
+    if let Some(path) = &receiver.key {
+        let seconds = now.as_secs().to_string();
+        let signature = sign(secret(path)?.as_bytes(), &seconds, message);
+        for (name, value) in [(SIGNATURE, signature), (SIGNED_AT, seconds)] {
+            let value = HeaderValue::from_str(&value).expect("digits are a header's value");
+            headers.push((name, value));
+        }
+    }
+    Ok(headers)
+}
+
+/// `sha256=` and the HMAC-SHA256 (RFC 2104) of the time, a point and the message, in hexadecimal. The time is signed
+/// too, so that an old message cannot be sent again as a new one.
+fn sign(key: &[u8], seconds: &str, message: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    context.update(seconds.as_bytes());
+    context.update(b".");
+    context.update(message);
+    let tag = context.sign();
+    let digits = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    "sha256=".to_owned() + &digits.collect::<String>()
+}
+
+/// The longest secret.
+const MAX_SECRET: u64 = 4 * 1024;
+
+/// Read at each delivery, so that a rotated one is used at once.
+fn secret(path: &Path) -> Result<String, Failure> {
+    let read = || {
+        let mut text = String::new();
+        File::open(path)?
+            .take(MAX_SECRET)
+            .read_to_string(&mut text)?;
+        io::Result::Ok(text.trim().to_owned())
+    };
+    match read() {
+        Ok(text) if text.is_empty() => Err(format!("{} is empty", path.display()).into()),
+        Ok(text) => Ok(text),
+        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_what_others_compute() {
+        // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac secret
+        let expected = EXPECTED;
+        assert_eq!(sign(b"secret", "1700000000", br#"{"a":1}"#), expected);
+    }
+
+    const EXPECTED: &str =
+        "sha256=49f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411686";
+
+    #[test]
+    fn a_refusal_shows_no_secret_and_no_control_character() {
+        let url = "https://hooks.example/services/T0/B0/very-secret"
+            .parse()
+            .unwrap();
+        let text = refusal(&url, StatusCode::FORBIDDEN, "\x1b[2Jinvalid_token");
+        assert_eq!(
+            text,
+            "https://hooks.example answered 403 Forbidden: \\u{1b}[2Jinvalid_token"
+        );
+    }
+}

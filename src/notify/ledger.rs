@@ -1,0 +1,337 @@
+//! What a receiver was told, and what it should hear next.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Timestamp;
+use crate::slo::alert::AlertState;
+use crate::slo::policy::{Severity, Tier};
+use crate::snapshot::{AlertView, RouteView, Snapshot};
+use crate::triage::Verdict;
+
+/// What has become of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It fires.
+    Firing,
+    /// It no longer does.
+    Resolved,
+}
+
+impl Status {
+    /// Its word in JSON and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// One alert, as it is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The alert's id, stable: SLO, severity and tier.
+    pub id: String,
+    /// What has become of it.
+    pub status: Status,
+    /// The SLO it is about.
+    pub slo: String,
+    /// The route it is about.
+    pub route: String,
+    /// Who answers for the route.
+    pub owner: Option<String>,
+    /// `page` or `ticket`.
+    pub severity: Severity,
+    /// How fast the budget burns.
+    pub tier: Tier,
+    /// When it began to fire.
+    pub since: Timestamp,
+    /// When it ended; `None` while it fires.
+    pub until: Option<Timestamp>,
+    /// Burn over the long window; `None` where nothing was valid.
+    pub burn_long: Option<f64>,
+    /// Burn over the short window; `None` where nothing was valid.
+    pub burn_short: Option<f64>,
+    /// The burn rate both exceeded.
+    pub factor: f64,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+    /// The verdict's sentence when that is about the same route, else one about the alert alone.
+    pub text: String,
+}
+
+/// What is known now, of what a notice is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Present<'a> {
+    pub(super) at: Timestamp,
+    pub(super) started_at: Timestamp,
+    pub(super) alerts: &'a [AlertView],
+    pub(super) routes: &'a [RouteView],
+    /// Worst first.
+    pub(super) verdicts: [&'a [Verdict]; 2],
+}
+
+impl<'a> From<&'a Snapshot> for Present<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        Self {
+            at: snapshot.at,
+            started_at: snapshot.started_at,
+            alerts: &snapshot.alerts,
+            routes: &snapshot.routes,
+            verdicts: [
+                std::slice::from_ref(&snapshot.verdict),
+                &snapshot.other_verdicts,
+            ],
+        }
+    }
+}
+
+/// What one receiver believes to be firing, by the alert's id.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Ledger(BTreeMap<String, Notice>);
+
+impl Ledger {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn firing(&self) -> impl Iterator<Item = &Notice> {
+        self.0.values()
+    }
+
+    /// What the receiver does not know yet: what fires, and what no longer does. The loudest first.
+    pub(super) fn news(&self, present: Present<'_>, severities: &[Severity]) -> Vec<Notice> {
+        let wanted = |alert: &&AlertView| severities.contains(&alert.severity);
+        let mut news: Vec<Notice> = present
+            .alerts
+            .iter()
+            .filter(wanted)
+            .filter(|alert| alert.state == AlertState::Firing && !self.0.contains_key(&alert.id))
+            .map(|alert| firing(alert, present))
+            .collect();
+        for told in self.0.values() {
+            let now = present.alerts.iter().find(|alert| alert.id == told.id);
+            let (until, text) = match now {
+                // Pending after firing: it held a moment ago and may hold again, which is not worth a word.
+                Some(alert) if matches!(alert.state, AlertState::Firing | AlertState::Pending) => {
+                    continue;
+                }
+                Some(alert) if alert.state == AlertState::Resolved => (
+                    alert.since,
+                    format!("{} no longer burns too fast", told.slo),
+                ),
+                _ if is_young(present) => continue,
+                _ => (present.at, format!("{} does not fire any more", told.id)),
+            };
+            news.push(Notice {
+                status: Status::Resolved,
+                until: Some(until),
+                text,
+                ..told.clone()
+            });
+        }
+        news.sort_by_key(|notice| (notice.severity != Severity::Page, notice.since));
+        news
+    }
+}
+
+/// After a start it takes a moment until what still burns is known to fire again. An alert that is not there before that
+/// has not ended.
+fn is_young(present: Present<'_>) -> bool {
+    present.at.since(present.started_at).as_secs() < SETTLE
+}
+
+/// Seconds after a start in which nothing is taken back merely because it is not there.
+const SETTLE: u64 = 120;
+
+fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
+    let route = present.routes.iter().find(|route| route.id == alert.route);
+    let about_it = |verdict: &&Verdict| verdict.route.as_ref() == Some(&alert.route);
+    let verdict = present.verdicts.into_iter().flatten().find(about_it);
+    let text = verdict.map_or_else(
+        || {
+            let burn = alert
+                .burn_short
+                .map_or_else(|| "?".to_owned(), |burn| format!("{burn:.1}"));
+            format!(
+                "{}: the error budget of {} burns {burn}x",
+                alert.route, alert.slo
+            )
+        },
+        |verdict| verdict.text.clone(),
+    );
+    Notice {
+        id: alert.id.clone(),
+        status: Status::Firing,
+        slo: alert.slo.clone(),
+        route: alert.route.clone(),
+        owner: route.and_then(|route| route.owner.clone()),
+        severity: alert.severity,
+        tier: alert.tier,
+        since: alert.since,
+        until: None,
+        burn_long: alert.burn_long,
+        burn_short: alert.burn_short,
+        factor: alert.factor,
+        runbook: alert.runbook.clone(),
+        text,
+    }
+}
+
+/// The ledgers of all receivers, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Book(BTreeMap<String, Ledger>);
+
+/// The largest file that is read back.
+const MAX_FILE: u64 = 64 << 20;
+
+impl Book {
+    pub(super) fn of(&self, receiver: &str) -> Ledger {
+        self.0.get(receiver).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn note(&mut self, receiver: &str, notices: &[Notice]) {
+        let ledger = self.0.entry(receiver.to_owned()).or_default();
+        for notice in notices {
+            match notice.status {
+                Status::Firing => drop(ledger.0.insert(notice.id.clone(), notice.clone())),
+                Status::Resolved => drop(ledger.0.remove(&notice.id)),
+            }
+        }
+    }
+
+    /// What was saved; empty when nothing ever was.
+    pub(super) fn load(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let mut text = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Replaces what was saved, whole or not at all.
+    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Window;
+
+    fn alert(id: &str, severity: Severity, state: AlertState) -> AlertView {
+        AlertView {
+            id: id.to_owned(),
+            slo: "s".to_owned(),
+            route: "r".to_owned(),
+            severity,
+            tier: Tier::Fast,
+            state,
+            since: Timestamp::from_secs(1_000),
+            long: Window::hours(1),
+            short: Window::hours(1),
+            burn_long: Some(20.0),
+            burn_short: Some(30.0),
+            factor: 14.4,
+            runbook: None,
+        }
+    }
+
+    fn present(alerts: &[AlertView]) -> Present<'_> {
+        Present {
+            at: Timestamp::from_secs(10_000),
+            started_at: Timestamp::from_secs(0),
+            alerts,
+            routes: &[],
+            verdicts: [&[], &[]],
+        }
+    }
+
+    const ALL: [Severity; 2] = [Severity::Page, Severity::Ticket];
+
+    fn words(news: &[Notice]) -> Vec<(&str, Status)> {
+        news.iter()
+            .map(|notice| (notice.id.as_str(), notice.status))
+            .collect()
+    }
+
+    #[test]
+    fn what_fires_is_told_once_and_its_end_once() {
+        use AlertState::{Firing, Inactive, Pending, Resolved};
+        let mut book = Book::default();
+        let mut told = Vec::new();
+        for state in [
+            Pending, Firing, Firing, Resolved, Firing, Pending, Firing, Inactive, Inactive,
+        ] {
+            let now = [alert("a", Severity::Page, state)];
+            let news = book.of("x").news(present(&now), &ALL);
+            told.extend(news.iter().map(|notice| notice.status));
+            book.note("x", &news);
+        }
+        let expected = [
+            Status::Firing,
+            Status::Resolved,
+            Status::Firing,
+            Status::Resolved,
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn pages_come_before_tickets_and_unwanted_severities_not_at_all() {
+        let now = [
+            alert("t", Severity::Ticket, AlertState::Firing),
+            alert("p", Severity::Page, AlertState::Firing),
+        ];
+        let all = Ledger::default().news(present(&now), &ALL);
+        assert_eq!(words(&all), [("p", Status::Firing), ("t", Status::Firing)]);
+        let pages = Ledger::default().news(present(&now), &[Severity::Page]);
+        assert_eq!(words(&pages), [("p", Status::Firing)]);
+    }
+
+    #[test]
+    fn a_restart_neither_repeats_nor_takes_back_what_still_burns() {
+        let firing = [alert("a", Severity::Page, AlertState::Firing)];
+        let mut book = Book::default();
+        let news = book.of("x").news(present(&firing), &ALL);
+        book.note("x", &news);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify.json");
+        book.save(&path).unwrap();
+        let book = Book::load(&path).unwrap();
+
+        let mut young = present(&[]);
+        young.started_at = Timestamp::from_secs(9_995);
+        assert_eq!(book.of("x").news(young, &ALL), []);
+        assert_eq!(book.of("x").news(present(&firing), &ALL), []);
+        assert_eq!(
+            words(&book.of("x").news(present(&[]), &ALL)),
+            [("a", Status::Resolved)]
+        );
+    }
+
+    #[test]
+    fn what_was_never_saved_is_empty_and_what_is_broken_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify.json");
+        assert_eq!(Book::load(&path).unwrap(), Book::default());
+        std::fs::write(&path, "{").unwrap();
+        assert!(Book::load(&path).is_err());
+    }
+}

@@ -291,7 +291,7 @@ fn slo(plan: &Plan) -> Board {
             (
                 "Budget",
                 vec![
-                    Panel::new(Lines, "Budget left now", Share, 12, "Counted by each instance over the whole window, over restarts too.")
+                    Panel::new(Lines, "Budget left", Share, 12, "Counted by each instance over the whole window, over restarts too.")
                         .query(worst(&SLO_REMAINING, "slo", &[SLO]), "{{slo}}").limits(0.25, 0.0),
                     Panel::new(Lines, "Budget left, by Prometheus", Share, 12, "The same from the samples that Prometheus keeps, all instances together. It needs samples as old as the window.")
                         .query(recorded("route:slo_error_budget_remaining:ratio.+"), "{{slo}}").limits(0.25, 0.0),

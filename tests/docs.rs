@@ -255,6 +255,39 @@ fn the_readmes_json_has_only_fields_that_there_are() {
 }
 
 #[test]
+fn the_list_of_series_is_the_catalogs() {
+    let mut table =
+        String::from("| series | kind | unit | labels | what |\n| --- | --- | --- | --- | --- |\n");
+    for series in catalog::ALL {
+        let labels: Vec<String> = series
+            .labels
+            .iter()
+            .map(|label| match label.bound {
+                catalog::Bound::Configured => format!("`{}`", label.name),
+                catalog::Bound::Closed(count) => format!("`{}` ≤ {count}", label.name),
+                catalog::Bound::Ours => format!("`{}` (few)", label.name),
+            })
+            .collect();
+        let unit = series
+            .unit
+            .suffix()
+            .map_or("", |suffix| suffix.trim_start_matches('_'));
+        writeln!(
+            table,
+            "| `{}` | {} | {unit} | {} | {} |",
+            series.name,
+            series.kind.as_str(),
+            labels.join(", "),
+            series.help
+        )
+        .unwrap();
+    }
+    let page = Path::new("docs/metrics.md");
+    let text = fs::read_to_string(page).unwrap();
+    compare(page, &with_block(&text, "series", &table));
+}
+
+#[test]
 fn series_that_pages_name_are_exported() {
     let known: BTreeSet<&str> = catalog::ALL.iter().map(|series| series.name).collect();
     for page in pages() {

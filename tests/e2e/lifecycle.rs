@@ -15,4 +15,5 @@ mod drain;
 mod exactness;
 mod judgement;
 mod origin;
+mod prometheus;
 mod reload;

@@ -70,6 +70,7 @@ const UNITS: [&str; 8] = [
 ];
 
 /// What is wrong with a dashboard.
+#[expect(clippy::too_many_lines, reason = "one rule after another")]
 fn lint(board: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut check = |holds: bool, what: &str| {

@@ -1,0 +1,353 @@
+//! A real Prometheus that scrapes the daemon under load by the generated configuration and rules: it counts what the daemon
+//! counts, its alert fires with the daemon's, and no panel of a dashboard is empty.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::harness::{Client, Daemon, Home, PATIENCE, of, skip, stderr, wait};
+use super::origin::Origin;
+
+/// A server on a port of its own; killed when the test is over.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Prometheus {
+    /// Starts by what was generated into `home`; `None` when it is not installed.
+    fn start(home: &Home) -> Option<Self> {
+        let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
+        let address = address.expect("there is a free port");
+        let log =
+            fs::File::create(home.path("prometheus.log")).expect("the directory can be written");
+        let child = Command::new("prometheus")
+            .arg("--config.file=alerts/prometheus.yaml")
+            .arg("--storage.tsdb.path=samples")
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(home.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .ok()?;
+        let mut prometheus = Self { child, address };
+        wait("Prometheus to serve", PATIENCE, || {
+            if let Some(status) = prometheus.child.try_wait().expect("it is our child") {
+                let log = fs::read_to_string(home.path("prometheus.log"));
+                panic!("it ended with {status}: {}", log.unwrap_or_default());
+            }
+            let ready = Client::try_connect(address).ok()?.get("/-/ready").ok()?;
+            (ready.status == 200).then_some(())
+        });
+        Some(prometheus)
+    }
+
+    fn ask(&self, path: &str) -> Value {
+        let mut client = Client::connect(self.address);
+        let answer = client.get(path).expect("Prometheus answers").json();
+        assert_eq!(answer["status"], "success", "{path}: {answer}");
+        answer["data"].clone()
+    }
+
+    /// What an expression gives now: labels and value.
+    fn query(&self, expr: &str) -> Vec<(Value, f64)> {
+        let data = self.ask(&format!("/api/v1/query?query={}", escaped(expr)));
+        let result = data["result"].as_array().expect("it gives a list");
+        let sample = |sample: &Value| {
+            let value = sample["value"][1].as_str().expect("a sample has a value");
+            (
+                sample["metric"].clone(),
+                value.parse().expect("it is a number"),
+            )
+        };
+        result.iter().map(sample).collect()
+    }
+
+    /// The one value that an expression gives now.
+    fn one(&self, expr: &str) -> Option<f64> {
+        let samples = self.query(expr);
+        assert!(samples.len() < 2, "{expr}: {samples:?}");
+        samples.first().map(|(_, value)| *value)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// A daemon on a known port for scrapers, and everything generated for it. Windows are so short that this test sees
+/// an alert; scrapes and evaluations come every second.
+fn start(origin: &Origin) -> (Home, Daemon) {
+    let scraped = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
+    let home = Home::new(&format!(
+        r#"
+        [admin]
+        listen = "{}"
+
+        [[listener]]
+        name = "http"
+        address = "127.0.0.1:0"
+
+        [[upstream]]
+        name = "web"
+        endpoints = ["http://{}"]
+
+        [[route]]
+        id = "web"
+        hosts = ["localhost"]
+        upstream = "web"
+        owner = "team-web"
+
+        [[slo]]
+        id = "available"
+        route = "web"
+        sli = "availability"
+        objective = "99%"
+        policy = "quick"
+
+        [[slo]]
+        id = "fast"
+        route = "web"
+        sli = "latency"
+        under = "300ms"
+        objective = "95%"
+
+        [[policy]]
+        name = "quick"
+
+        [[policy.row]]
+        severity = "page"
+        tier = "fast"
+        long = "20s"
+        short = "10s"
+        factor = 2.0
+        "#,
+        scraped.expect("there is a free port"),
+        origin.address
+    ));
+    let generated = home.vestibule(&["generate", "all"]);
+    assert!(generated.status.success(), "{}", stderr(&generated));
+    let config = home.path("alerts/prometheus.yaml");
+    let text = fs::read_to_string(&config).expect("it was generated");
+    fs::write(&config, text.replace("15s", "1s")).expect("the directory can be written");
+    for rules in fs::read_dir(home.path("alerts/rules")).expect("they were generated") {
+        let path = rules.expect("the directory can be read").path();
+        let text = fs::read_to_string(&path).expect("it is text");
+        fs::write(&path, text.replace("interval: 5m", "interval: 1s")).expect("it can be written");
+    }
+    let daemon = home.run();
+    (home, daemon)
+}
+
+#[test]
+fn prometheus_counts_what_the_daemon_counts_and_no_panel_is_empty() {
+    let origin = Origin::start("web");
+    let (home, daemon) = start(&origin);
+    let Some(prometheus) = Prometheus::start(&home) else {
+        return skip("prometheus is not installed");
+    };
+    wait("the first scrape", PATIENCE, || {
+        (prometheus.one("count(vestibule_build_info)") == Some(1.0)).then_some(())
+    });
+    let deployed = home.vestibule(&["deploy", "web", "v2"]);
+    assert!(deployed.status.success(), "{}", stderr(&deployed));
+
+    // A third of the requests fails, until both say so.
+    let mut client = Client::connect(daemon.address());
+    let (mut good, mut bad, mut unrouted) = (0_u64, 0_u64, 0_u64);
+    let fires = "count(ALERTS{alertname=\"VestibuleErrorBudgetBurnsFast\",alertstate=\"firing\"})";
+    let began = Instant::now();
+    loop {
+        for path in ["/", "/", "/fail"] {
+            let answer = client.get(path).expect("it is answered");
+            match answer.status {
+                200 => good += 1,
+                500 => bad += 1,
+                other => panic!("{other}"),
+            }
+        }
+        let answer = client.ask("GET /", &["Host: nowhere.example"], b"");
+        assert_eq!(answer.expect("it is answered").status, 404);
+        unrouted += 1;
+        let fired = daemon.snapshot()["alerts"][0]["state"] == "firing";
+        let long_enough = began.elapsed() > Duration::from_secs(15);
+        if long_enough && fired && prometheus.one(fires) == Some(1.0) {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE * 2,
+            "the alert does not fire in both"
+        );
+    }
+    assert!(good > 100 && bad > 50, "{good} and {bad} are little");
+
+    assert_alert_is_told(&prometheus);
+    let empty = empty_panels(&prometheus, &home.path("dashboards"));
+    assert!(
+        empty.is_empty(),
+        "nothing is shown by\n{}",
+        empty.join("\n")
+    );
+
+    drop(client);
+    let expected = [("good", good), ("bad", bad), ("excluded", 0)];
+    wait("Prometheus to have the last count", PATIENCE, || {
+        expected
+            .iter()
+            .all(|(outcome, count)| {
+                let expr =
+                    format!("vestibule_requests_total{{route=\"web\",outcome=\"{outcome}\"}}");
+                prometheus.one(&expr) == Some(*count as f64)
+            })
+            .then_some(())
+    });
+    let none = "vestibule_faults_total{route=\"none\",fault=\"no_route\"}";
+    assert_eq!(prometheus.one(none), Some(unrouted as f64));
+    assert_counters_agree(&prometheus, &daemon);
+    assert_status_agrees(&prometheus, &daemon);
+    assert!(daemon.stop().success());
+}
+
+/// The alert of Prometheus says every word that its template has.
+fn assert_alert_is_told(prometheus: &Prometheus) {
+    let alerts = prometheus.ask("/api/v1/alerts");
+    let alerts = alerts["alerts"].as_array().expect("it gives a list");
+    let alert = alerts
+        .iter()
+        .find(|alert| alert["labels"]["alertname"] == "VestibuleErrorBudgetBurnsFast")
+        .expect("it fires");
+    assert_eq!(alert["labels"]["owner"], "team-web");
+    let description = alert["annotations"]["description"]
+        .as_str()
+        .expect("it is text");
+    assert!(
+        description.contains("% of the requests of route web failed"),
+        "{description}"
+    );
+    for alert in alerts {
+        for key in ["summary", "description", "runbook_url", "dashboard_url"] {
+            let text = alert["annotations"][key].as_str().unwrap_or_default();
+            assert!(
+                !text.is_empty() && !text.contains("error expanding"),
+                "{alert}"
+            );
+        }
+    }
+    let rules = prometheus.ask("/api/v1/rules");
+    for group in rules["groups"].as_array().expect("it gives a list") {
+        for rule in group["rules"].as_array().expect("it gives a list") {
+            let error = rule["lastError"].as_str().unwrap_or_default();
+            assert!(error.is_empty(), "{rule}");
+        }
+    }
+}
+
+/// Every counter that stands still after the load is in Prometheus as it is on the page. What this test asks the admin
+/// API is no request of a client.
+fn assert_counters_agree(prometheus: &Prometheus, daemon: &Daemon) {
+    let page = daemon.metrics().0;
+    let counters: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .filter(|name| *name != "process_cpu_seconds_total")
+        .collect();
+    let mut compared = 0;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let name = series.split('{').next().unwrap_or_default();
+        let is_bucket = name.starts_with("vestibule_request_duration_seconds");
+        if !counters.contains(&name) && !is_bucket {
+            continue;
+        }
+        let value: f64 = value.parse().expect("it is a number");
+        let read = wait(series, PATIENCE, || prometheus.one(series));
+        assert!(
+            (read - value).abs() < 1e-9,
+            "{series}: {read} beside {value}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 80, "{compared}");
+}
+
+/// The figures of `status --json`, too.
+fn assert_status_agrees(prometheus: &Prometheus, daemon: &Daemon) {
+    let status = daemon.snapshot();
+    for id in ["web", "none"] {
+        let route = of(&status["routes"], "id", id);
+        for outcome in ["good", "bad", "excluded"] {
+            let expr = format!("vestibule_requests_total{{route=\"{id}\",outcome=\"{outcome}\"}}");
+            assert_eq!(prometheus.one(&expr), route[outcome].as_f64(), "{expr}");
+        }
+    }
+    for id in ["available", "fast"] {
+        let slo = of(&status["slos"], "id", id);
+        for result in ["good", "bad"] {
+            let expr = format!("vestibule_slo_events_total{{slo=\"{id}\",result=\"{result}\"}}");
+            assert_eq!(prometheus.one(&expr), slo[result].as_f64(), "{expr}");
+        }
+    }
+}
+
+/// The panels and variables that show nothing, with what they ask for.
+fn empty_panels(prometheus: &Prometheus, dashboards: &Path) -> Vec<String> {
+    let mut asked = Vec::new();
+    for path in fs::read_dir(dashboards).expect("they were generated") {
+        let text = fs::read_to_string(path.expect("it can be read").path());
+        let board: Value = serde_json::from_str(&text.expect("it is text")).expect("it is JSON");
+        let title = &board["title"];
+        for panel in board["panels"].as_array().expect("it has panels") {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                asked.push((
+                    format!("{title} {}", panel["title"]),
+                    target["expr"].clone(),
+                ));
+            }
+        }
+        for variable in board["templating"]["list"]
+            .as_array()
+            .expect("it has variables")
+        {
+            let query = variable["definition"].as_str().unwrap_or_default();
+            if let Some(series) = query.strip_prefix("label_values(") {
+                let series = series.rsplit_once(", ").expect("a label follows").0;
+                asked.push((format!("{title} {}", variable["name"]), Value::from(series)));
+            }
+        }
+    }
+    assert!(asked.len() > 80, "{}", asked.len());
+    let shows = |expr: &str| {
+        let plain = ["$job", "$instance", "$route", "$slo"]
+            .iter()
+            .fold(expr.to_owned(), |expr, name| expr.replace(name, ".*"));
+        let plain = plain.replace("$__rate_interval", "10s");
+        let samples = prometheus.query(&plain);
+        !samples.is_empty() && samples.iter().any(|(_, value)| !value.is_nan())
+    };
+    asked
+        .into_iter()
+        .filter_map(|(panel, expr)| {
+            let expr = expr.as_str().expect("a query is text");
+            (!shows(expr)).then(|| format!("{panel}: {expr}"))
+        })
+        .collect()
+}

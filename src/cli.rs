@@ -73,7 +73,7 @@ impl Exit {
                 "`run`, `demo`",
                 "the state directory is in use by another instance",
             ),
-            Self::Config => ("`run`, `check`", "the configuration is refused"),
+            Self::Config => ("`run`, `check`, `generate`", "the configuration is refused"),
         }
     }
 }

@@ -188,7 +188,13 @@ fn variants<T: DeserializeOwned>() -> BTreeSet<String> {
 #[test]
 fn the_programs_that_tests_need_are_named_and_installed() {
     let mut needed = BTreeSet::new();
-    for path in ["tests/e2e", "tests/e2e/lifecycle"] {
+    let dirs = [
+        "tests/e2e",
+        "tests/e2e/lifecycle",
+        "tests/generate",
+        "tests/scenario",
+    ];
+    for path in dirs {
         for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {

@@ -26,15 +26,31 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// Whether a tool is there. Where everything must be, one that is not is a failure.
-fn has(tool: &str) -> bool {
-    let there = Command::new(tool).arg("--version").output().is_ok();
+/// Says that a test cannot be done here. Where everything must be there, it fails instead.
+fn skip(why: &str) {
     assert!(
-        there || std::env::var_os("VESTIBULE_CI").is_none_or(|value| value != "1"),
-        "{tool} is not installed"
+        std::env::var_os("VESTIBULE_CI").is_none_or(|value| value != "1"),
+        "this must not be skipped here: {why}"
     );
+    drop(writeln!(io::stderr(), "SKIPPED: {why}"));
+}
+
+fn answers(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_ok()
+}
+
+fn has_promtool() -> bool {
+    let there = answers("promtool");
     if !there {
-        drop(writeln!(io::stderr(), "SKIPPED: {tool} is not installed"));
+        skip("promtool is not installed");
+    }
+    there
+}
+
+fn has_amtool() -> bool {
+    let there = answers("amtool");
+    if !there {
+        skip("amtool is not installed");
     }
     there
 }
@@ -129,7 +145,7 @@ fn a_configuration_that_is_wrong_writes_nothing() {
 
 #[test]
 fn promtool_accepts_the_rules_without_a_word_of_lint() {
-    if !has("promtool") {
+    if !has_promtool() {
         return;
     }
     let rules = files(&Path::new(ROOT).join("alerts/rules"));
@@ -139,7 +155,7 @@ fn promtool_accepts_the_rules_without_a_word_of_lint() {
 
 #[test]
 fn the_rules_pass_their_unit_tests() {
-    if !has("promtool") {
+    if !has_promtool() {
         return;
     }
     let run = promtool(
@@ -198,7 +214,7 @@ factor = 0.5
 
 #[test]
 fn other_policies_windows_and_objectives_pass_theirs_too() {
-    if !has("promtool") {
+    if !has_promtool() {
         return;
     }
     let dir = generated(UNUSUAL);
@@ -211,7 +227,7 @@ fn other_policies_windows_and_objectives_pass_theirs_too() {
 
 #[test]
 fn the_unit_tests_notice_rules_that_are_wrong() {
-    if !has("promtool") {
+    if !has_promtool() {
         return;
     }
     let rules = "alerts/rules/slo-web-available.yaml";

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{ROOT, files, has, said};
+use super::{ROOT, files, has_amtool, has_promtool, said};
 
 /// The labels of every alert of the rules, its name among them.
 fn alerts() -> Vec<BTreeMap<String, String>> {
@@ -37,7 +37,7 @@ fn alerts() -> Vec<BTreeMap<String, String>> {
 
 #[test]
 fn amtool_accepts_the_configuration() {
-    if !has("amtool") {
+    if !has_amtool() {
         return;
     }
     let file = Path::new(ROOT).join("alerts/alertmanager.yaml");
@@ -51,7 +51,7 @@ fn amtool_accepts_the_configuration() {
 
 #[test]
 fn promtool_accepts_the_configuration_that_scrapes() {
-    if !has("promtool") {
+    if !has_promtool() {
         return;
     }
     let file = Path::new(ROOT).join("alerts/prometheus.yaml");
@@ -65,7 +65,7 @@ fn promtool_accepts_the_configuration_that_scrapes() {
 
 #[test]
 fn every_alert_reaches_its_owner_as_loudly_as_it_speaks() {
-    if !has("amtool") {
+    if !has_amtool() {
         return;
     }
     let file = format!("{ROOT}/alerts/alertmanager.yaml");

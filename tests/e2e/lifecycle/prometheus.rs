@@ -188,9 +188,9 @@ fn prometheus_counts_what_the_daemon_counts_and_no_panel_is_empty() {
         let answer = client.ask("GET /", &["Host: nowhere.example"], b"");
         assert_eq!(answer.expect("it is answered").status, 404);
         unrouted += 1;
-        let fired = daemon.snapshot()["alerts"][0]["state"] == "firing";
+        let paged = daemon.snapshot()["alerts"][0]["state"] == "firing";
         let long_enough = began.elapsed() > Duration::from_secs(15);
-        if long_enough && fired && prometheus.one(fires) == Some(1.0) {
+        if long_enough && paged && prometheus.one(fires) == Some(1.0) {
             break;
         }
         assert!(
@@ -264,7 +264,7 @@ fn assert_alert_is_told(prometheus: &Prometheus) {
 /// Every counter that stands still after the load is in Prometheus as it is on the page. What this test asks the admin
 /// API is no request of a client.
 fn assert_counters_agree(prometheus: &Prometheus, daemon: &Daemon) {
-    let page = daemon.metrics().0;
+    let page = daemon.metrics().page;
     let counters: Vec<&str> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::generate::What;
+use crate::generate::spec::Spec;
 use crate::net::address::Address;
 
 mod asked;
@@ -19,6 +20,7 @@ mod explain;
 mod generate;
 mod notify;
 mod run;
+mod slo;
 mod status;
 mod top;
 
@@ -73,7 +75,10 @@ impl Exit {
                 "`run`, `demo`",
                 "the state directory is in use by another instance",
             ),
-            Self::Config => ("`run`, `check`, `generate`", "the configuration is refused"),
+            Self::Config => (
+                "`run`, `check`, `generate`, `slo`",
+                "the configuration is refused",
+            ),
         }
     }
 }
@@ -198,6 +203,9 @@ enum Command {
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// About what is promised
+    #[command(subcommand)]
+    Slo(SloCommand),
     /// Write what other tools need: Prometheus rules, dashboards, Alertmanager routing, runbooks
     ///
     /// Made from the configuration alone: nothing needs to run, and the same configuration gives the same files, so
@@ -217,6 +225,38 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SloCommand {
+    /// Print the SLOs of a configuration file as other tools write them
+    ///
+    /// They count the good and bad events of Vestibule's own series. Neither format can say all of an alerting policy.
+    Export {
+        /// The configuration file
+        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+        from: PathBuf,
+        /// Whose words
+        #[arg(long, value_enum, default_value_t = Format::Openslo)]
+        format: Format,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// OpenSLO v1
+    Openslo,
+    /// Sloth, prometheus/v1
+    Sloth,
+}
+
+impl Format {
+    const fn spec(self) -> Spec {
+        match self {
+            Self::Openslo => Spec::OpenSlo,
+            Self::Sloth => Spec::Sloth,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -427,6 +467,7 @@ pub fn main() -> ExitCode {
             let format = if json { check::Format::Json } else { format };
             check::check(&config, format, fail_on)
         }
+        Command::Slo(SloCommand::Export { from, format }) => slo::export(&from, format.spec()),
         Command::Generate {
             what,
             from,

@@ -61,6 +61,8 @@ pub struct Resolved {
     pub receivers: Vec<notify::Receiver>,
     /// Where the links of generated files lead.
     pub links: Links,
+    /// Whether SLOs are recorded under Sloth's names as well.
+    pub sloth: bool,
     /// This instance's name.
     pub instance: String,
     /// Where all this was read: the file's path, or `command line`.

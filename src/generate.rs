@@ -20,6 +20,8 @@ mod rules;
 mod runbook;
 mod scrape;
 mod shape;
+mod sloth;
+pub mod spec;
 mod yaml;
 
 pub use alarm::{BURNS_FAST, BURNS_SLOWLY};
@@ -44,6 +46,8 @@ pub struct Plan {
     pub owners: BTreeMap<String, String>,
     /// Where links lead.
     pub links: Links,
+    /// Whether SLOs are recorded under Sloth's names as well.
+    pub sloth: bool,
     /// Where scrapers reach the admin API; `None`: only over its socket.
     pub admin: Option<SocketAddr>,
 }
@@ -89,6 +93,7 @@ impl What {
 /// The files of one kind.
 pub fn generate(plan: &Plan, what: What) -> Vec<Artifact> {
     match what {
+        What::Rules if plan.sloth => [rules::rules(plan), sloth::rules(plan)].concat(),
         What::Rules => rules::rules(plan),
         What::Tests => promtool::tests(plan),
         What::Alertmanager => vec![alertmanager::alertmanager(plan)],

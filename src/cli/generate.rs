@@ -48,7 +48,8 @@ pub(super) fn run(what: &[What], from: &Path, out: &Path, check: bool) -> Exit {
     Exit::Ok
 }
 
-fn plan(resolved: Resolved) -> Plan {
+/// What is generated for a configuration.
+pub(super) fn plan(resolved: Resolved) -> Plan {
     let owner = |route: crate::proxy::config::Route| Some((route.id, route.owner?));
     let owners: BTreeMap<String, String> = resolved
         .proxy
@@ -61,6 +62,7 @@ fn plan(resolved: Resolved) -> Plan {
         policies: resolved.policies,
         owners,
         links: resolved.links,
+        sloth: resolved.sloth,
         admin: resolved.admin.listen,
     }
 }

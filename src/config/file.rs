@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::keys::{Item, Keys, Located, Section};
 use super::kind::{
-    ACCESS_LOG, Count, FILE, LINT, LOOPBACK, NAME, NETWORK, OWNER, Size, Time, WEB_PAGE,
+    ACCESS_LOG, Count, FILE, Flag, LINT, LOOPBACK, NAME, NETWORK, OWNER, Size, Time, WEB_PAGE,
 };
 use super::lint::Lint;
 use crate::export::accesslog;
@@ -116,7 +116,7 @@ impl Section for File {
             access_log: keys.table("access_log", "One line of JSON per request."),
             generate: keys.table(
                 "generate",
-                "Where the links lead in what `vestibule generate` writes: alerting rules, dashboards, runbooks.",
+                "What `vestibule generate` writes: alerting rules, dashboards, runbooks, and where their links lead.",
             ),
             receivers: keys.tables(
                 "notify",
@@ -398,6 +398,7 @@ impl Section for AccessLog {
 pub(super) struct Generate {
     pub(super) grafana: Located<String>,
     pub(super) runbooks: Option<Located<String>>,
+    pub(super) sloth: Located<bool>,
 }
 
 impl Section for Generate {
@@ -416,6 +417,12 @@ impl Section for Generate {
                 &WEB_PAGE,
                 "their path as files, `alerts/runbooks`",
                 "Where the generated runbooks are published. An SLO's own `runbook` goes before.",
+            ),
+            sloth: keys.or(
+                "sloth",
+                &Flag,
+                false,
+                "Whether SLOs are recorded under the names that Sloth uses as well, for dashboards made for it.",
             ),
         }
     }

@@ -84,6 +84,7 @@ pub(super) fn resolve(
         access_log,
         slos: all(slos, slo)?,
         policies: all_policies,
+        sloth: generate.sloth.value,
         links: Links {
             grafana: generate.grafana.value,
             runbooks: generate.runbooks.map(|page| page.value),

@@ -167,6 +167,9 @@ fn the_rules_pass_their_unit_tests() {
 
 /// Policies, windows and objectives that the example does not have.
 const UNUSUAL: &str = r#"
+[generate]
+sloth = true
+
 [[listener]]
 name = "http"
 address = "127.0.0.1:0"
@@ -219,6 +222,11 @@ fn other_policies_windows_and_objectives_pass_theirs_too() {
     }
     let dir = generated(UNUSUAL);
     let rules = files(&dir.path().join("alerts/rules"));
+    assert!(
+        rules
+            .iter()
+            .any(|path| path.ends_with("slo-hour.ly-sloth.yaml"))
+    );
     let run = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &rules);
     assert!(run.status.success(), "{}", said(&run));
     let run = promtool(&["test", "rules"], &files(&dir.path().join("alerts/tests")));

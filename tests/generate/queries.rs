@@ -202,7 +202,10 @@ fn rules_and_dashboards_ask_for_what_is_exported_and_for_all_of_it() {
             .any(|part| seen.contains(&format!("{}{part}", series.name)))
     });
     let unseen: Vec<&str> = unseen.map(|series| series.name).collect();
-    assert!(unseen.is_empty(), "nothing shows {unseen:?}");
+    assert!(
+        unseen.is_empty(),
+        "nothing shows {unseen:?}: give them a panel in src/generate/grafana/boards.rs"
+    );
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn promtool(
             grafana: "http://localhost".to_owned(),
             runbooks: None,
         },
+        sloth: false,
         admin: None,
     };
     let mut rules = Vec::new();

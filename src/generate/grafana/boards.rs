@@ -7,7 +7,7 @@ use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Si
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ALERTS, BUILD_INFO, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED,
-    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
+    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
     ENDPOINT_REQUESTS, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, PROCESS_CPU, PROCESS_FDS,
     PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
     RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
@@ -222,7 +222,9 @@ fn debug() -> Board {
                         .query(format!("topk(15, sum by (side, fault) ({}))", rate(&FAULTS, &[ROUTE])), "{{side}} {{fault}}"),
                     Panel::new(Lines, "Requests without a route", PerSecond, 12, "Requests per second that no route takes: scanners, or a rule that no longer matches.")
                         .query(format!("sum({})", rate(&FAULTS, &[("fault", "=", "no_route")])), "no route"),
-                    Panel::new(Lines, "Bytes", BytesPerSecond, 12, "Bodies of requests and of responses.")
+                    Panel::new(Lines, "Paths with encoded separators", PerSecond, 12, "Requests per second whose path has an encoded separator, and whether they were refused or only reported.")
+                        .query(format!("sum by (result) ({})", rate(&ENCODED, &[])), "{{result}}"),
+                    Panel::new(Lines, "Bytes", BytesPerSecond, 24, "Bodies of requests and of responses.")
                         .query(format!("sum({})", rate(&REQUEST_BYTES, &[ROUTE])), "requests")
                         .query(format!("sum({})", rate(&RESPONSE_BYTES, &[ROUTE])), "responses"),
                 ],

@@ -100,6 +100,9 @@ fn start(origin: &Origin) -> (Home, Daemon) {
     let scraped = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
     let home = Home::new(&format!(
         r#"
+        [generate]
+        sloth = true
+
         [admin]
         listen = "{}"
 
@@ -224,6 +227,7 @@ fn prometheus_counts_what_the_daemon_counts_and_no_panel_is_empty() {
     assert_eq!(prometheus.one(none), Some(unrouted as f64));
     assert_counters_agree(&prometheus, &daemon);
     assert_status_agrees(&prometheus, &daemon);
+    assert_sloths_names_agree(&prometheus);
     assert!(daemon.stop().success());
 }
 
@@ -305,6 +309,31 @@ fn assert_status_agrees(prometheus: &Prometheus, daemon: &Daemon) {
             let expr = format!("vestibule_slo_events_total{{slo=\"{id}\",result=\"{result}\"}}");
             assert_eq!(prometheus.one(&expr), slo[result].as_f64(), "{expr}");
         }
+    }
+}
+
+/// Under the names of Sloth there are the same figures.
+fn assert_sloths_names_agree(prometheus: &Prometheus) {
+    for (theirs, ours) in [
+        (
+            "slo:sli_error:ratio_rate1h{sloth_service=\"web\",sloth_slo=\"available\",sloth_window=\"1h\"}",
+            "route:slo_errors_per_request:ratio_rate1h{slo=\"available\"}",
+        ),
+        (
+            "slo:period_error_budget_remaining:ratio{sloth_id=\"web-available\"}",
+            "vestibule_slo_error_budget_remaining_ratio{slo=\"available\"}",
+        ),
+        (
+            "slo:objective:ratio{sloth_slo=\"available\"}",
+            "vestibule_slo_objective_ratio{slo=\"available\"}",
+        ),
+        ("count(sloth_slo_info{sloth_objective=\"99\"})", "vector(1)"),
+    ] {
+        let near = || {
+            let (theirs, ours) = (prometheus.one(theirs)?, prometheus.one(ours)?);
+            ((theirs - ours).abs() <= 0.05 * ours.abs()).then_some(())
+        };
+        wait(theirs, PATIENCE, near);
     }
 }
 

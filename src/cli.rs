@@ -244,7 +244,7 @@ enum SloCommand {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// OpenSLO v1
+    #[value(help = "OpenSLO v1")]
     Openslo,
     /// Sloth, prometheus/v1
     Sloth,

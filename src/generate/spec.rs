@@ -42,6 +42,12 @@ fn about(slo: &Slo) -> String {
     }
 }
 
+/// Events per second over a window that the reader puts in: what those who make rules of either format look for.
+fn rate(labels: &[(&str, &str)]) -> Yaml {
+    let selector = select(&SLO_EVENTS, labels);
+    Yaml::Text(format!("sum(rate({selector}[{{{{.window}}}}]))"))
+}
+
 fn objective(slo: &Slo) -> String {
     decimal(u64::from(slo.objective.ppm()), 6)
 }
@@ -58,10 +64,9 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
     });
     let slos = plan.slos.iter().map(|slo| {
         let query = |labels: &[(&str, &str)]| {
-            let query = format!("sum({})", select(&SLO_EVENTS, labels));
             let source = Yaml::map([
                 ("type", Yaml::text("Prometheus")),
-                ("spec", Yaml::map([("query", Yaml::Text(query))])),
+                ("spec", Yaml::map([("query", rate(labels))])),
             ]);
             Yaml::map([("metricSource", source)])
         };
@@ -147,10 +152,6 @@ fn sloth(plan: &Plan) -> Vec<Yaml> {
 }
 
 fn of_sloth(plan: &Plan, slo: &Slo) -> Yaml {
-    let rate = |labels: &[(&str, &str)]| {
-        let selector = select(&SLO_EVENTS, labels);
-        Yaml::Text(format!("sum(rate({selector}[{{{{.window}}}}]))"))
-    };
     let events = Yaml::map([
         ("error_query", rate(&[("slo", &slo.id), ("result", "bad")])),
         ("total_query", rate(&[("slo", &slo.id)])),
@@ -159,8 +160,14 @@ fn of_sloth(plan: &Plan, slo: &Slo) -> Yaml {
         .runbook
         .clone()
         .unwrap_or_else(|| plan.runbook(super::alarm::BURNS_FAST));
-    let loud =
-        |severity: &str| Yaml::map([("labels", Yaml::map([("severity", Yaml::text(severity))]))]);
+    // The SLO's name keeps the alerts of several apart.
+    let loud = |severity: &str| {
+        let labels = [
+            ("severity", Yaml::text(severity)),
+            ("slo", Yaml::text(&slo.id)),
+        ];
+        Yaml::map([("labels", Yaml::map(labels))])
+    };
     let alerting = Yaml::map([
         ("name", Yaml::text("VestibuleErrorBudgetBurns")),
         (

@@ -144,6 +144,48 @@ fn a_configuration_that_is_wrong_writes_nothing() {
 }
 
 #[test]
+fn promises_are_exported_in_the_words_of_other_tools() {
+    let export = |format| {
+        let run = vestibule(&[
+            "slo",
+            "export",
+            "--from",
+            "vestibule.example.toml",
+            "--format",
+            format,
+        ]);
+        assert!(run.status.success(), "{}", said(&run));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let (openslo, sloth) = (export("openslo"), export("sloth"));
+    let promised = files(&Path::new(ROOT).join("alerts/rules")).len() - 1;
+    assert_eq!(openslo.matches("\nkind: SLO\n").count(), promised);
+    assert_eq!(sloth.matches("\n  - name: ").count(), promised);
+    for (text, parts) in [
+        (
+            &openslo,
+            [
+                "  service: checkout\n",
+                "      target: 0.9995\n",
+                "query: 'sum(rate(vestibule_slo_events_total{slo=\"checkout-fast\",result=\"good\"}[{{.window}}]))'\n",
+            ],
+        ),
+        (
+            &sloth,
+            [
+                "version: prometheus/v1\nservice: checkout\n",
+                "    objective: 99.95\n",
+                "error_query: 'sum(rate(vestibule_slo_events_total{slo=\"checkout-fast\",result=\"bad\"}[{{.window}}]))'\n",
+            ],
+        ),
+    ] {
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
 fn promtool_accepts_the_rules_without_a_word_of_lint() {
     if !has_promtool() {
         return;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::model::Slo;
+use crate::model::{Slo, Window};
 use crate::slo::policy::{Policy, Row};
 
 mod alarm;
@@ -106,6 +106,9 @@ pub fn generate(plan: &Plan, what: What) -> Vec<Artifact> {
 /// The directory that holds everything Prometheus and Alertmanager read.
 const ALERTS: &str = "alerts";
 
+/// The shortest window that rules can use: four scrapes of the generated configuration, so that a lost one does no harm.
+pub const SHORTEST: Window = Window::minutes(1);
+
 /// The name under which Prometheus scrapes Vestibule.
 const JOB: &str = "vestibule";
 
@@ -116,6 +119,24 @@ impl Plan {
             .iter()
             .find(|policy| policy.name == slo.policy)
             .map_or(&[], |policy| &policy.rows)
+    }
+
+    /// Rows whose windows are too short for Prometheus, as (policy, window): the rules of these would miss what Vestibule
+    /// itself sees.
+    pub fn too_short(&self) -> Vec<(&str, Window)> {
+        let mut found: Vec<(&str, Window)> = self
+            .slos
+            .iter()
+            .flat_map(|slo| {
+                self.rows(slo)
+                    .iter()
+                    .map(|row| (slo.policy.as_str(), row.short))
+            })
+            .filter(|(_, window)| *window < SHORTEST)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Where the page of the alert `name` is.

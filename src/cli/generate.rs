@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use super::{Exit, complain, fancy, say};
 use crate::config::{self, Resolved};
-use crate::generate::{Artifact, Plan, What, generate};
+use crate::generate::{Artifact, Plan, SHORTEST, What, generate};
 
 /// Writes what is asked for below `out`, or with `check` says which files there are not as they would be written.
 /// `out` as `-` prints.
@@ -19,6 +19,14 @@ pub(super) fn run(what: &[What], from: &Path, out: &Path, check: bool) -> Exit {
         }
     };
     let plan = plan(resolved);
+    if what.contains(&What::Rules) {
+        for (policy, window) in plan.too_short() {
+            complain(&format!(
+                "warning: policy `{policy}` has a window of {window}, which is less than {SHORTEST}: Prometheus scrapes every 15s \
+                 and may never see it exceeded, though Vestibule itself does"
+            ));
+        }
+    }
     let artifacts: Vec<Artifact> = what
         .iter()
         .flat_map(|what| generate(&plan, *what))

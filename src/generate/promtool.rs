@@ -366,7 +366,7 @@ fn slow_burn(plan: &Plan, slo: &Slo) -> Option<Artifact> {
     let asked = judged(slo, &readable, &shape);
     let name = "slow burn: a fifth more than the slowest row allows, until long after it fires";
     let test = test(name, step_min, series(slo, &shape), asked);
-    let (name, rules) = (format!("slo-{}-slow", slo.id), format!("slo-{}", slo.id));
+    let (name, rules) = (format!("slow-{}", slo.id), format!("slo-{}", slo.id));
     Some(file(&name, &rules, step_min, vec![test]))
 }
 

@@ -10,8 +10,8 @@ use super::{ALERTS, Artifact, Plan, banner};
 use crate::model::{Slo, Window};
 
 const ABOUT: &str = "\
-The recordings of the SLO under Sloth's names, for dashboards that ask for those. They read the recordings of the file
-without `-sloth`.";
+The recordings of the SLO under Sloth's names, for dashboards that ask for those. They read those of the SLO's own
+file.";
 
 /// A file for each SLO.
 pub(super) fn rules(plan: &Plan) -> Vec<Artifact> {
@@ -97,7 +97,7 @@ fn file(plan: &Plan, slo: &Slo) -> Artifact {
     ]);
     let document = Yaml::map([("groups", Yaml::List(vec![group]))]);
     Artifact {
-        path: format!("{ALERTS}/rules/slo-{}-sloth.yaml", slo.id),
+        path: format!("{ALERTS}/rules/sloth-{}.yaml", slo.id),
         text: banner(ABOUT) + &document.document(),
     }
 }

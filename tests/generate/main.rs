@@ -144,6 +144,27 @@ fn a_configuration_that_is_wrong_writes_nothing() {
 }
 
 #[test]
+fn a_window_that_prometheus_cannot_see_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("vestibule.toml");
+    fs::write(&from, UNUSUAL.replace("\"7m\"", "\"20s\"")).unwrap();
+    let run = vestibule(&[
+        "generate",
+        "rules",
+        "--from",
+        from.to_str().unwrap(),
+        "--out",
+        "-",
+    ]);
+    assert!(run.status.success(), "{}", said(&run));
+    let words = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        words.contains("policy `lone` has a window of 20s"),
+        "{words}"
+    );
+}
+
+#[test]
 fn promises_are_exported_in_the_words_of_other_tools() {
     let export = |format| {
         let run = vestibule(&[
@@ -267,7 +288,7 @@ fn other_policies_windows_and_objectives_pass_theirs_too() {
     assert!(
         rules
             .iter()
-            .any(|path| path.ends_with("slo-hour.ly-sloth.yaml"))
+            .any(|path| path.ends_with("sloth-hour.ly.yaml"))
     );
     let run = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &rules);
     assert!(run.status.success(), "{}", said(&run));
@@ -317,7 +338,7 @@ fn the_unit_tests_notice_rules_that_are_wrong() {
         assert_ne!(mutant, text, "`{right}` is not in the rules");
         put(rules, &mutant);
         let mut passed = true;
-        for name in ["slo-web-available.yaml", "slo-web-available-slow.yaml"] {
+        for name in ["slo-web-available.yaml", "slow-web-available.yaml"] {
             let path = format!("alerts/tests/{name}");
             put(
                 &path,

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | L0 vocabulary | [`model`], [`clock`], [`catalog`] | values; no tokio, no files |
 //! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`], [`generate`] | pure functions of values and a passed-in time |
-//! | L2 adapters | [`net`], [`proxy`], [`store`], [`export`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
+//! | L2 adapters | [`net`], [`proxy`], [`probe`], [`store`], [`export`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
 //! | L3 composition | [`config`], [`app`], [`demo`], [`cli`] | the only place where parts meet |
 //!
 //! One request's way through it: a worker of [`proxy`] accepts and routes it, forwards it, and at its end, error or
@@ -26,6 +26,7 @@ pub mod export;
 pub mod generate;
 pub mod model;
 pub mod net;
+pub mod probe;
 pub mod proxy;
 pub mod routing;
 pub mod sli;

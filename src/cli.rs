@@ -17,6 +17,7 @@ mod deploy;
 mod diff;
 mod explain;
 mod generate;
+mod probe;
 mod run;
 mod status;
 mod top;
@@ -191,6 +192,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at services from outside: run synthetic probes, list them
+    #[command(subcommand)]
+    Probe(probe::ProbeCommand),
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -417,6 +421,7 @@ pub fn main() -> ExitCode {
             (Ok(old), Ok(new)) => diff::diff(&old, &new, urls.as_deref(), json),
             (Err(exit), _) | (_, Err(exit)) => exit,
         },
+        Command::Probe(command) => probe::probe(command),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));
             Exit::Ok

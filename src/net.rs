@@ -3,6 +3,8 @@
 pub mod address;
 pub mod certificate;
 pub mod connect;
+pub mod examine;
 pub mod http1;
+pub mod mark;
 pub mod stream;
 pub mod tls;

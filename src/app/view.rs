@@ -362,7 +362,7 @@ fn slo(status: &SloStatus) -> SloView {
         route: slo.route.clone(),
         sli: slo.sli.as_str().to_owned(),
         under_us: match slo.sli {
-            Sli::Availability => None,
+            Sli::Availability | Sli::Probe { .. } => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },
         objective_ppm: slo.objective.ppm(),

@@ -8,7 +8,9 @@
 
 pub mod definition;
 mod http;
+pub mod prepare;
 pub mod run;
+pub mod runner;
 pub mod schedule;
 mod tcp;
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, RouteSlot, Side, Tally, Timestamp,
-    Window,
+    DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, Missed, ProbeFailure, ProbePhase,
+    ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::{Severity, Tier};
@@ -51,6 +51,9 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamView>,
     /// Every SLO, the one that empties first first.
     pub slos: Vec<SloView>,
+    /// Every probe, by name.
+    #[serde(default)]
+    pub probes: Vec<ProbeView>,
     /// Alerts that are pending, firing or lately resolved.
     pub alerts: Vec<AlertView>,
     /// What happened, newest first, at most [`EVENTS`].
@@ -339,6 +342,89 @@ pub struct Degradation {
     pub text: String,
 }
 
+/// One synthetic probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeView {
+    /// Its name.
+    pub name: String,
+    /// What it is aimed at.
+    pub target: String,
+    /// The route that it looks at.
+    pub route: Option<String>,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+    /// From slot to slot, in seconds.
+    pub every_s: u64,
+    /// For a whole run, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether it is switched off.
+    pub paused: bool,
+    /// How it stands: `warn` after one failed run, `crit` after two in a row.
+    pub standing: Standing,
+    /// Since when it fails; `null`: it does not.
+    pub failing_since: Option<Timestamp>,
+    /// Slots of the last hour that were run and well.
+    pub ok: u64,
+    /// Slots of the last hour that failed.
+    pub failed: u64,
+    /// Slots of the last hour that were not run.
+    pub missed: u64,
+    /// Run ÷ all slots of the last hour; `null` when there was none.
+    pub coverage_ratio: Option<f64>,
+    /// Its next slot.
+    pub next_at: Timestamp,
+    /// The last one that was run.
+    pub last: Option<ProbeSlotView>,
+}
+
+/// How one slot of a probe ended, or several neighbouring ones that were missed for the same reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSlotView {
+    /// When it began by the schedule.
+    pub at: Timestamp,
+    /// How many slots this is about; more than one only when missed.
+    pub slots: u64,
+    /// `ok`, `fail` or `missed`.
+    pub outcome: String,
+    /// Why, unless it is well.
+    pub reason: Option<String>,
+    /// What happened, in one line; may be empty.
+    pub detail: String,
+    /// From the slot to the run's true start, in microseconds.
+    pub lag_us: u64,
+    /// How long the run took, in microseconds; `null` when missed.
+    pub duration_us: Option<u64>,
+    /// Microseconds by phase, those that were reached.
+    pub phases: BTreeMap<String, u64>,
+    /// The last response's status.
+    pub status: Option<u16>,
+    /// The address that was connected to, or tried.
+    pub address: Option<String>,
+}
+
+impl ProbeSlotView {
+    /// From the record of it.
+    pub fn of(record: &SlotRecord) -> Self {
+        let run = record.run.as_ref();
+        let phases = run.map(|run| run.phases).unwrap_or_default();
+        let phases = ProbePhase::ALL.iter().zip(phases);
+        Self {
+            at: record.at,
+            slots: record.slots,
+            outcome: record.outcome.as_str().to_owned(),
+            reason: record.outcome.reason().map(ToOwned::to_owned),
+            detail: run.map(|run| run.detail.clone()).unwrap_or_default(),
+            lag_us: record.lag_us,
+            duration_us: run.map(|run| run.duration_us),
+            phases: phases
+                .filter_map(|(phase, us)| Some((phase.as_str().to_owned(), us?)))
+                .collect(),
+            status: run.and_then(|run| run.status),
+            address: run.and_then(|run| run.address.clone()),
+        }
+    }
+}
+
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerView {
@@ -430,6 +516,12 @@ pub struct Totals {
     pub slos: Vec<(String, Tally)>,
     /// What happened, in the order of [`EventKind::ALL`].
     pub events: [u64; EventKind::ALL.len()],
+    /// By probe.
+    pub probes: Vec<(String, ProbeTotals)>,
+    /// Runs of probes under way.
+    pub probe_runs: u64,
+    /// Requests that carried a probe's mark, and count for no route.
+    pub probe_requests: u64,
     /// Upgraded connections now.
     pub tunnels: u64,
     /// TLS handshakes completed.
@@ -442,6 +534,25 @@ pub struct Totals {
     pub encoded_reported: u64,
     /// Connections that could not be accepted.
     pub accept_failures: u64,
+}
+
+/// One probe's counters since the process started, and its last run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProbeTotals {
+    /// Slots that were well.
+    pub ok: u64,
+    /// Failed slots, indexed by [`ProbeFailure::index`].
+    pub failures: [u64; ProbeFailure::COUNT],
+    /// Missed slots, indexed by [`Missed::index`].
+    pub missed: [u64; Missed::COUNT],
+    /// Runs by duration, as in [`RouteTotals::durations`].
+    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// The sum of durations in microseconds.
+    pub duration_us: u64,
+    /// The last run's phases.
+    pub phases: ProbePhases,
+    /// The last run's delay behind its slot, in microseconds.
+    pub lag_us: u64,
 }
 
 /// One route's counters since the process started.

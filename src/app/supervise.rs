@@ -17,6 +17,8 @@ use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
+use crate::probe::prepare::prepare;
+use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
@@ -37,6 +39,9 @@ pub(super) struct Parts {
     pub(super) sink: Option<AccessSink>,
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(super) ready: watch::Sender<bool>,
+    pub(super) runner: Runner,
+    /// Why probes' requests cannot be told from users'.
+    pub(super) mark_trouble: Option<String>,
 }
 
 /// What may be asked of a daemon while it runs.
@@ -62,6 +67,8 @@ pub(super) struct Daemon {
     sink: Option<AccessSink>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     ready: watch::Sender<bool>,
+    runner: Runner,
+    mark_trouble: Option<String>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
@@ -96,6 +103,8 @@ impl Daemon {
             sink,
             snapshots,
             ready,
+            runner,
+            mark_trouble,
         } = parts;
         let config = ConfigView {
             generation: 1,
@@ -113,6 +122,7 @@ impl Daemon {
             process: crate::snapshot::ProcessView::default(),
             gaps,
             queues: Vec::new(),
+            probe_runs: 0,
         };
         Self {
             clock,
@@ -128,6 +138,8 @@ impl Daemon {
             sink,
             snapshots,
             ready,
+            runner,
+            mark_trouble,
             seq: 0,
             ticked: 0,
             draining: None,
@@ -214,6 +226,8 @@ impl Daemon {
         let over = now.as_secs().saturating_sub(1);
         self.take(over, &gathered);
         self.ticked = now.as_secs();
+        let records = self.runner.take();
+        self.pipeline.absorb_slots(now, records, false);
         self.pipeline.tick(now);
         self.look_around(now, &gathered);
         self.publish(now, gathered);
@@ -250,13 +264,27 @@ impl Daemon {
     /// What is looked at once a second besides traffic.
     fn look_around(&mut self, now: Timestamp, gathered: &Gathered) {
         self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
+        self.around.queues.clear();
         if let Some(sink) = &self.sink {
-            self.around.queues = vec![QueueView {
+            self.around.queues.push(QueueView {
                 queue: "access_log".to_owned(),
                 capacity: accesslog::QUEUE as u64,
                 dropped: sink.dropped.load(Ordering::Relaxed),
-            }];
+            });
         }
+        self.around.queues.push(QueueView {
+            queue: "probe_slots".to_owned(),
+            capacity: runner::QUEUE as u64,
+            dropped: self.runner.dropped(),
+        });
+        self.around.probe_runs = self.runner.in_flight() as u64;
+        let trouble = if self.runner.is_gone() {
+            Some("their thread has ended: no probe is run".to_owned())
+        } else {
+            let low = self.pipeline.probes.trouble(now);
+            self.mark_trouble.clone().or(low)
+        };
+        self.pipeline.degrade("probes", now, trouble);
         if let Some(store) = &self.pipeline.store {
             let status = store.status();
             let trouble = status.last_error.map(|(_, error)| {
@@ -379,6 +407,8 @@ impl Daemon {
         let generation =
             Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
         let generation = Arc::new(generation.map_err(|error| error.to_string())?);
+        let probes = prepare(resolved.probes.definitions.clone());
+        let probes = probes.map_err(|error| error.to_string())?;
         let wanted: Vec<_> = resolved
             .proxy
             .listeners
@@ -389,11 +419,12 @@ impl Daemon {
         let change = change.map_err(|error| error.to_string())?;
         let rules = self
             .pipeline
-            .configure(&resolved)
+            .configure(&resolved, &probes)
             .map_err(|error| error.to_string())?;
         self.workers
             .swap(&generation, &Arc::new(rules), change)
             .await;
+        self.runner.replace(probes).await;
         let before_it = std::mem::replace(&mut self.generation, generation);
         let renewed = self.generation.renewed(&before_it);
         let mut text = reload::summary(&before, &resolved, &renewed);
@@ -455,6 +486,7 @@ impl Daemon {
             workers,
             access_log,
             sink,
+            runner,
             ..
         } = self;
         let last = workers.stop().await;
@@ -473,6 +505,7 @@ impl Daemon {
             scope: Scope::default(),
             text,
         });
+        pipeline.absorb_slots(now, runner.stop(), true);
         pipeline.hand_over_minute();
         if let Some(store) = pipeline.store.take()
             && let Err(error) = store.close(CLOSE)

@@ -34,6 +34,8 @@ pub(super) struct Surroundings {
     pub(super) gaps: Vec<Gap>,
     /// Queues apart from the store's.
     pub(super) queues: Vec<QueueView>,
+    /// Runs of probes under way.
+    pub(super) probe_runs: u64,
 }
 
 /// Gaps shown at most.
@@ -77,6 +79,7 @@ pub(super) fn snapshot(
         routes,
         upstreams: view.upstreams(),
         slos: view.slos(),
+        probes: pipeline.probes.views(now),
         alerts: pipeline.evaluation.alerts.iter().map(alert).collect(),
         events: pipeline.events.iter().take(EVENTS).cloned().collect(),
         degraded: pipeline.degraded.values().cloned().collect(),
@@ -299,6 +302,11 @@ impl View<'_> {
                 capacity: crate::store::Writer::CAPACITY,
                 dropped: status.dropped_latencies,
             },
+            QueueView {
+                queue: "store_probe_slots".to_owned(),
+                capacity: crate::store::Writer::SLOTS,
+                dropped: status.dropped_slots,
+            },
         ];
         queues.extend(self.around.queues.iter().cloned());
         queues
@@ -330,6 +338,9 @@ impl View<'_> {
                 })
             });
         Totals {
+            probes: pipeline.probes.totals(),
+            probe_runs: self.around.probe_runs,
+            probe_requests: gathered.probe_requests,
             routes: self
                 .routes
                 .iter()

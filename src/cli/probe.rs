@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{DEFAULT_FILE, Exit, complain, fancy, runtime, say};
+use super::{Connect, DEFAULT_FILE, Exit, complain, fancy, runtime, say};
+use crate::admin::client::{AskError, ask};
 use crate::clock::SystemClock;
 use crate::config::{self, Probes, Report};
 use crate::net::mark::MarkKey;
 use crate::probe::definition::Definition;
-use crate::probe::run::Probe;
+use crate::probe::prepare::prepare;
+use crate::snapshot::ProbeSlotView;
 
 mod report;
 
@@ -27,6 +30,24 @@ pub(super) enum ProbeCommand {
     Run(RunArguments),
     /// List probes, or say everything that is wrong with their files
     List(ListArguments),
+    /// Show how a daemon's probe went lately, newest first
+    ///
+    /// 64: there is no such probe. 69: no daemon answers.
+    History(HistoryArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArguments {
+    /// The probe
+    name: String,
+    /// How many slots
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u32,
+    #[command(flatten)]
+    connect: Connect,
+    /// The slots as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Where probes are written.
@@ -77,6 +98,7 @@ pub(super) fn probe(command: ProbeCommand) -> Exit {
     let done = match command {
         ProbeCommand::Run(arguments) => run(arguments),
         ProbeCommand::List(arguments) => list(&arguments),
+        ProbeCommand::History(arguments) => history(&arguments),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -222,17 +244,14 @@ async fn run_all(
 ) -> Result<Vec<Finished>, Exit> {
     let (clock, slots) = (SystemClock::new(), Arc::new(Semaphore::new(jobs)));
     let mut running = JoinSet::new();
-    let mut finished = Vec::new();
-    for (place, (definition, runs)) in chosen.into_iter().enumerate() {
-        finished.push(Finished::new(&definition));
-        if !runs {
-            continue;
-        }
-        let name = definition.name.clone();
-        let probe = Probe::try_new(definition).map_err(|error| {
-            complain(&format!("probe {name}: {error}"));
-            Exit::Config
-        })?;
+    let mut finished: Vec<_> = chosen.iter().map(|(it, _)| Finished::new(it)).collect();
+    let (definitions, runs): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
+    let probes = prepare(definitions).map_err(|error| {
+        complain(&error.to_string());
+        Exit::Config
+    })?;
+    let chosen = probes.into_iter().zip(runs).enumerate();
+    for (place, (probe, _)) in chosen.filter(|(_, (_, runs))| *runs) {
         let (key, slots) = (key.clone(), Arc::clone(&slots));
         running.spawn(async move {
             // Nobody closes it.
@@ -260,5 +279,46 @@ fn list(arguments: &ListArguments) -> Result<Exit, Exit> {
     } else {
         report::list(&definitions)
     });
+    Ok(Exit::Ok)
+}
+
+fn history(arguments: &HistoryArguments) -> Result<Exit, Exit> {
+    let HistoryArguments {
+        name,
+        limit,
+        connect,
+        json,
+    } = arguments;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.chars().all(plain) {
+        complain(&format!("`{name}` is no name of a probe"));
+        return Err(Exit::Usage);
+    }
+    let runtime = runtime().map_err(|error| {
+        complain(&error.to_string());
+        Exit::Io
+    })?;
+    let path = format!("/v1/probes/{name}/slots?limit={limit}");
+    let answer = runtime
+        .block_on(ask(&connect.connect, Method::GET, &path, Vec::new()))
+        .map_err(|error| {
+            complain(&error.to_string());
+            match error {
+                AskError::Status(_, StatusCode::NOT_FOUND, _) => Exit::Usage,
+                _ => Exit::Unavailable,
+            }
+        })?;
+    if *json {
+        say(&String::from_utf8_lossy(&answer));
+        return Ok(Exit::Ok);
+    }
+    let slots: Vec<ProbeSlotView> = serde_json::from_slice(&answer).map_err(|error| {
+        complain(&format!(
+            "the answer of {} cannot be read: {error}",
+            connect.connect
+        ));
+        Exit::Unavailable
+    })?;
+    say(&report::history(&slots));
     Ok(Exit::Ok)
 }

@@ -106,6 +106,26 @@ fn lines(snapshot: &Snapshot) -> String {
             format_args!("route {}  {rate}  bad {bad}  p99 {p99}\n", route.id),
         );
     }
+    for probe in snapshot
+        .probes
+        .iter()
+        .filter(|probe| probe.standing > Standing::None)
+    {
+        let last = probe.last.as_ref();
+        let reason = last
+            .and_then(|last| last.reason.as_deref())
+            .unwrap_or_default();
+        let detail = last
+            .map(|last| fmt::visible(&last.detail))
+            .unwrap_or_default();
+        let since = probe
+            .failing_since
+            .map_or_else(String::new, |since| format!(" since {since}"));
+        put(
+            &mut text,
+            format_args!("probe {} fails{since}, {reason}: {detail}\n", probe.name),
+        );
+    }
     for event in snapshot.events.iter().take(EVENTS) {
         put(
             &mut text,

@@ -15,7 +15,6 @@ use crate::clock::{Clock, SystemClock, Tick};
 use crate::model::{ProbeFailure, ProbePhase, ProbeRun};
 use crate::net::examine::{self, Trust};
 use crate::net::mark::MarkKey;
-use crate::net::tls::TlsError;
 
 /// A probe, ready to run again and again.
 #[derive(Clone, Debug)]
@@ -26,23 +25,9 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Reads the roots that the definition names.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn try_new(definition: Definition) -> Result<Self, TlsError> {
-        let speaks_tls = match &definition.target {
-            // A redirect may lead there.
-            Target::Http(url) => url.tls || definition.http.redirects > 0,
-            Target::Tcp(_) => false,
-            Target::Tls(_) => true,
-        };
-        let trust = match (&definition.tls.roots, definition.tls.insecure) {
-            _ if !speaks_tls => None,
-            (_, true) => Some(Trust::anything()),
-            (roots, false) => Some(Trust::load(roots.as_deref())?),
-        };
-        Ok(Self { definition, trust })
+    /// A probe that judges chains by `trust`.
+    pub(super) const fn new(definition: Definition, trust: Option<Trust>) -> Self {
+        Self { definition, trust }
     }
 
     /// What it is.
@@ -246,7 +231,7 @@ impl Attempt<'_> {
             return Err(Failed::new(ProbeFailure::TlsName, detail));
         };
         let Some(trust) = self.trust else {
-            // `Probe::try_new` has one wherever this can be reached.
+            // `prepare` loads them wherever this can be reached.
             return Err(Failed::new(ProbeFailure::Internal, "no roots were loaded"));
         };
         let examining = async { Ok::<_, Failed>(trust.examine(tcp, server_name, alpn).await) };

@@ -154,6 +154,11 @@ impl Ledger {
         self.schedule.after(self.decided)
     }
 
+    /// Every slot up to and including this instant has been started or missed.
+    pub const fn decided(&self) -> Timestamp {
+        self.decided
+    }
+
     /// The schedule.
     pub const fn schedule(&self) -> Schedule {
         self.schedule

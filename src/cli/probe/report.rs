@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::model::{ProbePhase, ProbeRun};
 use crate::probe::definition::Definition;
+use crate::snapshot::ProbeSlotView;
 use crate::tui::fmt;
 
 /// A probe, and how it went.
@@ -54,6 +55,7 @@ impl Finished {
 /// A line for each probe, and how many went how.
 pub(super) fn text(finished: &[Finished]) -> String {
     let width = finished.iter().map(|it| it.name.len()).max().unwrap_or(0);
+    let wide = finished.iter().map(|it| it.target.len()).max().unwrap_or(0);
     let mut text = String::new();
     for probe in finished {
         let took = probe.run.as_ref().map_or_else(String::new, |run| {
@@ -65,7 +67,7 @@ pub(super) fn text(finished: &[Finished]) -> String {
         put(
             &mut text,
             format_args!(
-                "{:<6}  {:<width$}  {}{took}\n",
+                "{:<6}  {:<width$}  {:<wide$}{took}\n",
                 probe.word(),
                 probe.name,
                 probe.target
@@ -277,6 +279,35 @@ pub(super) fn list_json(definitions: &[&Definition]) -> String {
         })
         .collect();
     format!("{:#}\n", json!({ "probes": probes }))
+}
+
+/// A line for each slot.
+pub(super) fn history(slots: &[ProbeSlotView]) -> String {
+    let mut text = String::new();
+    for slot in slots {
+        let what = match (slot.duration_us, &slot.reason) {
+            (Some(us), None) => format!("{:>9} ms", millis(us)),
+            (Some(us), Some(reason)) => {
+                format!(
+                    "{:>9} ms  {reason}: {}",
+                    millis(us),
+                    fmt::visible(&slot.detail)
+                )
+            }
+            (None, reason) => {
+                let reason = reason.as_deref().unwrap_or_default();
+                match slot.slots {
+                    1 => reason.to_owned(),
+                    slots => format!("{reason}, {slots} slots"),
+                }
+            }
+        };
+        put(
+            &mut text,
+            format_args!("{}  {:<6}  {what}\n", slot.at, slot.outcome),
+        );
+    }
+    text
 }
 
 fn phases(run: &ProbeRun) -> impl Iterator<Item = (ProbePhase, u64)> {

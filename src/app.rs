@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin;
+use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
 use crate::export::{accesslog, exposition};
@@ -20,6 +21,7 @@ use crate::proxy::listener::{self, BindError};
 use crate::snapshot::{ProbeSlotView, Snapshot};
 use crate::store::{self, OpenError};
 
+mod certs;
 mod health;
 mod machine;
 mod pipeline;
@@ -183,6 +185,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         tracing::info!("admin API listens on http://{address}");
     }
     let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
+    let (certificates, plans) = watch::channel(Plan::default());
+    // A round that nobody has taken in yet is enough.
+    let (tell_sights, sights) = mpsc::channel(1);
+    let looking = tokio::spawn(inventory::run(plans, tell_sights));
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);
@@ -214,14 +220,17 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         ready,
         runner,
         mark_trouble,
+        certificates,
     });
     daemon.began(store_trouble, admin_trouble);
     let channels = supervise::Channels {
         signals,
+        sights,
         refreshes,
         deploys,
     };
     daemon.run(channels).await;
+    looking.abort();
     if let Some(api) = api {
         // Dropping its future removes the socket.
         api.abort();

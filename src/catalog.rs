@@ -190,6 +190,21 @@ catalog! {
     PROBE_RUNS = "vestibule_probe_runs_in_flight", Gauge, One, [], "Runs of probes under way.";
     PROBE_REQUESTS = "vestibule_probe_requests_total", Counter, One, [],
         "Requests that carried a probe's mark since this process started; they count for no route.";
+    CERT_NOT_AFTER = "vestibule_certificate_not_after_seconds", Gauge, Seconds,
+        [closed("source", 3), configured("name"), configured("place")],
+        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, listener or probe.";
+    CERT_NOT_BEFORE = "vestibule_certificate_not_before_seconds", Gauge, Seconds,
+        [closed("source", 3), configured("name"), configured("place")],
+        "First instant of the certificate's life, in seconds since the epoch.";
+    CERT_LEFT = "vestibule_certificate_left_ratio", Gauge, Ratio,
+        [closed("source", 3), configured("name"), configured("place")],
+        "Share of the certificate's life that is left; negative once it has expired.";
+    CERT_NAME_MATCH = "vestibule_certificate_name_match", Gauge, One,
+        [closed("source", 3), configured("name"), configured("place")],
+        "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
+    CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
+        [configured("name"), closed("source", 3), closed("kind", 6), closed("severity", 3)],
+        "1 for each certificate with which something is wrong, by what and how urgent.";
     EVENTS = "vestibule_events_total", Counter, One, [closed("kind", crate::model::EventKind::ALL.len())],
         "What happened, by kind, since this process started: deploys, configurations, changes of health, alerts.";
     IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";
@@ -221,7 +236,15 @@ catalog! {
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
-pub const PARTS: [&str; 6] = ["access_log", "admin", "config", "probes", "store", "worker"];
+pub const PARTS: [&str; 7] = [
+    "access_log",
+    "admin",
+    "certificates",
+    "config",
+    "probes",
+    "store",
+    "worker",
+];
 
 #[cfg(test)]
 mod tests {

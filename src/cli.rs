@@ -11,6 +11,7 @@ use crate::generate::What;
 use crate::net::address::Address;
 
 mod asked;
+mod certs;
 mod check;
 mod decision;
 mod deploy;
@@ -192,6 +193,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which certificates there are, where they are seen, and how long they live; the exit code says if all is well
+    ///
+    /// 0: nothing is wrong. 1: a renewal is overdue, or a ticket. 2: something to wake for. 69: no daemon answers.
+    Certs(certs::CertsArguments),
     /// Look at services from outside: run synthetic probes, list them
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
@@ -421,6 +426,7 @@ pub fn main() -> ExitCode {
             (Ok(old), Ok(new)) => diff::diff(&old, &new, urls.as_deref(), json),
             (Err(exit), _) | (_, Err(exit)) => exit,
         },
+        Command::Certs(arguments) => certs::certs(&arguments),
         Command::Probe(command) => probe::probe(command),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));

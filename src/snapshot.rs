@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, Missed, ProbeFailure, ProbePhase,
-    ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
+    CertificateFacts, DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, Missed,
+    ProbeFailure, ProbePhase, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::{Severity, Tier};
@@ -54,6 +54,12 @@ pub struct Snapshot {
     /// Every probe, by name.
     #[serde(default)]
     pub probes: Vec<ProbeView>,
+    /// Every certificate, wherever it was seen, the most urgent first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// What is wrong with certificates, the most urgent first.
+    #[serde(default)]
+    pub certificate_alerts: Vec<CertificateAlertView>,
     /// Alerts that are pending, firing or lately resolved.
     pub alerts: Vec<AlertView>,
     /// What happened, newest first, at most [`EVENTS`].
@@ -423,6 +429,93 @@ impl ProbeSlotView {
             address: run.and_then(|run| run.address.clone()),
         }
     }
+}
+
+/// A certificate, at one of the places where it is seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// `file`: the configuration's; `listener`: what one of ours shows; `probe`: what a probe saw.
+    pub source: String,
+    /// The certificate's name in the configuration, the host that was asked for, or the probe.
+    pub name: String,
+    /// The file, the listener or the probe's target.
+    pub place: String,
+    /// When it was last looked at.
+    pub seen_at: Timestamp,
+    /// What it says; `null` when there is none to be read.
+    pub certificate: Option<CertificateFacts>,
+    /// The rest of the chain.
+    pub issuers: Vec<CertificateFacts>,
+    /// Seconds left of its life; negative once it has expired.
+    pub left_s: Option<i64>,
+    /// Share of its life that is left; negative once it has expired.
+    pub left_ratio: Option<f64>,
+    /// When its renewal is due.
+    pub renewal_due_at: Option<Timestamp>,
+    /// Whether it speaks for the host that was asked for; `null` when none was.
+    pub name_matches: Option<bool>,
+    /// How urgent what is wrong is; `null`: nothing is.
+    pub urgency: Option<Urgency>,
+    /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded` or `unreadable`.
+    pub kind: Option<String>,
+    /// What is wrong, in words.
+    pub problem: Option<String>,
+}
+
+impl CertificateView {
+    /// Says what is wrong, unless something more urgent is.
+    pub fn say(&mut self, urgency: Urgency, kind: &str, problem: String) {
+        if self.urgency.is_none_or(|before| before < urgency) {
+            self.urgency = Some(urgency);
+            self.kind = Some(kind.to_owned());
+            self.problem = Some(problem);
+        }
+    }
+}
+
+/// How urgent something is that has no error budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// Not as it should be.
+    Warn,
+    /// Someone looks at it in working hours.
+    Ticket,
+    /// Someone is woken.
+    Page,
+}
+
+impl Urgency {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Warn, Self::Ticket, Self::Page];
+
+    /// Its word in labels and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Ticket => "ticket",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// What is wrong with one certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificateAlertView {
+    /// Its id, stable: the certificate's fingerprint.
+    pub id: String,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// What kind of thing is wrong, as in [`CertificateView::kind`].
+    pub kind: String,
+    /// Its name where it was seen first.
+    pub name: String,
+    /// Where that was, as in [`CertificateView::source`].
+    pub source: String,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// What is wrong, in words.
+    pub text: String,
 }
 
 /// One listening socket.

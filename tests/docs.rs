@@ -363,6 +363,17 @@ says by its exit code how they went; `--json`, `--tap` and `--junit FILE` are fo
 - **No retries.** The first attempt is what counts.
 - **Not a user.** Requests carry the header `vestibule-probe`, signed with `probes.key_file`. The proxy that knows the key
   keeps them out of routes' counts and SLOs. An SLO of its own counts a probe: `sli = \"probe\"`.
+
+## Certificates
+
+Every chain that a probe sees is kept, also when it is refused, and listed by `vestibule certs` beside the configuration's files
+and what the listeners show. What is told, by what is left of the certificate's own life:
+
+| told | when |
+| --- | --- |
+| warn | a renewal is overdue: less than 30 % is left, or 45 % of a life below ten days; a listener shows nothing for a host |
+| ticket | 15 % is left, or 30 % of a life below ten days; or its file cannot be read |
+| page | 24 hours are left, at most 15 %; it has expired; it is not valid yet; a listener shows another host's; its file was renewed and for ten minutes another certificate has been served |
 ";
 
 const FAILURES: &str = "

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::certs::Certs;
 use super::health::Health;
 use super::probes::{Absorbed, Probes};
 use super::restore;
@@ -38,6 +39,7 @@ pub(super) struct Pipeline {
     pub(super) evaluation: Evaluation,
     pub(super) health: Health,
     pub(super) probes: Probes,
+    pub(super) certs: Certs,
     /// Newest first.
     pub(super) events: VecDeque<Event>,
     /// Since the process started, in the order of [`EventKind::ALL`].
@@ -107,6 +109,7 @@ impl Pipeline {
             evaluation: Evaluation::default(),
             health: Health::default(),
             probes: Probes::default(),
+            certs: Certs::default(),
             events: VecDeque::new(),
             happened: [0; EventKind::ALL.len()],
             versions: HashMap::new(),
@@ -261,6 +264,15 @@ impl Pipeline {
             // Refused only when the store is closed, which its status says.
             store.slots(records).unwrap_or_default();
         }
+    }
+
+    /// Judges certificates as of `now`, announcing what changed.
+    pub(super) fn judge_certificates(&mut self, now: Timestamp) {
+        for event in self.certs.judge(now, &self.probes) {
+            self.note(event);
+        }
+        let trouble = self.certs.trouble();
+        self.degrade("certificates", now, trouble);
     }
 
     /// A second is over: `now_secs` begins.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use rustls::server::ProducesTickets;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::certs;
 use super::machine::Machine;
 use super::pipeline::Pipeline;
 use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
 use crate::admin::{Deploy, DeployRefused};
+use crate::cert::inventory::{Plan, Sight};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
@@ -42,11 +44,14 @@ pub(super) struct Parts {
     pub(super) runner: Runner,
     /// Why probes' requests cannot be told from users'.
     pub(super) mark_trouble: Option<String>,
+    /// What certificates are looked at.
+    pub(super) certificates: watch::Sender<Plan>,
 }
 
 /// What may be asked of a daemon while it runs.
 pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
+    pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
 }
@@ -69,6 +74,7 @@ pub(super) struct Daemon {
     ready: watch::Sender<bool>,
     runner: Runner,
     mark_trouble: Option<String>,
+    certificates: watch::Sender<Plan>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
@@ -105,6 +111,7 @@ impl Daemon {
             ready,
             runner,
             mark_trouble,
+            certificates,
         } = parts;
         let config = ConfigView {
             generation: 1,
@@ -140,6 +147,7 @@ impl Daemon {
             ready,
             runner,
             mark_trouble,
+            certificates,
             seq: 0,
             ticked: 0,
             draining: None,
@@ -195,6 +203,10 @@ impl Daemon {
                     Some(Signal::Stop) | None => break,
                 },
                 () = tokio::time::sleep(self.until_next_second()) => self.second().await,
+                Some(sights) = channels.sights.recv() => {
+                    let now = self.clock.now();
+                    self.pipeline.certs.absorb(now, sights);
+                }
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;
                     // Whoever asked may have given up waiting.
@@ -228,6 +240,7 @@ impl Daemon {
         self.ticked = now.as_secs();
         let records = self.runner.take();
         self.pipeline.absorb_slots(now, records, false);
+        self.pipeline.judge_certificates(now);
         self.pipeline.tick(now);
         self.look_around(now, &gathered);
         self.publish(now, gathered);
@@ -455,6 +468,8 @@ impl Daemon {
                 tls: is_tls(&listening.name),
             })
             .collect();
+        let plan = certs::plan(&self.around.resolved, self.workers.listening());
+        self.certificates.send_replace(plan);
     }
 
     async fn drain(&mut self) {

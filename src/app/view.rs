@@ -80,6 +80,8 @@ pub(super) fn snapshot(
         upstreams: view.upstreams(),
         slos: view.slos(),
         probes: pipeline.probes.views(now),
+        certificates: pipeline.certs.views(),
+        certificate_alerts: pipeline.certs.alerts(),
         alerts: pipeline.evaluation.alerts.iter().map(alert).collect(),
         events: pipeline.events.iter().take(EVENTS).cloned().collect(),
         degraded: pipeline.degraded.values().cloned().collect(),

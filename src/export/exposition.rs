@@ -24,6 +24,7 @@ pub fn text(snapshot: &Snapshot) -> String {
     slos(&mut page, snapshot);
     alerts(&mut page, snapshot);
     probes(&mut page, snapshot);
+    certificates(&mut page, snapshot);
     edge(&mut page, snapshot);
     own(&mut page, snapshot);
     page.0
@@ -273,6 +274,49 @@ fn probes(page: &mut Page, snapshot: &Snapshot) {
         &[],
         snapshot.totals.probe_requests,
     );
+}
+
+fn certificates(page: &mut Page, snapshot: &Snapshot) {
+    let seen = || {
+        snapshot.certificates.iter().filter_map(|view| {
+            let labels = [&*view.source, &*view.name, &*view.place];
+            Some((labels, view, view.certificate.as_ref()?))
+        })
+    };
+    page.head(&catalog::CERT_NOT_AFTER);
+    for (labels, _, facts) in seen() {
+        page.sample(&catalog::CERT_NOT_AFTER, &labels, facts.not_after.as_secs());
+    }
+    page.head(&catalog::CERT_NOT_BEFORE);
+    for (labels, _, facts) in seen() {
+        page.sample(
+            &catalog::CERT_NOT_BEFORE,
+            &labels,
+            facts.not_before.as_secs(),
+        );
+    }
+    page.head(&catalog::CERT_LEFT);
+    for (labels, view, _) in seen() {
+        if let Some(left) = view.left_ratio {
+            page.sample(&catalog::CERT_LEFT, &labels, left);
+        }
+    }
+    page.head(&catalog::CERT_NAME_MATCH);
+    for (labels, view, _) in seen() {
+        if let Some(matches) = view.name_matches {
+            page.sample(&catalog::CERT_NAME_MATCH, &labels, u64::from(matches));
+        }
+    }
+    page.head(&catalog::CERT_ALERTS);
+    for alert in &snapshot.certificate_alerts {
+        let labels = [
+            &*alert.name,
+            &*alert.source,
+            &*alert.kind,
+            alert.urgency.as_str(),
+        ];
+        page.sample(&catalog::CERT_ALERTS, &labels, 1);
+    }
 }
 
 fn edge(page: &mut Page, snapshot: &Snapshot) {

@@ -114,13 +114,18 @@ pub fn failure(error: &io::Error, chain: &[CertificateFacts]) -> ProbeFailure {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ProbeFailure::TlsName
         }
-        CertificateError::UnknownIssuer => match chain {
-            [alone] if !alone.is_self_issued => ProbeFailure::TlsIncomplete,
-            _ => ProbeFailure::TlsUntrusted,
-        },
+        CertificateError::UnknownIssuer if is_alone(chain) => ProbeFailure::TlsIncomplete,
         // Revoked, badly signed, of a wrong kind, … whatever rustls learns to refuse: no trust.
         _ => ProbeFailure::TlsUntrusted,
     }
+}
+
+/// Whether a server sent nothing about who issued its certificate, which it did not issue itself.
+fn is_alone(chain: &[CertificateFacts]) -> bool {
+    chain.first().is_some_and(|leaf| {
+        let mut others = chain.iter().filter(|other| other.sha256 != leaf.sha256);
+        !leaf.is_self_issued && !others.any(|other| other.subject == leaf.issuer)
+    })
 }
 
 /// Notes the chain, then judges as it is told.

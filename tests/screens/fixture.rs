@@ -298,6 +298,8 @@ pub(crate) fn all_well() -> Snapshot {
             slo("www-avail", "www", 999_500, 0.973),
         ],
         probes: Vec::new(),
+        certificates: Vec::new(),
+        certificate_alerts: Vec::new(),
         alerts: Vec::new(),
         events: vec![event(
             "13:44:20",

@@ -10,6 +10,7 @@
 //! | `GET /v1/snapshot?routes=N` | everything, counted up to this moment |
 //! | `GET /v1/stream?routes=N` | the same as a line of JSON each second, until the reader leaves |
 //! | `GET /v1/events?limit=N` | the newest events |
+//! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `POST /v1/deploys` | announces a deploy |
 //! | `GET /metrics` | Prometheus text |
 
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::Event;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ProbeSlotView, Snapshot};
 
 mod api;
 pub mod client;
@@ -38,8 +39,12 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
 }
 
+/// Reads how the newest slots of the probe of this name ended, at most so many, newest first. Blocks; says in one line
+/// why it could not.
+pub type ReadSlots = Arc<dyn Fn(&str, u32) -> Result<Vec<ProbeSlotView>, String> + Send + Sync>;
+
 /// What the API is wired to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handlers {
     /// The newest snapshot; `None` until there is one.
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
@@ -47,6 +52,8 @@ pub struct Handlers {
     pub refresh: mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>,
     /// Takes deploys.
     pub deploys: mpsc::Sender<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+    /// Reads how a probe's newest slots ended; blocks.
+    pub slots: ReadSlots,
     /// Makes the metrics page.
     pub metrics: fn(&Snapshot) -> String,
     /// The metrics page's content type.

@@ -1,25 +1,32 @@
 //! The daemon: parts put together, kept running, changed and stopped.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::admin;
+use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
 use crate::export::{accesslog, exposition};
 use crate::model::Full;
+use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
 use crate::notify::Notifier;
+use crate::probe::prepare::{PrepareError, prepare};
+use crate::probe::runner::Runner;
 use crate::proxy::generation::{BuildError, Generation};
 use crate::proxy::listener::{self, BindError};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ProbeSlotView, Snapshot};
 use crate::store::{self, OpenError};
 
+mod certs;
 mod health;
 mod machine;
 mod pipeline;
+mod probes;
 mod reload;
 mod restore;
 mod supervise;
@@ -73,6 +80,9 @@ pub enum RunError {
     /// The admin API.
     #[error(transparent)]
     Admin(#[from] admin::ListenError),
+    /// A probe's roots.
+    #[error(transparent)]
+    Probe(#[from] PrepareError),
     /// The access log.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
@@ -119,7 +129,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         trouble: mut store_trouble,
     } = remember(&resolved.store, clock)?;
     let mut pipeline = Pipeline::new(writer);
-    let rules = Arc::new(pipeline.configure(&resolved)?);
+    let probes = prepare(resolved.probes.definitions.clone())?;
+    let rules = Arc::new(pipeline.configure(&resolved, &probes)?);
     let mut gaps = Vec::new();
     let mut counting_since = started_at;
     if let Some(history) = history {
@@ -153,6 +164,14 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     let access_log = accesslog::Writer::start(&resolved.access_log).map_err(RunError::AccessLog)?;
     let sink = access_log.as_ref().map(supervise::sink);
+    let (marks, mark_trouble) = match MarkKey::load_or_make(&resolved.probes.key_file) {
+        Ok(key) => (Some(key), None),
+        Err(error) => {
+            let path = resolved.probes.key_file.display();
+            let trouble = format!("no key at {path}: {error}; probes' requests count as users'");
+            (None, (!probes.is_empty()).then_some(trouble))
+        }
+    };
     let workers = Workers::start(
         resolved.proxy.workers,
         clock,
@@ -160,11 +179,17 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         &rules,
         bound,
         sink.as_ref(),
+        marks.as_ref(),
     )
     .map_err(RunError::Thread)?;
     if let Some(address) = admin.as_ref().and_then(admin::Bound::tcp_address) {
         tracing::info!("admin API listens on http://{address}");
     }
+    let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
+    let (certificates, plans) = watch::channel(Plan::default());
+    // A round that nobody has taken in yet is enough.
+    let (tell_sights, sights) = mpsc::channel(1);
+    let looking = tokio::spawn(inventory::run(plans, tell_sights));
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);
@@ -173,6 +198,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             snapshots: snapshots.subscribe(),
             refresh,
             deploys: deploy,
+            slots: read_slots(resolved.store.dir.clone()),
             metrics: exposition::text,
             metrics_type: exposition::CONTENT_TYPE,
             ready: is_ready,
@@ -201,14 +227,19 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         snapshots,
         ready,
         notifier,
+        runner,
+        mark_trouble,
+        certificates,
     });
     daemon.began(store_trouble, admin_trouble);
     let channels = supervise::Channels {
         signals,
+        sights,
         refreshes,
         deploys,
     };
     daemon.run(channels).await;
+    looking.abort();
     if let Some(api) = api {
         // Dropping its future removes the socket.
         api.abort();
@@ -250,6 +281,17 @@ fn remember(config: &store::Config, clock: SystemClock) -> Result<Remembered, Ru
             })
         }
     }
+}
+
+/// Reads slots of probes from the history in `dir`, with a connection for each question: they are few.
+fn read_slots(dir: PathBuf) -> admin::ReadSlots {
+    Arc::new(move |probe, limit| {
+        let reader = store::Reader::open(&dir).map_err(|error| error.to_string())?;
+        let records = reader
+            .probe_slots(probe, limit)
+            .map_err(|error| error.to_string())?;
+        Ok(records.iter().map(ProbeSlotView::of).collect())
+    })
 }
 
 /// A message about a started daemon, for people who started it by hand.

@@ -111,6 +111,7 @@ const ROUTE: Label = configured("route");
 const SLO: Label = configured("slo");
 const UPSTREAM: Label = configured("upstream");
 const ENDPOINT: Label = configured("endpoint");
+const PROBE: Label = configured("probe");
 
 macro_rules! catalog {
     ($($name:ident = $text:literal, $kind:ident, $unit:ident, [$($label:expr),*], $help:literal;)+) => {
@@ -154,7 +155,7 @@ catalog! {
     SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],
         "Valid events of the SLO by result since the state directory began, counted exactly.";
     SLO_INFO = "vestibule_slo_info", Gauge, One,
-        [SLO, ROUTE, closed("sli", 2), configured("objective"), configured("window"), configured("policy")],
+        [SLO, ROUTE, closed("sli", 3), configured("objective"), configured("window"), configured("policy")],
         "Always 1; what is promised: the objective in percent, the budget's window, the alerting policy.";
     SLO_OBJECTIVE = "vestibule_slo_objective_ratio", Gauge, Ratio, [SLO, ROUTE],
         "The SLO's target.";
@@ -167,6 +168,43 @@ catalog! {
     ALERTS = "vestibule_alert_state", Gauge, One,
         [SLO, ROUTE, closed("severity", 2), closed("burnrate_tier", 4), closed("state", 3)],
         "1 for each alert that is pending, firing or lately resolved.";
+    PROBE_SLOTS = "vestibule_probe_slots_total", Counter, One, [PROBE, closed("outcome", 3)],
+        "Slots of the probe by outcome since this process started; missed ones are neither good nor bad.";
+    PROBE_FAILURES = "vestibule_probe_failures_total", Counter, One,
+        [PROBE, closed("reason", crate::model::ProbeFailure::COUNT)],
+        "Failed slots by reason since this process started; only reasons that were seen.";
+    PROBE_MISSED = "vestibule_probe_missed_slots_total", Counter, One,
+        [PROBE, closed("reason", crate::model::Missed::COUNT)],
+        "Slots that were not run by reason since this process started.";
+    PROBE_DURATION = "vestibule_probe_duration_seconds", Histogram, Seconds, [PROBE],
+        "Duration of the probe's runs, failed ones included, since this process started.";
+    PROBE_PHASE = "vestibule_probe_phase_seconds", Gauge, Seconds,
+        [PROBE, closed("phase", crate::model::ProbePhase::COUNT)],
+        "Time of the last run by phase, up to the one that it failed in; absent where it did not come to it.";
+    PROBE_SUCCESS = "vestibule_probe_success", Gauge, One, [PROBE],
+        "1 when the last run was well, 0 when it failed; absent before the first.";
+    PROBE_COVERAGE = "vestibule_probe_coverage_ratio", Gauge, Ratio, [PROBE],
+        "Share of the last hour's slots that were run; absent without a slot.";
+    PROBE_LAG = "vestibule_probe_schedule_lag_seconds", Gauge, Seconds, [PROBE],
+        "Delay of the last run's start behind its slot.";
+    PROBE_RUNS = "vestibule_probe_runs_in_flight", Gauge, One, [], "Runs of probes under way.";
+    PROBE_REQUESTS = "vestibule_probe_requests_total", Counter, One, [],
+        "Requests that carried a probe's mark since this process started; they count for no route.";
+    CERT_NOT_AFTER = "vestibule_certificate_not_after_seconds", Gauge, Seconds,
+        [closed("source", 3), configured("name"), configured("place")],
+        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, listener or probe.";
+    CERT_NOT_BEFORE = "vestibule_certificate_not_before_seconds", Gauge, Seconds,
+        [closed("source", 3), configured("name"), configured("place")],
+        "First instant of the certificate's life, in seconds since the epoch.";
+    CERT_LEFT = "vestibule_certificate_left_ratio", Gauge, Ratio,
+        [closed("source", 3), configured("name"), configured("place")],
+        "Share of the certificate's life that is left; negative once it has expired.";
+    CERT_NAME_MATCH = "vestibule_certificate_name_match", Gauge, One,
+        [closed("source", 3), configured("name"), configured("place")],
+        "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
+    CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
+        [configured("name"), closed("source", 3), closed("kind", 6), closed("severity", 3)],
+        "1 for each certificate with which something is wrong, by what and how urgent.";
     EVENTS = "vestibule_events_total", Counter, One, [closed("kind", crate::model::EventKind::ALL.len())],
         "What happened, by kind, since this process started: deploys, configurations, changes of health, alerts.";
     IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";
@@ -200,7 +238,16 @@ catalog! {
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
-pub const PARTS: [&str; 6] = ["access_log", "admin", "config", "notify", "store", "worker"];
+pub const PARTS: [&str; 8] = [
+    "access_log",
+    "admin",
+    "certificates",
+    "config",
+    "notify",
+    "probes",
+    "store",
+    "worker",
+];
 
 #[cfg(test)]
 mod tests {

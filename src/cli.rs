@@ -12,6 +12,7 @@ use crate::generate::spec::Spec;
 use crate::net::address::Address;
 
 mod asked;
+mod certs;
 mod check;
 mod decision;
 mod deploy;
@@ -19,6 +20,7 @@ mod diff;
 mod explain;
 mod generate;
 mod notify;
+mod probe;
 mod run;
 mod slo;
 mod status;
@@ -200,6 +202,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which certificates there are, where they are seen, and how long they live; the exit code says if all is well
+    ///
+    /// 0: nothing is wrong. 1: a renewal is overdue, or a ticket. 2: something to wake for. 69: no daemon answers.
+    Certs(certs::CertsArguments),
+    /// Look at services from outside: run synthetic probes, list them
+    #[command(subcommand)]
+    Probe(probe::ProbeCommand),
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -484,6 +493,8 @@ pub fn main() -> ExitCode {
             (Ok(old), Ok(new)) => diff::diff(&old, &new, urls.as_deref(), json),
             (Err(exit), _) | (_, Err(exit)) => exit,
         },
+        Command::Certs(arguments) => certs::certs(&arguments),
+        Command::Probe(command) => probe::probe(command),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));
             Exit::Ok

@@ -16,7 +16,7 @@ use crate::generate::Links;
 use crate::model::{Slo, Timestamp};
 use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
-use crate::{admin, export, notify, proxy, store};
+use crate::{admin, export, notify, probe, proxy, store};
 
 mod code;
 mod expand;
@@ -33,11 +33,13 @@ mod report;
 mod resolve;
 mod rules;
 mod schema;
+mod synthetic;
 
 pub use code::{Code, Severity};
-pub use reference::reference;
+pub use reference::{probe_reference, reference};
 pub use report::{Diagnostic, Position, Report};
 pub use schema::schema;
+pub use synthetic::{Probes, load_probe_dir, load_probe_files};
 
 use finding::{Finding, Findings};
 use keys::Reading;
@@ -63,6 +65,8 @@ pub struct Resolved {
     pub links: Links,
     /// Whether SLOs are recorded under Sloth's names as well.
     pub sloth: bool,
+    /// Synthetic probes. Every route they name exists.
+    pub probes: probe::Config,
     /// This instance's name.
     pub instance: String,
     /// Where all this was read: the file's path, or `command line`.
@@ -71,6 +75,8 @@ pub struct Resolved {
     pub warnings: Report,
     /// Whether the admin socket follows the state directory.
     socket_is_default: bool,
+    /// Whether the probes' key follows it.
+    key_is_default: bool,
 }
 
 /// Why `--listen` cannot be obeyed.
@@ -101,11 +107,14 @@ impl Resolved {
         }
     }
 
-    /// Keeps state in `dir` instead of where the configuration says. The admin socket moves along unless the
-    /// configuration has put it somewhere itself.
+    /// Keeps state in `dir` instead of where the configuration says. The admin socket and the probes' key move along
+    /// unless the configuration has put them somewhere itself.
     pub fn override_state_dir(&mut self, dir: PathBuf) {
         if self.socket_is_default {
             self.admin.socket = default_socket(&dir);
+        }
+        if self.key_is_default {
+            self.probes.key_file = default_key(&dir);
         }
         self.store.dir = dir;
     }
@@ -113,6 +122,10 @@ impl Resolved {
 
 fn default_socket(state_dir: &Path) -> PathBuf {
     state_dir.join("vestibule.sock")
+}
+
+fn default_key(state_dir: &Path) -> PathBuf {
+    state_dir.join("probe.key")
 }
 
 /// The largest file that is read.
@@ -234,13 +247,14 @@ fn parse_with(
     };
     let file: file::File = keys::read(document.get_ref(), &mut reading);
     let mut findings = reading.findings;
+    let probes = synthetic::of(&file, base_dir, &mut findings);
     rules::check(&file, base_dir, &mut findings);
     if findings.errors() > 0 {
         return Err(Report::new(source_name, text, findings));
     }
     let linted = lint_at.map(|now| (file.clone(), now));
     let nothing = Report::new(source_name, text, Findings::default());
-    let resolved = resolve::resolve(file, base_dir, source_name.to_owned(), nothing);
+    let resolved = resolve::resolve(file, probes, base_dir, source_name.to_owned(), nothing);
     let mut resolved =
         resolved.expect("a required key that is missing or refused is an error, and there is none");
     if let Some((file, now)) = linted {

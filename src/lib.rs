@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | L0 vocabulary | [`model`], [`clock`], [`catalog`] | values; no tokio, no files |
 //! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`], [`generate`] | pure functions of values and a passed-in time |
-//! | L2 adapters | [`net`], [`proxy`], [`store`], [`export`], [`notify`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
+//! | L2 adapters | [`net`], [`proxy`], [`probe`], [`cert`], [`store`], [`export`], [`notify`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
 //! | L3 composition | [`config`], [`app`], [`demo`], [`cli`] | the only place where parts meet |
 //!
 //! One request's way through it: a worker of [`proxy`] accepts and routes it, forwards it, and at its end, error or
@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod app;
 pub mod catalog;
+pub mod cert;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod generate;
 pub mod model;
 pub mod net;
 pub mod notify;
+pub mod probe;
 pub mod proxy;
 pub mod routing;
 pub mod sli;

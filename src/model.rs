@@ -4,6 +4,7 @@
 //! million, durations on records are integer microseconds.
 
 mod access;
+mod certificate;
 mod directory;
 mod event;
 mod ids;
@@ -11,11 +12,13 @@ mod latency;
 mod objective;
 mod observation;
 mod outcome;
+mod probe;
 mod slo;
 mod slot;
 mod time;
 
 pub use access::{AccessRecord, WriteAccessLine};
+pub use certificate::CertificateFacts;
 pub use directory::{Directory, Full, MAX_NAMES, NO_ROUTE};
 pub use event::{Event, EventKind, Scope};
 pub use ids::{EndpointKey, RouteKey, SloKey};
@@ -23,6 +26,7 @@ pub use latency::{Latency, LatencyError, Percentiles};
 pub use objective::{Objective, ObjectiveError};
 pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
+pub use probe::{Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome, SlotRecord};
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, DURATION_BOUNDS_US, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use time::{Timestamp, Window, WindowError};

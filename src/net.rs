@@ -3,7 +3,9 @@
 pub mod address;
 pub mod certificate;
 pub mod connect;
+pub mod examine;
 pub mod http1;
+pub mod mark;
 pub mod post;
 pub mod stream;
 pub mod tls;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, RouteSlot, Side, Tally, Timestamp,
-    Window,
+    CertificateFacts, DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, Missed,
+    ProbeFailure, ProbePhase, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::{Severity, Tier};
@@ -51,6 +51,15 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamView>,
     /// Every SLO, the one that empties first first.
     pub slos: Vec<SloView>,
+    /// Every probe, by name.
+    #[serde(default)]
+    pub probes: Vec<ProbeView>,
+    /// Every certificate, wherever it was seen, the most urgent first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// What is wrong with certificates, the most urgent first.
+    #[serde(default)]
+    pub certificate_alerts: Vec<CertificateAlertView>,
     /// Alerts that are pending, firing or lately resolved.
     pub alerts: Vec<AlertView>,
     /// What happened, newest first, at most [`EVENTS`].
@@ -359,6 +368,176 @@ pub struct Degradation {
     pub text: String,
 }
 
+/// One synthetic probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeView {
+    /// Its name.
+    pub name: String,
+    /// What it is aimed at.
+    pub target: String,
+    /// The route that it looks at.
+    pub route: Option<String>,
+    /// Where a person finds what to do.
+    pub runbook: Option<String>,
+    /// From slot to slot, in seconds.
+    pub every_s: u64,
+    /// For a whole run, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether it is switched off.
+    pub paused: bool,
+    /// How it stands: `warn` after one failed run, `crit` after two in a row.
+    pub standing: Standing,
+    /// Since when it fails; `null`: it does not.
+    pub failing_since: Option<Timestamp>,
+    /// Slots of the last hour that were run and well.
+    pub ok: u64,
+    /// Slots of the last hour that failed.
+    pub failed: u64,
+    /// Slots of the last hour that were not run.
+    pub missed: u64,
+    /// Run ÷ all slots of the last hour; `null` when there was none.
+    pub coverage_ratio: Option<f64>,
+    /// Its next slot.
+    pub next_at: Timestamp,
+    /// The last one that was run.
+    pub last: Option<ProbeSlotView>,
+}
+
+/// How one slot of a probe ended, or several neighbouring ones that were missed for the same reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSlotView {
+    /// When it began by the schedule.
+    pub at: Timestamp,
+    /// How many slots this is about; more than one only when missed.
+    pub slots: u64,
+    /// `ok`, `fail` or `missed`.
+    pub outcome: String,
+    /// Why, unless it is well.
+    pub reason: Option<String>,
+    /// What happened, in one line; may be empty.
+    pub detail: String,
+    /// From the slot to the run's true start, in microseconds.
+    pub lag_us: u64,
+    /// How long the run took, in microseconds; `null` when missed.
+    pub duration_us: Option<u64>,
+    /// Microseconds by phase, those that were reached.
+    pub phases: BTreeMap<String, u64>,
+    /// The last response's status.
+    pub status: Option<u16>,
+    /// The address that was connected to, or tried.
+    pub address: Option<String>,
+}
+
+impl ProbeSlotView {
+    /// From the record of it.
+    pub fn of(record: &SlotRecord) -> Self {
+        let run = record.run.as_ref();
+        let phases = run.map(|run| run.phases).unwrap_or_default();
+        let phases = ProbePhase::ALL.iter().zip(phases);
+        Self {
+            at: record.at,
+            slots: record.slots,
+            outcome: record.outcome.as_str().to_owned(),
+            reason: record.outcome.reason().map(ToOwned::to_owned),
+            detail: run.map(|run| run.detail.clone()).unwrap_or_default(),
+            lag_us: record.lag_us,
+            duration_us: run.map(|run| run.duration_us),
+            phases: phases
+                .filter_map(|(phase, us)| Some((phase.as_str().to_owned(), us?)))
+                .collect(),
+            status: run.and_then(|run| run.status),
+            address: run.and_then(|run| run.address.clone()),
+        }
+    }
+}
+
+/// A certificate, at one of the places where it is seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// `file`: the configuration's; `listener`: what one of ours shows; `probe`: what a probe saw.
+    pub source: String,
+    /// The certificate's name in the configuration, the host that was asked for, or the probe.
+    pub name: String,
+    /// The file, the listener or the probe's target.
+    pub place: String,
+    /// When it was last looked at.
+    pub seen_at: Timestamp,
+    /// What it says; `null` when there is none to be read.
+    pub certificate: Option<CertificateFacts>,
+    /// The rest of the chain.
+    pub issuers: Vec<CertificateFacts>,
+    /// Seconds left of its life; negative once it has expired.
+    pub left_s: Option<i64>,
+    /// Share of its life that is left; negative once it has expired.
+    pub left_ratio: Option<f64>,
+    /// When its renewal is due.
+    pub renewal_due_at: Option<Timestamp>,
+    /// Whether it speaks for the host that was asked for; `null` when none was.
+    pub name_matches: Option<bool>,
+    /// How urgent what is wrong is; `null`: nothing is.
+    pub urgency: Option<Urgency>,
+    /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded` or `unreadable`.
+    pub kind: Option<String>,
+    /// What is wrong, in words.
+    pub problem: Option<String>,
+}
+
+impl CertificateView {
+    /// Says what is wrong, unless something more urgent is.
+    pub fn say(&mut self, urgency: Urgency, kind: &str, problem: String) {
+        if self.urgency.is_none_or(|before| before < urgency) {
+            self.urgency = Some(urgency);
+            self.kind = Some(kind.to_owned());
+            self.problem = Some(problem);
+        }
+    }
+}
+
+/// How urgent something is that has no error budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// Not as it should be.
+    Warn,
+    /// Someone looks at it in working hours.
+    Ticket,
+    /// Someone is woken.
+    Page,
+}
+
+impl Urgency {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Warn, Self::Ticket, Self::Page];
+
+    /// Its word in labels and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Ticket => "ticket",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// What is wrong with one certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificateAlertView {
+    /// Its id, stable: the certificate's fingerprint.
+    pub id: String,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// What kind of thing is wrong, as in [`CertificateView::kind`].
+    pub kind: String,
+    /// Its name where it was seen first.
+    pub name: String,
+    /// Where that was, as in [`CertificateView::source`].
+    pub source: String,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// What is wrong, in words.
+    pub text: String,
+}
+
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerView {
@@ -450,6 +629,12 @@ pub struct Totals {
     pub slos: Vec<(String, Tally)>,
     /// What happened, in the order of [`EventKind::ALL`].
     pub events: [u64; EventKind::ALL.len()],
+    /// By probe.
+    pub probes: Vec<(String, ProbeTotals)>,
+    /// Runs of probes under way.
+    pub probe_runs: u64,
+    /// Requests that carried a probe's mark, and count for no route.
+    pub probe_requests: u64,
     /// Upgraded connections now.
     pub tunnels: u64,
     /// TLS handshakes completed.
@@ -462,6 +647,25 @@ pub struct Totals {
     pub encoded_reported: u64,
     /// Connections that could not be accepted.
     pub accept_failures: u64,
+}
+
+/// One probe's counters since the process started, and its last run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProbeTotals {
+    /// Slots that were well.
+    pub ok: u64,
+    /// Failed slots, indexed by [`ProbeFailure::index`].
+    pub failures: [u64; ProbeFailure::COUNT],
+    /// Missed slots, indexed by [`Missed::index`].
+    pub missed: [u64; Missed::COUNT],
+    /// Runs by duration, as in [`RouteTotals::durations`].
+    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// The sum of durations in microseconds.
+    pub duration_us: u64,
+    /// The last run's phases.
+    pub phases: ProbePhases,
+    /// The last run's delay behind its slot, in microseconds.
+    pub lag_us: u64,
 }
 
 /// One route's counters since the process started.

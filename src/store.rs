@@ -18,6 +18,7 @@ mod family;
 mod gaps;
 mod history;
 mod lock;
+mod probe;
 mod query;
 mod queue;
 mod retention;

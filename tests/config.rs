@@ -205,6 +205,7 @@ fn every_key_reaches_its_part() {
         access_log,
         slos,
         policies,
+        probes,
         instance,
         source,
         ..
@@ -318,6 +319,11 @@ fn every_key_reaches_its_part() {
         slo.runbook.as_deref(),
         Some("https://wiki.example/checkout#fast")
     );
+    let every = secs(20);
+    assert_eq!(slos[1].sli, Sli::Probe { every });
+    assert_eq!(slos[1].probe.as_deref(), Some("shop-front"));
+    assert_eq!(probes.definitions[0].name, "shop-front");
+    assert_eq!(probes.key_file, dir.path().join("shared.key"));
     let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();
     assert_eq!(names, ["workbook", "hourly", "own"]);
     let rows: Vec<_> = policies[2]
@@ -472,6 +478,21 @@ fn directory() -> TempDir {
         dir.path().join("weak.pem"),
     )
     .unwrap();
+    for (name, text) in [
+        (
+            "synthetic/shop.toml",
+            "[[probe]]\nname = 'shop-front'\ntarget = 'https://shop.example/'\nevery = '20s'\n",
+        ),
+        (
+            "broken/a.toml",
+            "[[probe]]\nname = 'front'\ntarget = 'shop.example'\n",
+        ),
+        ("broken/b.toml", "[[probe]]\nnmae = 'front'\n"),
+    ] {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
     dir
 }
 

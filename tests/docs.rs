@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use vestibule::catalog;
 use vestibule::cli::Exit;
 use vestibule::config;
-use vestibule::model::{EventKind, Fault, Side, Sli, Slo, SloKey, Span, Tally, Timestamp, Window};
+use vestibule::model::{
+    EventKind, Fault, Missed, ProbeFailure, Side, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
+};
 use vestibule::slo::alert::AlertState;
 use vestibule::slo::engine::Engine;
 use vestibule::slo::policy::{Policy, Severity, Tier};
@@ -38,6 +40,23 @@ fn the_list_of_faults_is_the_codes() {
         }
     }
     compare(Path::new("docs/faults.md"), &page);
+}
+
+#[test]
+fn the_page_on_probes_is_the_codes() {
+    let mut page = String::from(PROBES);
+    page.push_str(&config::probe_reference());
+    page.push_str(FAILURES);
+    for failure in ProbeFailure::ALL {
+        let what = documented("src/model/probe.rs", failure.as_str());
+        writeln!(page, "| `{}` | {what} |", failure.as_str()).unwrap();
+    }
+    page.push_str(MISSED);
+    for why in Missed::ALL {
+        let what = documented("src/model/probe.rs", why.as_str());
+        writeln!(page, "| `{}` | {what} |", why.as_str()).unwrap();
+    }
+    compare(Path::new("docs/probes.md"), &page);
 }
 
 #[test]
@@ -124,6 +143,7 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
     let (shown, slo) = (&snapshot["alerts"][0], &snapshot["slos"][0]);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let slo = Slo {
+        probe: None,
         id: text(&slo["id"]),
         route: text(&slo["route"]),
         sli: Sli::Availability,
@@ -363,6 +383,56 @@ one that has is cut off, so that the client sees that it is not whole. Without a
 upstream's own response is passed on.
 ";
 
+const PROBES: &str = "\
+<!-- Written by tests/docs.rs and config::probe_reference. -->
+
+# Probes
+
+A synthetic probe asks for what users ask for, from outside and on a schedule, and holds the answer to what was expected.
+Probes are written in files of their own, [synthetic/](../synthetic) has examples. `vestibule probe run` runs them once and
+says by its exit code how they went; `--json`, `--tap` and `--junit FILE` are for programs. A daemon runs those of its
+`probes.dir` ([config.md](config.md)).
+
+- **Slots.** A probe is due at fixed instants that follow from its name and `every`; a restart changes nothing, and probes do
+  not all start at once. Every slot ends as exactly one of `ok`, `fail` and `missed`, with a reason. Missed slots are neither
+  good nor bad: they lower the coverage.
+- **Open loop.** Slots do not wait for the run before them. A minute in which nothing answers costs a minute of slots.
+- **Nothing is kept alive.** Each run looks the name up, connects and shakes hands anew, and its phases are kept up to where it
+  failed: `resolve`, `connect`, `tls`, `processing` (to the response's head), `transfer` (its body).
+- **No retries.** The first attempt is what counts.
+- **Not a user.** Requests carry the header `vestibule-probe`, signed with `probes.key_file`. The proxy that knows the key
+  keeps them out of routes' counts and SLOs. An SLO of its own counts a probe: `sli = \"probe\"`.
+
+## Certificates
+
+Every chain that a probe sees is kept, also when it is refused, and listed by `vestibule certs` beside the configuration's files
+and what the listeners show. What is told, by what is left of the certificate's own life:
+
+| told | when |
+| --- | --- |
+| warn | a renewal is overdue: less than 30 % is left, or 45 % of a life below ten days; a listener shows nothing for a host |
+| ticket | 15 % is left, or 30 % of a life below ten days; or its file cannot be read |
+| page | 24 hours are left, at most 15 %; it has expired; it is not valid yet; a listener shows another host's; its file was renewed and for ten minutes another certificate has been served |
+";
+
+const FAILURES: &str = "
+## Failures
+
+Why a slot ended as `fail`. A closed set: it is the label `reason`.
+
+| reason | what happened |
+| --- | --- |
+";
+
+const MISSED: &str = "
+## Missed slots
+
+Why a slot ended as `missed`.
+
+| reason | what happened |
+| --- | --- |
+";
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().into_iter().flat_map(char::to_uppercase);
@@ -377,11 +447,13 @@ fn status(fault: Fault) -> String {
 
 /// The fault's documentation.
 fn description(fault: Fault) -> String {
-    let code = fs::read_to_string("src/model/outcome.rs").unwrap();
-    let (_, code) = code.split_once("\nfaults! {\n").unwrap();
-    let (before, _) = code
-        .split_once(&format!("= \"{}\"", fault.as_str()))
-        .unwrap();
+    documented("src/model/outcome.rs", fault.as_str())
+}
+
+/// The documentation of the variant in `file` that is written `word`.
+fn documented(file: &str, word: &str) -> String {
+    let code = fs::read_to_string(file).unwrap();
+    let (before, _) = code.split_once(&format!("= \"{word}\"")).unwrap();
     let mut lines: Vec<&str> = before.lines().map(str::trim).collect();
     lines.pop();
     let from = lines.iter().rposition(|line| !line.starts_with("///"));

@@ -331,6 +331,7 @@ impl Scenario {
         let promised = |slo: &Promise| Slo {
             id: slo.id.clone(),
             route: slo.route.clone(),
+            probe: None,
             sli: match slo.under_ms {
                 None => Sli::Availability,
                 Some(under) => Sli::Latency {

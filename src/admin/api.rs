@@ -45,7 +45,8 @@ pub(super) async fn answer(
     let query = query(request.uri().query().unwrap_or_default());
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
-            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /metrics, POST /v1/deploys\n",
+            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/probes/NAME/slots /metrics, \
+             POST /v1/deploys\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
@@ -65,6 +66,9 @@ pub(super) async fn answer(
             }
             None => starting(),
         },
+        (&Method::GET, path) if probe_of(path).is_some() => {
+            slots(&handlers, probe_of(path).unwrap_or_default(), &query).await
+        }
         (&Method::GET, "/v1/stream") => stream(&handlers, &query),
         (&Method::POST, "/v1/deploys") => deploy(&handlers, request).await,
         (
@@ -181,6 +185,41 @@ async fn feed(
         if sender.send_data(line.into()).await.is_err() {
             break;
         }
+    }
+}
+
+/// The probe that a path asks for the slots of.
+fn probe_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/v1/probes/")?.strip_suffix("/slots")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// Slots given when nobody says how many.
+const SLOTS: u32 = 100;
+
+async fn slots(
+    handlers: &Handlers,
+    probe: &str,
+    query: &HashMap<String, String>,
+) -> Response<Body> {
+    let known = handlers
+        .snapshots
+        .borrow()
+        .as_ref()
+        .is_some_and(|snapshot| snapshot.probes.iter().any(|known| known.name == probe));
+    if !known {
+        return problem(
+            StatusCode::NOT_FOUND,
+            &format!("there is no probe `{probe}`"),
+        );
+    }
+    let limit = query.get("limit").and_then(|limit| limit.parse().ok());
+    let (read, probe) = (Arc::clone(&handlers.slots), probe.to_owned());
+    let reading = move || read(&probe, limit.unwrap_or(SLOTS));
+    match tokio::task::spawn_blocking(reading).await {
+        Ok(Ok(slots)) => json(StatusCode::OK, &slots),
+        Ok(Err(why)) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 

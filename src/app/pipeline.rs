@@ -4,15 +4,19 @@
 //! Everything here runs on one thread and owns what it touches; time is an argument.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
+use super::certs::Certs;
 use super::health::Health;
+use super::probes::{Absorbed, Probes};
 use super::restore;
 use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::model::{
     Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Full, NO_ROUTE, RouteKey,
-    RouteSlot, Scope, Slo, SloKey, Tally, Timestamp, Window,
+    RouteSlot, Scope, Slo, SloKey, SlotRecord, Tally, Timestamp, Window,
 };
+use crate::probe::run::Probe;
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{RouteRing, TallyRing};
 use crate::slo::alert::{AlertState, Transition};
@@ -34,6 +38,8 @@ pub(super) struct Pipeline {
     pub(super) edge: RouteRing,
     pub(super) evaluation: Evaluation,
     pub(super) health: Health,
+    pub(super) probes: Probes,
+    pub(super) certs: Certs,
     /// Newest first.
     pub(super) events: VecDeque<Event>,
     /// Since the process started, in the order of [`EventKind::ALL`].
@@ -102,6 +108,8 @@ impl Pipeline {
             edge: RouteRing::default(),
             evaluation: Evaluation::default(),
             health: Health::default(),
+            probes: Probes::default(),
+            certs: Certs::default(),
             events: VecDeque::new(),
             happened: [0; EventKind::ALL.len()],
             versions: HashMap::new(),
@@ -118,7 +126,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// When too many names were seen; nothing is changed then.
-    pub(super) fn configure(&mut self, resolved: &Resolved) -> Result<Rules, Full> {
+    pub(super) fn configure(
+        &mut self,
+        resolved: &Resolved,
+        probes: &[Arc<Probe>],
+    ) -> Result<Rules, Full> {
         let mut slos: Vec<(SloKey, Slo)> = Vec::new();
         let mut rules = Vec::new();
         for slo in &resolved.slos {
@@ -145,6 +157,7 @@ impl Pipeline {
         for (key, _) in &slos {
             of(&mut self.slos, key.index()).configured = true;
         }
+        self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
         Ok(Rules::new(rules))
     }
@@ -173,6 +186,7 @@ impl Pipeline {
             Some((id.clone(), state, since))
         });
         self.engine.restore(alerts);
+        self.probes.restore(history, now)?;
         let coverage = restore::Coverage::new(history, now);
         let directory = &self.directory;
         let mut rings: HashMap<String, &mut TallyRing> = self
@@ -226,6 +240,39 @@ impl Pipeline {
         if all.counts.requests() > 0 {
             self.edge.add(second, &all);
         }
+    }
+
+    /// Counts what probes found, as having happened in second `second`, and hands it to the store now and then, or
+    /// `at_once`.
+    pub(super) fn absorb_slots(&mut self, now: Timestamp, records: Vec<SlotRecord>, at_once: bool) {
+        for record in records {
+            let Absorbed { tallies, events } = self.probes.absorb(record);
+            for (slo, tally) in tallies {
+                let state = of(&mut self.slos, slo.index());
+                state.ring.add(now.as_secs().saturating_sub(1), tally);
+                state.tally += tally;
+                state.minute += tally;
+            }
+            for event in events {
+                self.note(event);
+            }
+        }
+        let records = self.probes.due_for_store(now, at_once);
+        if let Some(store) = &self.store
+            && !records.is_empty()
+        {
+            // Refused only when the store is closed, which its status says.
+            store.slots(records).unwrap_or_default();
+        }
+    }
+
+    /// Judges certificates as of `now`, announcing what changed.
+    pub(super) fn judge_certificates(&mut self, now: Timestamp) {
+        for event in self.certs.judge(now, &self.probes) {
+            self.note(event);
+        }
+        let trouble = self.certs.trouble();
+        self.degrade("certificates", now, trouble);
     }
 
     /// A second is over: `now_secs` begins.

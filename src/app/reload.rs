@@ -64,6 +64,13 @@ pub(super) fn summary(before: &Resolved, after: &Resolved, renewed: &[&str]) -> 
         &after.receivers,
         |item| &item.name,
     );
+    compare(
+        &mut changes,
+        "probe",
+        &before.probes.definitions,
+        &after.probes.definitions,
+        |item| &item.name,
+    );
     if before.proxy.limits != after.proxy.limits {
         changes.push("~limits".to_owned());
     }
@@ -122,6 +129,9 @@ pub(super) fn needs_restart(before: &Resolved, after: &Resolved) -> Vec<&'static
     }
     if before.access_log != after.access_log {
         settings.push("access_log");
+    }
+    if before.probes.key_file != after.probes.key_file {
+        settings.push("probes.key_file");
     }
     if before.instance != after.instance {
         settings.push("instance");

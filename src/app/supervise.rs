@@ -7,17 +7,21 @@ use std::time::Duration;
 use rustls::server::ProducesTickets;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::certs;
 use super::machine::Machine;
 use super::pipeline::Pipeline;
 use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
 use crate::admin::{Deploy, DeployRefused};
+use crate::cert::inventory::{Plan, Sight};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
 use crate::notify::Notifier;
+use crate::probe::prepare::prepare;
+use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
@@ -39,11 +43,17 @@ pub(super) struct Parts {
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) notifier: Notifier,
+    pub(super) runner: Runner,
+    /// Why probes' requests cannot be told from users'.
+    pub(super) mark_trouble: Option<String>,
+    /// What certificates are looked at.
+    pub(super) certificates: watch::Sender<Plan>,
 }
 
 /// What may be asked of a daemon while it runs.
 pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
+    pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
 }
@@ -65,6 +75,9 @@ pub(super) struct Daemon {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     ready: watch::Sender<bool>,
     notifier: Notifier,
+    runner: Runner,
+    mark_trouble: Option<String>,
+    certificates: watch::Sender<Plan>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
@@ -100,6 +113,9 @@ impl Daemon {
             snapshots,
             ready,
             notifier,
+            runner,
+            mark_trouble,
+            certificates,
         } = parts;
         let config = ConfigView {
             generation: 1,
@@ -118,6 +134,7 @@ impl Daemon {
             gaps,
             receivers: Vec::new(),
             queues: Vec::new(),
+            probe_runs: 0,
         };
         Self {
             clock,
@@ -134,6 +151,9 @@ impl Daemon {
             snapshots,
             ready,
             notifier,
+            runner,
+            mark_trouble,
+            certificates,
             seq: 0,
             ticked: 0,
             draining: None,
@@ -189,6 +209,10 @@ impl Daemon {
                     Some(Signal::Stop) | None => break,
                 },
                 () = tokio::time::sleep(self.until_next_second()) => self.second().await,
+                Some(sights) = channels.sights.recv() => {
+                    let now = self.clock.now();
+                    self.pipeline.certs.absorb(now, sights);
+                }
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;
                     // Whoever asked may have given up waiting.
@@ -220,6 +244,9 @@ impl Daemon {
         let over = now.as_secs().saturating_sub(1);
         self.take(over, &gathered);
         self.ticked = now.as_secs();
+        let records = self.runner.take();
+        self.pipeline.absorb_slots(now, records, false);
+        self.pipeline.judge_certificates(now);
         self.pipeline.tick(now);
         self.look_around(now, &gathered);
         self.publish(now, gathered);
@@ -256,13 +283,27 @@ impl Daemon {
     /// What is looked at once a second besides traffic.
     fn look_around(&mut self, now: Timestamp, gathered: &Gathered) {
         self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
+        self.around.queues.clear();
         if let Some(sink) = &self.sink {
-            self.around.queues = vec![QueueView {
+            self.around.queues.push(QueueView {
                 queue: "access_log".to_owned(),
                 capacity: accesslog::QUEUE as u64,
                 dropped: sink.dropped.load(Ordering::Relaxed),
-            }];
+            });
         }
+        self.around.queues.push(QueueView {
+            queue: "probe_slots".to_owned(),
+            capacity: runner::QUEUE as u64,
+            dropped: self.runner.dropped(),
+        });
+        self.around.probe_runs = self.runner.in_flight() as u64;
+        let trouble = if self.runner.is_gone() {
+            Some("their thread has ended: no probe is run".to_owned())
+        } else {
+            let low = self.pipeline.probes.trouble(now);
+            self.mark_trouble.clone().or(low)
+        };
+        self.pipeline.degrade("probes", now, trouble);
         if let Some(store) = &self.pipeline.store {
             let status = store.status();
             let trouble = status.last_error.map(|(_, error)| {
@@ -388,6 +429,8 @@ impl Daemon {
         let generation =
             Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
         let generation = Arc::new(generation.map_err(|error| error.to_string())?);
+        let probes = prepare(resolved.probes.definitions.clone());
+        let probes = probes.map_err(|error| error.to_string())?;
         let wanted: Vec<_> = resolved
             .proxy
             .listeners
@@ -398,11 +441,12 @@ impl Daemon {
         let change = change.map_err(|error| error.to_string())?;
         let rules = self
             .pipeline
-            .configure(&resolved)
+            .configure(&resolved, &probes)
             .map_err(|error| error.to_string())?;
         self.workers
             .swap(&generation, &Arc::new(rules), change)
             .await;
+        self.runner.replace(probes).await;
         let before_it = std::mem::replace(&mut self.generation, generation);
         let renewed = self.generation.renewed(&before_it);
         let mut text = reload::summary(&before, &resolved, &renewed);
@@ -436,6 +480,8 @@ impl Daemon {
                 tls: is_tls(&listening.name),
             })
             .collect();
+        let plan = certs::plan(&self.around.resolved, self.workers.listening());
+        self.certificates.send_replace(plan);
     }
 
     async fn drain(&mut self) {
@@ -468,6 +514,7 @@ impl Daemon {
             access_log,
             sink,
             notifier,
+            runner,
             ..
         } = self;
         notifier.finish();
@@ -487,6 +534,7 @@ impl Daemon {
             scope: Scope::default(),
             text,
         });
+        pipeline.absorb_slots(now, runner.stop(), true);
         pipeline.hand_over_minute();
         if let Some(store) = pipeline.store.take()
             && let Err(error) = store.close(CLOSE)

@@ -36,6 +36,8 @@ pub(super) struct Surroundings {
     pub(super) receivers: Vec<ReceiverView>,
     /// Queues apart from the store's.
     pub(super) queues: Vec<QueueView>,
+    /// Runs of probes under way.
+    pub(super) probe_runs: u64,
 }
 
 /// Gaps shown at most.
@@ -79,6 +81,9 @@ pub(super) fn snapshot(
         routes,
         upstreams: view.upstreams(),
         slos: view.slos(),
+        probes: pipeline.probes.views(now),
+        certificates: pipeline.certs.views(),
+        certificate_alerts: pipeline.certs.alerts(),
         alerts: pipeline.evaluation.alerts.iter().map(alert).collect(),
         events: pipeline.events.iter().take(EVENTS).cloned().collect(),
         degraded: pipeline.degraded.values().cloned().collect(),
@@ -302,6 +307,11 @@ impl View<'_> {
                 capacity: crate::store::Writer::CAPACITY,
                 dropped: status.dropped_latencies,
             },
+            QueueView {
+                queue: "store_probe_slots".to_owned(),
+                capacity: crate::store::Writer::SLOTS,
+                dropped: status.dropped_slots,
+            },
         ];
         queues.extend(self.around.queues.iter().cloned());
         queues
@@ -333,6 +343,9 @@ impl View<'_> {
                 })
             });
         Totals {
+            probes: pipeline.probes.totals(),
+            probe_runs: self.around.probe_runs,
+            probe_requests: gathered.probe_requests,
             routes: self
                 .routes
                 .iter()
@@ -365,7 +378,7 @@ fn slo(status: &SloStatus) -> SloView {
         route: slo.route.clone(),
         sli: slo.sli.as_str().to_owned(),
         under_us: match slo.sli {
-            Sli::Availability => None,
+            Sli::Availability | Sli::Probe { .. } => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },
         objective_ppm: slo.objective.ppm(),

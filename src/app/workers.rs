@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::SystemClock;
+use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
 use crate::proxy::observe::AccessSink;
@@ -44,6 +45,7 @@ pub(super) struct Gathered {
     pub(super) encoded_refused: u64,
     pub(super) encoded_reported: u64,
     pub(super) accept_failures: u64,
+    pub(super) probe_requests: u64,
     /// Workers that no longer answer.
     pub(super) gone: usize,
 }
@@ -64,6 +66,7 @@ impl Workers {
         rules: &Arc<Rules>,
         bound: Vec<Bound>,
         log: Option<&AccessSink>,
+        marks: Option<&MarkKey>,
     ) -> io::Result<Self> {
         let listening = bound.iter().map(listening).collect();
         let handles = deal(count, bound)
@@ -77,6 +80,7 @@ impl Workers {
                     rules: Arc::clone(rules),
                     sockets,
                     log: log.cloned(),
+                    marks: marks.cloned(),
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
@@ -176,6 +180,7 @@ impl Gathered {
             encoded_refused,
             encoded_reported,
             accept_failures,
+            probe_requests,
         } = collected;
         self.shards.push(shard);
         self.in_flight += in_flight;
@@ -186,6 +191,7 @@ impl Gathered {
         self.encoded_refused += encoded_refused;
         self.encoded_reported += encoded_reported;
         self.accept_failures += accept_failures;
+        self.probe_requests += probe_requests;
     }
 }
 

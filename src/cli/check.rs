@@ -12,6 +12,7 @@ use crate::config::lint::Lint;
 use crate::config::{self, Code, Diagnostic, Report, Severity};
 use crate::model::Directory;
 use crate::net::tls::ticketer;
+use crate::probe::prepare::prepare;
 use crate::proxy::generation::Generation;
 
 /// How to say what was found.
@@ -68,8 +69,11 @@ pub(super) fn check(file: &Path, format: Format, fail_on: FailOn) -> Exit {
     let built = ticketer().map_err(Into::into).and_then(|tickets| {
         Generation::build(&resolved.proxy, &mut Directory::default(), &tickets)
     });
+    let prepared = prepare(resolved.probes.definitions.clone());
+    let built = built.map(drop).map_err(|error| error.to_string());
+    let built = built.and(prepared.map(drop).map_err(|error| error.to_string()));
     if let Err(error) = built {
-        not_built(file, format, &error.to_string());
+        not_built(file, format, &error);
         return Exit::Config;
     }
     let report = &resolved.warnings;

@@ -166,7 +166,7 @@ pub(super) fn demo(arguments: DemoArguments) -> Exit {
 fn exit_of(error: &RunError) -> Exit {
     match error {
         RunError::Locked(_) => Exit::Busy,
-        RunError::Build(_) => Exit::Config,
+        RunError::Build(_) | RunError::Probe(_) => Exit::Config,
         RunError::History(_)
         | RunError::Bind(_)
         | RunError::Admin(_)

@@ -7,7 +7,7 @@ use http::Method;
 use super::{Exit, complain, runtime, say};
 use crate::admin::client::ask;
 use crate::net::address::Address;
-use crate::snapshot::{Snapshot, Standing};
+use crate::snapshot::{Snapshot, Standing, Urgency};
 use crate::triage::Level;
 use crate::tui::fmt;
 
@@ -40,7 +40,11 @@ pub(super) fn status(address: &Address, json: bool) -> Exit {
     } else {
         say(&lines(&snapshot));
     }
+    let certificates = snapshot.certificate_alerts.iter();
+    let certificates = certificates.map(|alert| alert.urgency).max();
     match snapshot.verdict.severity {
+        // A certificate that fails clients fails them before they send a request that could be counted.
+        _ if certificates == Some(Urgency::Page) => Exit::Crit,
         Level::Ok => Exit::Ok,
         Level::Warn => Exit::Warn,
         Level::Crit => Exit::Crit,
@@ -104,6 +108,36 @@ fn lines(snapshot: &Snapshot) -> String {
         put(
             &mut text,
             format_args!("route {}  {rate}  bad {bad}  p99 {p99}\n", route.id),
+        );
+    }
+    for alert in &snapshot.certificate_alerts {
+        let (urgency, since) = (alert.urgency.as_str(), alert.since);
+        put(
+            &mut text,
+            format_args!(
+                "certificate {urgency} since {since}: {}\n",
+                fmt::visible(&alert.text)
+            ),
+        );
+    }
+    for probe in snapshot
+        .probes
+        .iter()
+        .filter(|probe| probe.standing > Standing::None)
+    {
+        let last = probe.last.as_ref();
+        let reason = last
+            .and_then(|last| last.reason.as_deref())
+            .unwrap_or_default();
+        let detail = last
+            .map(|last| fmt::visible(&last.detail))
+            .unwrap_or_default();
+        let since = probe
+            .failing_since
+            .map_or_else(String::new, |since| format!(" since {since}"));
+        put(
+            &mut text,
+            format_args!("probe {} fails{since}, {reason}: {detail}\n", probe.name),
         );
     }
     for event in snapshot.events.iter().take(EVENTS) {

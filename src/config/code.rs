@@ -43,6 +43,8 @@ pub enum Code {
     Pem,
     /// No row of the policy can ever fire for the objective.
     PolicyNeverFires,
+    /// A file of probes that is wrong.
+    Probes,
     /// A number outside its range.
     Range,
     /// A name that means something else already.
@@ -93,7 +95,7 @@ pub enum Code {
 
 impl Code {
     /// Every code but the lints', errors first, in the order of the reference.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Unreadable,
         Self::TooLarge,
         Self::Syntax,
@@ -113,6 +115,7 @@ impl Code {
         Self::Loopback,
         Self::UnreadableFile,
         Self::Pem,
+        Self::Probes,
         Self::ShortWindow,
         Self::WindowBeyondHistory,
         Self::PolicyNeverFires,
@@ -144,6 +147,7 @@ impl Code {
             | Self::MissingKey
             | Self::Pem
             | Self::PolicyNeverFires
+            | Self::Probes
             | Self::Range
             | Self::Reserved
             | Self::SameMatch
@@ -199,6 +203,10 @@ impl Code {
             Self::PolicyNeverFires => (
                 "config::policy_never_fires",
                 "No row of the SLO's policy can fire, even if every request failed: the alert would be silent for ever.",
+            ),
+            Self::Probes => (
+                "config::probes",
+                "A file of probes is wrong, or the directory of them cannot be read.",
             ),
             Self::Range => (
                 "config::out_of_range",

@@ -18,10 +18,12 @@ use crate::store;
 
 mod notify;
 mod promise;
+mod synthetic;
 mod traffic;
 
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
+pub(super) use synthetic::{Probe, ProbeFile};
 pub(super) use traffic::{Certificate, Listener, Route, Upstream};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -55,6 +57,7 @@ pub(super) struct File {
     pub(super) generate: Generate,
     pub(super) receivers: Vec<Item<Receiver>>,
     pub(super) allowed: Vec<Item<Allow>>,
+    pub(super) probes: Probes,
 }
 
 impl Section for File {
@@ -129,6 +132,10 @@ impl Section for File {
                 0,
                 1_000,
                 "What `vestibule check` would complain about and is meant so. docs/lints.md lists the lints.",
+            ),
+            probes: keys.table(
+                "probes",
+                "Synthetic probes. What a file of them holds is in [probes.md](probes.md).",
             ),
         }
     }
@@ -423,6 +430,35 @@ impl Section for Generate {
                 &Flag,
                 false,
                 "Whether SLOs are recorded under the names that Sloth uses as well, for dashboards made for it.",
+            ),
+        }
+    }
+}
+
+/// `[probes]`
+#[derive(Clone, Debug)]
+pub(super) struct Probes {
+    pub(super) dir: Option<Located<PathBuf>>,
+    pub(super) key_file: Option<Located<PathBuf>>,
+}
+
+impl Section for Probes {
+    const TITLE: &'static str = "`[probes]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            dir: keys.optional(
+                "dir",
+                &FILE,
+                "no probes are run",
+                "The directory of files of probes: every `*.toml` in it is read.",
+            ),
+            key_file: keys.optional(
+                "key_file",
+                &FILE,
+                "`probe.key` in the state directory",
+                "The key by which probes' requests are marked, and known by the proxy, so that they stay out of users' \
+                 SLOs. Made when it is not there; share it among instances that probe each other.",
             ),
         }
     }

@@ -411,7 +411,8 @@ impl<'a, 'r> Keys<'a, 'r> {
         Some(expand(text, self.reading.env).ok()?.into_owned())
     }
 
-    fn key_span(&self, key: &str) -> Option<Span> {
+    /// Where `key` is written, if it is.
+    pub(super) fn key_span(&self, key: &str) -> Option<Span> {
         Some(self.table.get_key_value(key)?.0.span())
     }
 

@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::finding::did_you_mean;
 
+mod expectation;
 mod quantity;
 mod text;
 
+pub(super) use expectation::{
+    FAILURE, HEADER, HEADER_TEXT, PATTERN, SHARE, STATUSES, TARGET, TEXT,
+};
 pub(super) use quantity::{BurnRate, Count, Size, Spanning, Time, burn_text, time_text};
 pub(super) use text::{
     ACCESS_LOG, ADDRESS, ENDPOINT, EXACT_PATH, FILE, HEADER_CONDITION, HOST, LINT, LOOPBACK,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::code::{Code, Severity};
-use super::file::File;
+use super::file::{File, ProbeFile};
 use super::keys::outline;
 use super::outline::{Entry, Outline, Presence, Shape};
 
@@ -24,6 +24,15 @@ pub fn reference() -> String {
             &mut page,
             &format!("| `{code}` | {severity} | {} |", code.about()),
         );
+    }
+    page
+}
+
+/// Every table and key of a file of probes: a part of `docs/probes.md`.
+pub fn probe_reference() -> String {
+    let mut page = String::new();
+    for entry in &outline::<ProbeFile>().entries {
+        section(&mut page, entry, "");
     }
     page
 }

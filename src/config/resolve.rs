@@ -9,13 +9,15 @@ use super::report::Report;
 use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{Sli, Slo};
+use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::slo::policy::{Policy, Row, Severity};
-use crate::{admin, notify, store};
+use crate::{admin, notify, probe, store};
 
 /// What each part is told; `None` when something required was refused.
 pub(super) fn resolve(
     file: File,
+    definitions: Vec<Definition>,
     base: &Path,
     source: String,
     warnings: Report,
@@ -37,6 +39,7 @@ pub(super) fn resolve(
         generate,
         receivers,
         allowed: _,
+        probes,
     } = file;
     let dir = base.join(state.dir.value);
     let store = store::Config {
@@ -52,6 +55,14 @@ pub(super) fn resolve(
             .socket
             .map_or_else(|| super::default_socket(&dir), |path| base.join(path.value)),
         listen: admin.listen.map(|address| address.value),
+    };
+    let key_is_default = probes.key_file.is_none();
+    let slos = all(slos, |it| slo(it, &definitions))?;
+    let probes = probe::Config {
+        definitions,
+        key_file: probes
+            .key_file
+            .map_or_else(|| super::default_key(&dir), |path| base.join(path.value)),
     };
     let access_log = match access_log.output.value {
         accesslog::Config::File(path) => accesslog::Config::File(base.join(path)),
@@ -82,7 +93,8 @@ pub(super) fn resolve(
         store,
         admin,
         access_log,
-        slos: all(slos, slo)?,
+        probes,
+        slos,
         policies: all_policies,
         sloth: generate.sloth.value,
         links: Links {
@@ -94,6 +106,7 @@ pub(super) fn resolve(
         source,
         warnings,
         socket_is_default,
+        key_is_default,
     })
 }
 
@@ -177,7 +190,7 @@ fn route(route: file::Route) -> Option<proxy::Route> {
     })
 }
 
-fn slo(slo: file::Slo) -> Option<Slo> {
+fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
     Some(Slo {
         id: slo.id?.value,
         route: slo.route?.value,
@@ -186,7 +199,13 @@ fn slo(slo: file::Slo) -> Option<Slo> {
             Indicator::Latency => Sli::Latency {
                 under: slo.under?.value,
             },
+            Indicator::Probe => {
+                let name = &slo.probe.as_ref()?.value;
+                let probe = probes.iter().find(|probe| probe.name == *name)?;
+                Sli::Probe { every: probe.every }
+            }
         },
+        probe: slo.probe.map(|name| name.value),
         objective: slo.objective?.value,
         window: slo.window.value,
         policy: slo.policy.value,

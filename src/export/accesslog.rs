@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::model::{AccessRecord, Phase, Timestamp};
+use crate::model::{AccessRecord, Phase, Source, Timestamp};
 
 /// Where access lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +177,11 @@ pub fn write_line(line: &mut Vec<u8>, record: &AccessRecord<'_>) {
     line.extend_from_slice(b",\"endpoint\":");
     string(line, endpoint.as_bytes());
     plain(line, b",\"outcome\":\"", observation.outcome.as_str());
+    match observation.source {
+        Source::Proxy => {}
+        // Counted in no route: whoever adds lines up leaves it out as well.
+        Source::Probe => plain(line, b"\",\"source\":\"", "probe"),
+    }
     if let Some(fault) = observation.outcome.fault() {
         plain(line, b"\",\"side\":\"", fault.side().as_str());
         plain(line, b"\",\"error.type\":\"", fault.as_str());
@@ -285,7 +290,7 @@ fn string(line: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Fault, Observation, RouteKey, Source};
+    use crate::model::{Fault, Observation, RouteKey};
 
     fn line(path: &str, user_agent: &[u8]) -> String {
         let observation = Observation {

@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use crate::catalog::{self, Series};
-use crate::model::{DURATION_BOUNDS_US, EventKind, Fault, Objective};
+use crate::model::{
+    DURATION_BOUNDS_US, EventKind, Fault, Missed, Objective, ProbeFailure, ProbePhase,
+};
 use crate::slo::alert::AlertState;
 use crate::snapshot::{RouteTotals, Snapshot};
 
@@ -21,6 +23,8 @@ pub fn text(snapshot: &Snapshot) -> String {
     endpoints(&mut page, snapshot);
     slos(&mut page, snapshot);
     alerts(&mut page, snapshot);
+    probes(&mut page, snapshot);
+    certificates(&mut page, snapshot);
     edge(&mut page, snapshot);
     own(&mut page, snapshot);
     page.0
@@ -65,7 +69,12 @@ fn requests(page: &mut Page, snapshot: &Snapshot) {
     }
     page.head(&catalog::DURATION);
     for (route, totals) in routes {
-        page.durations(route, totals);
+        page.durations(
+            &catalog::DURATION,
+            route,
+            &totals.durations,
+            totals.duration_us,
+        );
     }
     for (series, value) in [
         (
@@ -199,6 +208,117 @@ fn alerts(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
+fn probes(page: &mut Page, snapshot: &Snapshot) {
+    let totals = &snapshot.totals.probes;
+    page.head(&catalog::PROBE_SLOTS);
+    for (probe, totals) in totals {
+        let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+        for (outcome, count) in [
+            ("ok", totals.ok),
+            ("fail", sum(&totals.failures)),
+            ("missed", sum(&totals.missed)),
+        ] {
+            page.sample(&catalog::PROBE_SLOTS, &[probe, outcome], count);
+        }
+    }
+    page.head(&catalog::PROBE_FAILURES);
+    for (probe, totals) in totals {
+        let seen = ProbeFailure::ALL.iter().zip(totals.failures);
+        for (failure, count) in seen.filter(|(_, count)| *count > 0) {
+            page.sample(&catalog::PROBE_FAILURES, &[probe, failure.as_str()], count);
+        }
+    }
+    page.head(&catalog::PROBE_MISSED);
+    for (probe, totals) in totals {
+        for (why, count) in Missed::ALL.iter().zip(totals.missed) {
+            page.sample(&catalog::PROBE_MISSED, &[probe, why.as_str()], count);
+        }
+    }
+    page.head(&catalog::PROBE_DURATION);
+    for (probe, totals) in totals {
+        page.durations(
+            &catalog::PROBE_DURATION,
+            probe,
+            &totals.durations,
+            totals.duration_us,
+        );
+    }
+    page.head(&catalog::PROBE_PHASE);
+    for (probe, totals) in totals {
+        for (phase, us) in ProbePhase::ALL.iter().zip(totals.phases) {
+            if let Some(us) = us {
+                page.sample(&catalog::PROBE_PHASE, &[probe, phase.as_str()], seconds(us));
+            }
+        }
+    }
+    page.head(&catalog::PROBE_SUCCESS);
+    for probe in &snapshot.probes {
+        if let Some(last) = &probe.last {
+            let success = u64::from(last.outcome == "ok");
+            page.sample(&catalog::PROBE_SUCCESS, &[&probe.name], success);
+        }
+    }
+    page.head(&catalog::PROBE_COVERAGE);
+    for probe in &snapshot.probes {
+        if let Some(coverage) = probe.coverage_ratio {
+            page.sample(&catalog::PROBE_COVERAGE, &[&probe.name], coverage);
+        }
+    }
+    page.head(&catalog::PROBE_LAG);
+    for (probe, totals) in totals {
+        page.sample(&catalog::PROBE_LAG, &[probe], seconds(totals.lag_us));
+    }
+    page.one(&catalog::PROBE_RUNS, &[], snapshot.totals.probe_runs);
+    page.one(
+        &catalog::PROBE_REQUESTS,
+        &[],
+        snapshot.totals.probe_requests,
+    );
+}
+
+fn certificates(page: &mut Page, snapshot: &Snapshot) {
+    let seen = || {
+        snapshot.certificates.iter().filter_map(|view| {
+            let labels = [&*view.source, &*view.name, &*view.place];
+            Some((labels, view, view.certificate.as_ref()?))
+        })
+    };
+    page.head(&catalog::CERT_NOT_AFTER);
+    for (labels, _, facts) in seen() {
+        page.sample(&catalog::CERT_NOT_AFTER, &labels, facts.not_after.as_secs());
+    }
+    page.head(&catalog::CERT_NOT_BEFORE);
+    for (labels, _, facts) in seen() {
+        page.sample(
+            &catalog::CERT_NOT_BEFORE,
+            &labels,
+            facts.not_before.as_secs(),
+        );
+    }
+    page.head(&catalog::CERT_LEFT);
+    for (labels, view, _) in seen() {
+        if let Some(left) = view.left_ratio {
+            page.sample(&catalog::CERT_LEFT, &labels, left);
+        }
+    }
+    page.head(&catalog::CERT_NAME_MATCH);
+    for (labels, view, _) in seen() {
+        if let Some(matches) = view.name_matches {
+            page.sample(&catalog::CERT_NAME_MATCH, &labels, u64::from(matches));
+        }
+    }
+    page.head(&catalog::CERT_ALERTS);
+    for alert in &snapshot.certificate_alerts {
+        let labels = [
+            &*alert.name,
+            &*alert.source,
+            &*alert.kind,
+            alert.urgency.as_str(),
+        ];
+        page.sample(&catalog::CERT_ALERTS, &labels, 1);
+    }
+}
+
 fn edge(page: &mut Page, snapshot: &Snapshot) {
     let totals = &snapshot.totals;
     page.head(&catalog::EVENTS);
@@ -299,25 +419,24 @@ impl Page {
         self.line(format_args!(" {value}\n"));
     }
 
-    fn durations(&mut self, route: &str, totals: &RouteTotals) {
-        let series = &catalog::DURATION;
+    fn durations(&mut self, series: &Series, of: &str, counts: &[u64], sum_us: u64) {
         let (bucket, sum, count) = (
             format!("{}_bucket", series.name),
             format!("{}_sum", series.name),
             format!("{}_count", series.name),
         );
         let mut below = 0;
-        for (place, in_bucket) in totals.durations.iter().enumerate() {
+        for (place, in_bucket) in counts.iter().enumerate() {
             below += in_bucket;
             let le = DURATION_BOUNDS_US
                 .get(place)
                 .map_or("+Inf".to_owned(), |bound| seconds(*bound));
-            self.name(&bucket, series, &[route], Some(&le));
+            self.name(&bucket, series, &[of], Some(&le));
             self.line(format_args!(" {below}\n"));
         }
-        self.name(&sum, series, &[route], None);
-        self.line(format_args!(" {}\n", seconds(totals.duration_us)));
-        self.name(&count, series, &[route], None);
+        self.name(&sum, series, &[of], None);
+        self.line(format_args!(" {}\n", seconds(sum_us)));
+        self.name(&count, series, &[of], None);
         self.line(format_args!(" {below}\n"));
     }
 
@@ -405,7 +524,12 @@ mod tests {
             totals.duration_us,
         ) = (2, 1, 1, 1_500_000);
         let mut page = Page(String::new());
-        page.durations("r", &totals);
+        page.durations(
+            &catalog::DURATION,
+            "r",
+            &totals.durations,
+            totals.duration_us,
+        );
         let value = |le: &str| {
             let line = page
                 .0

@@ -238,13 +238,21 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
         Severity::Ticket => "An error budget burns faster than it can last.",
     };
     let what = match slo.sli {
-        Sli::Availability => "failed".to_owned(),
-        Sli::Latency { under } => format!("took longer than {}", humantime::format_duration(under)),
+        Sli::Availability => format!("of the requests of route {} failed", slo.route),
+        Sli::Latency { under } => format!(
+            "of the requests of route {} took longer than {}",
+            slo.route,
+            humantime::format_duration(under)
+        ),
+        Sli::Probe { .. } => format!(
+            "of the time probe {} of route {} failed",
+            slo.probe.as_deref().unwrap_or_default(),
+            slo.route
+        ),
     };
     let description = format!(
-        "{{{{ $value | humanizePercentage }}}} of the requests of route {} {what} over {}, and the last {} say that it goes on. \
+        "{{{{ $value | humanizePercentage }}}} {what} over {}, and the last {} say that it goes on. \
          {} promises {}; this is more than {factor} times too many, and spends the budget of {} in {}.",
-        slo.route,
         row.long,
         row.short,
         slo.id,
@@ -258,7 +266,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
     labels.extend(slo_labels(plan, slo));
     alert(
         name,
-        &condition(slo, row, Guards::default()),
+        &condition(slo, row, Guards::default().of(slo.sli)),
         &[("keep_firing_for", rough_unit(HOLD))],
         labels,
         summary,

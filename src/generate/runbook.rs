@@ -97,7 +97,8 @@ fn of_rows(plan: &Plan, severity: Severity) -> String {
                 row.short
             )
             .expect("writing to a string cannot fail");
-            example.get_or_insert_with(|| rules::condition(slo, row, Guards::default()));
+            example
+                .get_or_insert_with(|| rules::condition(slo, row, Guards::default().of(slo.sli)));
         }
     }
     example.map_or_else(

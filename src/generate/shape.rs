@@ -190,6 +190,7 @@ mod tests {
             id: "a".into(),
             route: "r".into(),
             sli: Sli::Availability,
+            probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),
             policy: "workbook".into(),

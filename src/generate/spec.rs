@@ -39,6 +39,11 @@ fn about(slo: &Slo) -> String {
             slo.route,
             humantime::format_duration(under)
         ),
+        Sli::Probe { .. } => format!(
+            "Seconds for which probe {} of route {} succeeded.",
+            slo.probe.as_deref().unwrap_or_default(),
+            slo.route
+        ),
     }
 }
 

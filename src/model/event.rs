@@ -14,6 +14,8 @@ pub enum EventKind {
     Config,
     /// An endpoint became unhealthy or healthy.
     Health,
+    /// A synthetic probe began to fail, or works again.
+    Probe,
     /// An alert changed state.
     Alert,
     /// Vestibule itself: started, stopped, was down, is degraded.
@@ -24,10 +26,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Deploy,
         Self::Config,
         Self::Health,
+        Self::Probe,
         Self::Alert,
         Self::Process,
         Self::Operator,
@@ -39,6 +42,7 @@ impl EventKind {
             Self::Deploy => "deploy",
             Self::Config => "config",
             Self::Health => "health",
+            Self::Probe => "probe",
             Self::Alert => "alert",
             Self::Process => "process",
             Self::Operator => "operator",
@@ -51,6 +55,7 @@ impl EventKind {
             Self::Deploy => 'D',
             Self::Config => 'C',
             Self::Health => 'H',
+            Self::Probe => 'P',
             Self::Alert => 'A',
             Self::Process => 'V',
             Self::Operator => 'O',
@@ -58,11 +63,11 @@ impl EventKind {
     }
 
     /// Whether an event of this kind can be the reason of what came after it. Alerts and people's reactions follow
-    /// trouble; they do not make it.
+    /// trouble, and probes see it; they do not make it.
     pub const fn is_change(self) -> bool {
         match self {
             Self::Deploy | Self::Config | Self::Health | Self::Process => true,
-            Self::Alert | Self::Operator => false,
+            Self::Alert | Self::Operator | Self::Probe => false,
         }
     }
 }

@@ -15,6 +15,12 @@ pub enum Sli {
         /// The longest good duration, inclusive.
         under: Duration,
     },
+    /// What a synthetic probe finds; users' requests do not count. An event is a second: each slot that was run counts
+    /// as long as it is, so that a probe that runs twice as often spends no more budget.
+    Probe {
+        /// The length of the probe's slots.
+        every: Duration,
+    },
 }
 
 impl Sli {
@@ -23,6 +29,7 @@ impl Sli {
         match self {
             Self::Availability => "availability",
             Self::Latency { .. } => "latency",
+            Self::Probe { .. } => "probe",
         }
     }
 }
@@ -36,6 +43,8 @@ pub struct Slo {
     pub route: String,
     /// What counts as good.
     pub sli: Sli,
+    /// The probe that it counts, with [`Sli::Probe`]; otherwise `None`.
+    pub probe: Option<String>,
     /// The share that must be good.
     pub objective: Objective,
     /// The rolling window of the error budget.

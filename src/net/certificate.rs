@@ -241,7 +241,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     })
 }
 
-fn names(leaf: &CertificateDer<'_>) -> Option<Vec<String>> {
+pub(super) fn names(leaf: &CertificateDer<'_>) -> Option<Vec<String>> {
     let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
     let alternative = parsed.subject_alternative_name().ok().flatten();
     let names = alternative

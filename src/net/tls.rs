@@ -127,7 +127,11 @@ pub fn client_config(roots: Option<&Path>, insecure: bool) -> Result<Arc<ClientC
     Ok(Arc::new(config))
 }
 
-fn root_store(roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
+/// The roots in a file, or the system's.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn root_store(roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let found = match roots {
         Some(path) => certificates(path)?,
         None => rustls_native_certs::load_native_certs().certs,

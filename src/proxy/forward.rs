@@ -25,6 +25,7 @@ use super::worker::{Serving, Worker};
 use crate::clock::Clock;
 use crate::model::{Fault, Phase};
 use crate::net::http1::Head;
+use crate::net::mark;
 use crate::routing::{matcher, target};
 
 /// Serves one request. Never fails: what goes wrong becomes a response, or a body that ends in an error.
@@ -93,6 +94,7 @@ impl Prepared {
                 parts.headers.get(&TRACEPARENT).map(HeaderValue::as_bytes),
                 &worker.ids,
             ),
+            is_probe: is_probe(worker, &parts, host.as_ref().ok()),
             method: parts.method,
         };
         let framing = body_framing(&body);
@@ -205,6 +207,20 @@ fn may_pass(encoded: Encoded, worker: &Worker) -> bool {
     };
     counter.set(counter.get() + 1);
     encoded == Encoded::Report
+}
+
+/// Whether a request carries the mark of a probe of ours. Those that carry none, all but a few, cost a look-up.
+fn is_probe(worker: &Worker, parts: &http::request::Parts, host: Option<&HeaderValue>) -> bool {
+    let mark = parts.headers.get(&mark::HEADER);
+    let (Some(mark), Some(key), Some(host)) = (mark, &worker.marks, host) else {
+        return false;
+    };
+    let line = mark::Line {
+        method: parts.method.as_str(),
+        host: host.as_bytes(),
+        path: parts.uri.path(),
+    };
+    key.knows(mark.as_bytes(), line, worker.clock.now())
 }
 
 /// The one host a request asks for (RFC 9112, 3.2): exactly one Host, agreeing with the target's authority if it has

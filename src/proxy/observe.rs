@@ -36,6 +36,8 @@ pub(super) struct RequestFacts {
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) request_id: RequestId,
     pub(super) trace: TraceContext,
+    /// It carries the mark of a probe, and is no user's.
+    pub(super) is_probe: bool,
 }
 
 /// A path kept for the log: shared with the request's target when that is already in its one form.
@@ -161,6 +163,9 @@ impl Tracker {
 
     /// An attempt got no connection.
     pub(super) fn connect_failed(&mut self, endpoint: EndpointKey) {
+        if self.facts().is_probe {
+            return;
+        }
         let route = self.route_key();
         self.worker
             .recorder
@@ -242,7 +247,11 @@ impl Tracker {
         let observation = Observation {
             route: route_key,
             endpoint: endpoint.map(|endpoint| endpoint.key),
-            source: Source::Proxy,
+            source: if state.facts.is_probe {
+                Source::Probe
+            } else {
+                Source::Proxy
+            },
             outcome,
             status: state.status,
             duration_us: now.micros_since(state.started),
@@ -251,7 +260,14 @@ impl Tracker {
             bytes_in: state.bytes_in,
             bytes_out: state.bytes_out,
         };
-        self.worker.recorder.borrow_mut().record(&observation);
+        match observation.source {
+            Source::Proxy => self.worker.recorder.borrow_mut().record(&observation),
+            // What a probe came to is counted by who sent it. Here it would be a user that never was.
+            Source::Probe => {
+                let seen = &self.worker.probe_requests;
+                seen.set(seen.get() + 1);
+            }
+        }
         self.worker.in_flight.set(self.worker.in_flight.get() - 1);
         if let Some(log) = &self.worker.log {
             let facts = &state.facts;

@@ -21,6 +21,7 @@ use super::observe::{AccessSink, LogBuffer};
 use super::pool::Pools;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
+use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
 /// What all of a worker's connections share. On one thread, so plain cells do.
@@ -36,6 +37,10 @@ pub(super) struct Worker {
     pub(super) flat: RefCell<Vec<u8>>,
     /// Behind an `Rc` of its own: requests hold on to it without touching a count that other threads touch.
     generation: RefCell<Rc<Serving>>,
+    /// Knows probes' requests.
+    pub(super) marks: Option<MarkKey>,
+    /// Requests that were a probe's.
+    pub(super) probe_requests: Cell<u64>,
     pub(super) in_flight: Cell<u64>,
     pub(super) tunnels: Cell<u64>,
     pub(super) handshakes: Cell<u64>,
@@ -91,6 +96,8 @@ pub struct Setup {
     pub sockets: Vec<(String, StdListener)>,
     /// Where its access lines go.
     pub log: Option<AccessSink>,
+    /// Knows probes' requests; `None`: all are users'.
+    pub marks: Option<MarkKey>,
 }
 
 /// A running worker.
@@ -121,6 +128,8 @@ pub struct Collected {
     pub encoded_reported: u64,
     /// Connections that could not be accepted since the start.
     pub accept_failures: u64,
+    /// Requests of probes since the start. They are in no shard.
+    pub probe_requests: u64,
 }
 
 /// A worker no longer answers: its thread has ended.
@@ -241,6 +250,7 @@ fn run(
         rules,
         sockets,
         log,
+        marks,
     } = setup;
     let worker = Rc::new(Worker {
         clock,
@@ -258,6 +268,8 @@ fn run(
         encoded_reported: Cell::new(0),
         connections: Cell::new(0),
         accept_failures: Cell::new(0),
+        marks,
+        probe_requests: Cell::new(0),
         draining: Cell::new(false),
         drain: Notify::new(),
         cutting: Cell::new(false),
@@ -366,6 +378,7 @@ impl Worker {
             encoded_refused: self.encoded_refused.get(),
             encoded_reported: self.encoded_reported.get(),
             accept_failures: self.accept_failures.get(),
+            probe_requests: self.probe_requests.get(),
         }
     }
 }

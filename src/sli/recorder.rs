@@ -28,6 +28,8 @@ impl Rules {
         let mut rules: Vec<Vec<Rule>> = Vec::new();
         for (route, slo, sli) in slos {
             let under_us = match sli {
+                // Counted where probes are.
+                Sli::Probe { .. } => continue,
                 Sli::Availability => None,
                 Sli::Latency { under } => {
                     Some(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))

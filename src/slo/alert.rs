@@ -15,6 +15,7 @@
 //!   no reason to wake anyone. At 50 requests a second the guard costs a fifth of a second. Weighing an hour by its
 //!   share of the month's traffic was considered and left out: a service that is used by day could then be down for
 //!   a whole night without a word.
+//!   A probe's slots are seconds, and few: there a page needs three failed slots and a ticket two.
 //! - **Little history.** A long window of which less than half was measured counts what is missing as good, at the
 //!   traffic that was seen (see [`burn::exceeds_young`]). So a fresh process pages on a total outage after 51.9 s, as
 //!   an old one does, and not on the first failures it sees. Until then the alert is pending.
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::burn;
 use super::policy::{Row, Severity, Tier};
-use crate::model::{Objective, Span, Timestamp};
+use crate::model::{Objective, Sli, Span, Timestamp};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,6 +114,21 @@ impl Guards {
         ticket_min_bad: 0,
         young_history: false,
     };
+
+    /// The guards for an SLO of `sli`. A probe's events are seconds and come in slots: what tells nothing is one or two
+    /// failed slots, however long they are.
+    #[must_use]
+    pub fn of(self, sli: Sli) -> Self {
+        let Sli::Probe { every } = sli else {
+            return self;
+        };
+        let slots = |least: u64, slots: u64| least.min(1) * slots * every.as_secs();
+        Self {
+            page_min_bad: slots(self.page_min_bad, 3),
+            ticket_min_bad: slots(self.ticket_min_bad, 2),
+            ..self
+        }
+    }
 
     /// Bad events that a row of this severity needs in its long window.
     pub const fn min_bad(self, severity: Severity) -> u64 {

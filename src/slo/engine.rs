@@ -204,7 +204,8 @@ impl Engine {
                     .iter()
                     .map(|window| read(watched.key, *window)),
             );
-            watched.evaluate(now, &spans, self.guards, &mut evaluation);
+            let guards = self.guards.of(watched.slo.sli);
+            watched.evaluate(now, &spans, guards, &mut evaluation);
         }
         evaluation
     }

@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::encoded::{Encoded, EncodedRoute, EncodedSlo, Latencies};
 use super::family::{Addition, Around, Entry, Family};
-use super::rollup;
 use super::schema::{self, immediate, meta};
 use super::value::{self, Blob, ROUTES, key, stored};
 use super::{FILE, OpenError, QueryError};
-use crate::model::{Event, Scope, Timestamp};
+use super::{probe, rollup};
+use crate::model::{Event, Scope, SlotRecord, Timestamp};
 
 /// How many stored minutes may lie after the one that is written.
 const SET_BACK: i64 = 1_440;
@@ -139,6 +139,13 @@ impl Database {
                 .prepare_cached("INSERT OR REPLACE INTO alert (id, state) VALUES (?1, ?2)")?
                 .execute([id, state])?;
         }
+        transaction.commit()
+    }
+
+    /// Adds slots of probes.
+    pub(super) fn write_slots(&mut self, records: &[SlotRecord]) -> rusqlite::Result<()> {
+        let transaction = immediate(&mut self.connection)?;
+        probe::write(&transaction, records)?;
         transaction.commit()
     }
 

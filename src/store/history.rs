@@ -11,7 +11,7 @@ use super::gaps::gaps;
 use super::query::Reader;
 use super::value::{self, Blob, count, counts, tally, unkey};
 use super::{QueryError, schema};
-use crate::model::{Counts, Event, Latency, Phase, Tally, Timestamp};
+use crate::model::{Counts, Event, Latency, Phase, SlotRecord, Tally, Timestamp};
 use crate::snapshot::Gap;
 
 /// How many events are handed on.
@@ -204,6 +204,14 @@ impl History {
             each(read);
         })
         .map_err(doing("read route latencies"))
+    }
+
+    /// The newest `limit` records of a probe's slots, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn probe_slots(&self, probe: &str, limit: u32) -> Result<Vec<SlotRecord>, QueryError> {
+        self.reader.probe_slots(probe, limit)
     }
 
     /// Reads the small things.

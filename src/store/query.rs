@@ -7,8 +7,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use super::error::doing;
 use super::family::Family;
 use super::value::{self, Blob, count, key, tally, unkey};
-use super::{FILE, QueryError, rollup, schema};
-use crate::model::{Counts, Event, EventKind, Latency, Scope, Tally, Timestamp};
+use super::{FILE, QueryError, probe, rollup, schema};
+use crate::model::{Counts, Event, EventKind, Latency, Scope, SlotRecord, Tally, Timestamp};
 
 /// A read-only connection. Each call sees one consistent moment and holds nothing afterwards, since a reader that
 /// stays keeps the log from being folded into the file.
@@ -108,6 +108,14 @@ impl Reader {
             Ok(events)
         };
         read().map_err(doing("read events"))
+    }
+
+    /// The newest `limit` records of a probe's slots, newest first. Rows that are none are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn probe_slots(&self, probe: &str, limit: u32) -> Result<Vec<SlotRecord>, QueryError> {
+        probe::newest(&self.connection, probe, limit).map_err(doing("read a probe's slots"))
     }
 
     fn over(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::encoded::MinuteBatch;
 use super::writer::WriterStatus;
 use super::{FlushError, Refused};
-use crate::model::Event;
+use crate::model::{Event, SlotRecord};
 
 /// Batches that may wait with their distributions, which are tens of megabytes each on a busy proxy.
 const WHOLE_BATCHES: usize = 2;
@@ -19,6 +19,8 @@ const WHOLE_BATCHES: usize = 2;
 pub(super) const MINUTES: usize = 60;
 /// Events that may wait.
 pub(super) const EVENTS: usize = 1_000;
+/// Slots of probes that may wait.
+pub(super) const SLOTS: usize = 20_000;
 
 /// The queue and what is known of the thread behind it.
 #[derive(Debug, Default)]
@@ -48,6 +50,7 @@ struct State {
 pub(super) struct Work {
     pub(super) minutes: VecDeque<MinuteBatch>,
     pub(super) events: VecDeque<Event>,
+    pub(super) slots: Vec<SlotRecord>,
     pub(super) alerts: Option<Vec<(String, String)>>,
     /// The number of a flush that waits; zero when none does.
     pub(super) flush: u64,
@@ -77,6 +80,15 @@ impl Queue {
             state.status.dropped_events += 1;
         }
         state.waiting.events.push_back(event);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn push_slots(&self, records: Vec<SlotRecord>) -> Result<(), Refused> {
+        let mut state = self.open()?;
+        let room = SLOTS.saturating_sub(state.waiting.slots.len());
+        state.status.dropped_slots += records.len().saturating_sub(room) as u64;
+        state.waiting.slots.extend(records.into_iter().take(room));
         self.work.notify_one();
         Ok(())
     }
@@ -192,11 +204,13 @@ impl Work {
         let Self {
             minutes,
             events,
+            slots,
             alerts,
             flush,
             close,
         } = self;
-        minutes.is_empty() && events.is_empty() && alerts.is_none() && *flush == 0 && !close
+        let nothing = minutes.is_empty() && events.is_empty() && slots.is_empty();
+        nothing && alerts.is_none() && *flush == 0 && !close
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod counts;
 mod opening;
+mod slots;
 mod upkeep;
 mod writing;
 

@@ -12,7 +12,7 @@ use super::queue::{self, Queue, Work};
 use super::retention::Pass;
 use super::{Config, FlushError, OpenError, Refused};
 use crate::clock::Clock;
-use crate::model::{Event, Timestamp};
+use crate::model::{Event, SlotRecord, Timestamp};
 
 /// Bytes of encoded distributions that may wait for a disk that refuses; beyond it the oldest minutes keep their
 /// counters only.
@@ -41,6 +41,8 @@ pub struct WriterStatus {
     pub dropped_latencies: u64,
     /// Events lost for the same reason.
     pub dropped_events: u64,
+    /// Slots of probes lost for the same reason.
+    pub dropped_slots: u64,
     /// Distributions that were left out: stored ones that could not be read, and those of a millionth route.
     pub unreadable: u64,
     /// The database's size with its log, in bytes.
@@ -56,6 +58,8 @@ pub struct WriterStatus {
 impl Writer {
     /// How many minutes wait at most while the disk refuses.
     pub const CAPACITY: u64 = queue::MINUTES as u64;
+    /// How many slots of probes do.
+    pub const SLOTS: u64 = queue::SLOTS as u64;
 
     /// Hands a minute over. Never waits: when two are waiting already, further ones come without their distributions,
     /// and when [`Writer::CAPACITY`] are, the oldest is lost; both are counted.
@@ -74,6 +78,14 @@ impl Writer {
     /// When the writer has been closed.
     pub fn event(&self, event: Event) -> Result<(), Refused> {
         self.0.queue.push_event(event)
+    }
+
+    /// Hands slots of probes over. Never waits.
+    ///
+    /// # Errors
+    /// When the writer has been closed.
+    pub fn slots(&self, records: Vec<SlotRecord>) -> Result<(), Refused> {
+        self.0.queue.push_slots(records)
     }
 
     /// Replaces all alert states, each an id and a text that only the caller understands. Never waits.
@@ -128,6 +140,7 @@ impl Writer {
             queue: Arc::clone(&queue),
             minutes: VecDeque::new(),
             events: VecDeque::new(),
+            slots: Vec::new(),
             alerts: None,
             pass: None,
         };
@@ -172,6 +185,7 @@ struct Worker<C> {
     /// What waits for the disk, oldest first.
     minutes: VecDeque<Encoded>,
     events: VecDeque<Event>,
+    slots: Vec<SlotRecord>,
     alerts: Option<Vec<(String, String)>>,
     /// The tidying under way.
     pass: Option<Pass>,
@@ -210,6 +224,7 @@ impl<C: Clock> Worker<C> {
         let Work {
             minutes,
             events,
+            slots,
             alerts,
             flush: _,
             close: _,
@@ -221,12 +236,16 @@ impl<C: Clock> Worker<C> {
         self.minutes.drain(..lost_minutes);
         let lost_events = self.events.len().saturating_sub(queue::EVENTS);
         self.events.drain(..lost_events);
+        self.slots.extend(slots);
+        let lost_slots = self.slots.len().saturating_sub(queue::SLOTS);
+        self.slots.drain(..lost_slots);
         let lost_latencies = self.strip_oldest();
         let backlog = self.minutes.len() as u64;
         self.queue.report(|status| {
             status.backlog = backlog;
             status.dropped += lost_minutes as u64;
             status.dropped_events += lost_events as u64;
+            status.dropped_slots += lost_slots as u64;
             status.dropped_latencies += lost_latencies;
         });
     }
@@ -276,6 +295,10 @@ impl<C: Clock> Worker<C> {
         if !self.events.is_empty() {
             self.database.write_events(&self.events)?;
             self.events.clear();
+        }
+        if !self.slots.is_empty() {
+            self.database.write_slots(&self.slots)?;
+            self.slots.clear();
         }
         if let Some(alerts) = &self.alerts {
             self.database.write_alerts(alerts)?;

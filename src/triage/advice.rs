@@ -90,6 +90,7 @@ fn undo(
         | EventKind::Health
         | EventKind::Process
         | EventKind::Alert
+        | EventKind::Probe
         | EventKind::Operator => None,
     }
 }

@@ -84,7 +84,8 @@ impl<'a> Trouble<'a> {
             && level == Level::Warn
             && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0);
         let side = match slo.slo.sli {
-            Sli::Availability => side::of_faults(&faults),
+            // When users see it too, their faults say whose it is.
+            Sli::Availability | Sli::Probe { .. } => side::of_faults(&faults),
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
         };
         Some(Self {
@@ -115,6 +116,9 @@ impl<'a> Trouble<'a> {
 
     /// Whether nothing failed in the last minute any more, though there was traffic.
     pub(super) fn is_over(&self) -> bool {
+        if self.is_probed() {
+            return self.slo.recent.bad == 0 && self.slo.recent.good > 0;
+        }
         let minute = self.route.last_minute;
         !self.is_slow() && minute.bad == 0 && minute.valid() > 0
     }
@@ -122,6 +126,11 @@ impl<'a> Trouble<'a> {
     /// Whether it is about being slow rather than failing.
     pub(super) fn is_slow(&self) -> bool {
         matches!(self.slo.slo.sli, Sli::Latency { .. })
+    }
+
+    /// Whether it is about what a probe found.
+    pub(super) fn is_probed(&self) -> bool {
+        matches!(self.slo.slo.sli, Sli::Probe { .. })
     }
 
     fn onset(&self, now: Timestamp, evidence: &Evidence<'_>) -> Option<Onset> {
@@ -162,7 +171,7 @@ fn fails_now(route: &RouteEvidence<'_>, slo: &SloStatus) -> bool {
         Sli::Availability => {
             bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
         }
-        Sli::Latency { .. } => false,
+        Sli::Latency { .. } | Sli::Probe { .. } => false,
     }
 }
 

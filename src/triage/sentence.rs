@@ -52,6 +52,8 @@ pub(super) fn sentence(
     };
     let what = if worst.is_slow() {
         slow(worst.slo)
+    } else if worst.is_probed() {
+        probed(worst)
     } else if worst.is_over() {
         "0% bad in the last minute, failing before that".to_owned()
     } else {
@@ -89,6 +91,24 @@ fn bad(worst: &Trouble<'_>, verdict: &Verdict) -> String {
         ),
         None => format!("{} bad ({many})", words::percent(ratio)),
     }
+}
+
+/// `fails probe shop-front: 40% of 5m bad (users: 0/1200 bad in the last minute)`.
+fn probed(worst: &Trouble<'_>) -> String {
+    let slo = worst.slo;
+    let probe = slo.slo.probe.as_deref().unwrap_or_default();
+    let minute = worst.route.last_minute;
+    let users = match minute.valid() {
+        0 => "no users in the last minute".to_owned(),
+        valid => format!("users: {}/{valid} bad in the last minute", minute.bad),
+    };
+    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    let verb = if worst.is_over() { "failed" } else { "fails" };
+    format!(
+        "{verb} probe {}: {} of {RECENT} bad ({users})",
+        words::plain(probe),
+        words::percent(share)
+    )
 }
 
 /// `12.3% slower than 300ms`, over five minutes.

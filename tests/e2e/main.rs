@@ -23,6 +23,7 @@ mod origin;
 mod peers;
 mod proxy;
 mod routing;
+mod synthetic;
 mod terminal;
 mod tls;
 mod top;

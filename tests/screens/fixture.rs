@@ -297,6 +297,9 @@ pub(crate) fn all_well() -> Snapshot {
             slo("login-avail", "login", 999_000, 0.412),
             slo("www-avail", "www", 999_500, 0.973),
         ],
+        probes: Vec::new(),
+        certificates: Vec::new(),
+        certificate_alerts: Vec::new(),
         alerts: Vec::new(),
         events: vec![event(
             "13:44:20",

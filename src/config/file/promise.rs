@@ -16,6 +16,7 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) route: Option<Located<String>>,
     pub(in crate::config) sli: Option<Located<Indicator>>,
     pub(in crate::config) under: Option<Located<Duration>>,
+    pub(in crate::config) probe: Option<Located<String>>,
     pub(in crate::config) objective: Option<Located<Objective>>,
     pub(in crate::config) window: Located<Window>,
     pub(in crate::config) policy: Located<String>,
@@ -27,11 +28,13 @@ pub(in crate::config) struct Slo {
 pub(in crate::config) enum Indicator {
     Availability,
     Latency,
+    Probe,
 }
 
 const INDICATORS: Word<Indicator> = Word(&[
     ("availability", Indicator::Availability),
     ("latency", Indicator::Latency),
+    ("probe", Indicator::Probe),
 ]);
 
 impl Section for Slo {
@@ -46,13 +49,20 @@ impl Section for Slo {
                 &INDICATORS,
                 "What counts. `availability`: a request is good unless the edge or the upstream failed it; a client's \
                  own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
-                 `under`.",
+                 `under`. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
+                 count.",
             ),
             under: keys.optional(
                 "under",
                 &Time(MILLISECOND..=Duration::from_secs(600)),
                 "only with `sli = \"latency\"`, and required there",
                 "The longest good duration.",
+            ),
+            probe: keys.optional(
+                "probe",
+                &NAME,
+                "only with `sli = \"probe\"`, and required there",
+                "The name of the probe in `probes.dir`.",
             ),
             objective: keys.required(
                 "objective",
@@ -83,6 +93,11 @@ impl Section for Slo {
             key: "under",
             of: "sli",
             value: "latency",
+        });
+        keys.rule(Rule::OnlyWith {
+            key: "probe",
+            of: "sli",
+            value: "probe",
         });
         slo
     }

@@ -18,11 +18,11 @@ use crate::routing::pattern::{HostPattern, PathPattern};
 
 /// A kind whose values are read from a string and written back to one.
 pub(in crate::config) struct Text<T> {
-    expects: &'static str,
+    pub(super) expects: &'static str,
     /// A regular expression that every such string matches.
-    pattern: Option<&'static str>,
-    read: fn(&str) -> Result<T, Refusal>,
-    write: fn(&T) -> String,
+    pub(super) pattern: Option<&'static str>,
+    pub(super) read: fn(&str) -> Result<T, Refusal>,
+    pub(super) write: fn(&T) -> String,
 }
 
 impl<T: PartialEq> Kind for Text<T> {

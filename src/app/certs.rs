@@ -1,0 +1,479 @@
+//! What is known of certificates, and what is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::probes::Probes;
+use super::workers::Listening;
+use crate::cert::expiry::{self, Stage};
+use crate::cert::inventory::{Place, Plan, Sight};
+use crate::config::Resolved;
+use crate::model::{CertificateFacts, Event, EventKind, Scope, Timestamp};
+use crate::routing::pattern::HostPattern;
+use crate::snapshot::{CertificateAlertView, CertificateView, Urgency};
+
+/// All certificates that anybody has seen.
+#[derive(Debug, Default)]
+pub(super) struct Certs {
+    /// What was seen in the last round, and when.
+    sights: Vec<Sight>,
+    seen_at: Timestamp,
+    /// By certificate's name: since when its file holds another one than is served.
+    stale: BTreeMap<String, Timestamp>,
+    /// By id: since when, and how urgent.
+    alerts: BTreeMap<String, (Timestamp, CertificateAlertView)>,
+    views: Vec<CertificateView>,
+}
+
+/// For how long a file may hold another certificate than is served.
+const RELOAD: Duration = Duration::from_secs(600);
+
+/// What is to be looked at with this configuration.
+pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
+    let proxy = &resolved.proxy;
+    let files = proxy.certificates.iter();
+    let routed: BTreeSet<&str> = proxy
+        .routes
+        .iter()
+        .flat_map(|route| &route.hosts)
+        .filter_map(|host| match host {
+            HostPattern::Exact(host) => Some(host.as_str()),
+            HostPattern::Below(_) => None,
+        })
+        .collect();
+    let mut hosts = Vec::new();
+    for listener in proxy
+        .listeners
+        .iter()
+        .filter(|it| !it.certificates.is_empty())
+    {
+        let Some(bound) = listening.iter().find(|it| it.name == listener.name) else {
+            continue;
+        };
+        hosts.extend(
+            routed
+                .iter()
+                .map(|host| (listener.name.clone(), bound.address, (*host).to_owned())),
+        );
+    }
+    Plan {
+        files: files
+            .map(|it| (it.name.clone(), it.chain.clone()))
+            .collect(),
+        hosts,
+    }
+}
+
+impl Certs {
+    /// Takes in a round of looking.
+    pub(super) fn absorb(&mut self, now: Timestamp, sights: Vec<Sight>) {
+        self.sights = sights;
+        self.seen_at = now;
+        let served: BTreeSet<&str> = self
+            .sights
+            .iter()
+            .filter(|sight| matches!(sight.place, Place::Listener { .. }))
+            .filter_map(|sight| Some(sight.chain.as_ref().ok()?.first()?.sha256.as_str()))
+            .collect();
+        let mut stale = BTreeMap::new();
+        for sight in &self.sights {
+            let (Place::File { name, .. }, Ok(chain)) = (&sight.place, &sight.chain) else {
+                continue;
+            };
+            let Some(leaf) = chain
+                .first()
+                .filter(|leaf| !served.contains(leaf.sha256.as_str()))
+            else {
+                continue;
+            };
+            // Shown for none of its hosts, while another one is shown for one of them.
+            let others = self
+                .sights
+                .iter()
+                .any(|sight| match (&sight.place, &sight.chain) {
+                    (Place::Listener { host, .. }, Ok(chain)) => {
+                        leaf.covers(host) && !chain.is_empty()
+                    }
+                    _ => false,
+                });
+            if others {
+                let since = self.stale.get(name).copied().unwrap_or(now);
+                stale.insert(name.clone(), since);
+            }
+        }
+        self.stale = stale;
+    }
+
+    /// Judges everything as of `now`; gives what changed.
+    pub(super) fn judge(&mut self, now: Timestamp, probes: &Probes) -> Vec<Event> {
+        self.views = self.look(now, probes);
+        let mut before = std::mem::take(&mut self.alerts);
+        let mut events = Vec::new();
+        for view in &self.views {
+            let (Some(urgency), Some(problem)) = (view.urgency, &view.problem) else {
+                continue;
+            };
+            // A certificate that is seen in several places is one trouble, told where it was seen first.
+            let about = view
+                .certificate
+                .as_ref()
+                .map_or(&view.name, |facts| &facts.sha256);
+            let id = format!("certificate:{about}");
+            if self.alerts.contains_key(&id) {
+                continue;
+            }
+            let text = format!("{} ({}): {problem}", view.name, view.source);
+            let kind = view.kind.clone().unwrap_or_default();
+            let same = |old: &(Timestamp, CertificateAlertView)| {
+                old.1.kind == kind && old.1.urgency >= urgency
+            };
+            let old = before.remove(&id).filter(same);
+            let since = old.as_ref().map_or(now, |(since, _)| *since);
+            if old.is_none() {
+                events.push(event(
+                    now,
+                    format!("certificate {text} ({})", urgency.as_str()),
+                ));
+            }
+            let alert = CertificateAlertView {
+                id: id.clone(),
+                urgency,
+                kind,
+                name: view.name.clone(),
+                source: view.source.clone(),
+                since,
+                text,
+            };
+            self.alerts.insert(id, (since, alert));
+        }
+        for (_, gone) in before.into_values() {
+            events.push(event(
+                now,
+                format!("certificate {} is well again", gone.name),
+            ));
+        }
+        events
+    }
+
+    /// Everything that is known, the most urgent first.
+    pub(super) fn views(&self) -> Vec<CertificateView> {
+        self.views.clone()
+    }
+
+    /// What is wrong, the most urgent first.
+    pub(super) fn alerts(&self) -> Vec<CertificateAlertView> {
+        let mut alerts: Vec<_> = self
+            .alerts
+            .values()
+            .map(|(_, alert)| alert.clone())
+            .collect();
+        alerts.sort_by(|a, b| b.urgency.cmp(&a.urgency).then(a.name.cmp(&b.name)));
+        alerts
+    }
+
+    /// What is worth a ticket or a page, in one line.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let alerts = self.alerts();
+        let mut urgent = alerts
+            .iter()
+            .filter(|alert| alert.urgency >= Urgency::Ticket);
+        let (first, more) = (urgent.next()?, urgent.count());
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Some(format!("{}{more}", first.text))
+    }
+
+    fn look(&self, now: Timestamp, probes: &Probes) -> Vec<CertificateView> {
+        let mut views = Vec::new();
+        for sight in &self.sights {
+            let (source, name, place, host) = match &sight.place {
+                Place::File { name, path } => {
+                    ("file", name.clone(), path.display().to_string(), None)
+                }
+                Place::Listener { listener, host } => (
+                    "listener",
+                    host.clone(),
+                    listener.clone(),
+                    Some(host.as_str()),
+                ),
+            };
+            let (chain, error) = match &sight.chain {
+                Ok(chain) => (chain.as_slice(), None),
+                Err(error) => (&[][..], Some(error.clone())),
+            };
+            let found = Found {
+                source,
+                name,
+                place,
+                host,
+                chain,
+                seen_at: self.seen_at,
+            };
+            let mut view = found.view(now);
+            let stale = self.stale.get(&view.name).filter(|_| source == "file");
+            if let Some(error) = error {
+                let urgency = if source == "file" {
+                    Urgency::Ticket
+                } else {
+                    Urgency::Warn
+                };
+                view.say(urgency, "unreadable", error);
+            }
+            if let Some(since) = stale
+                && now.since(*since) > RELOAD
+            {
+                view.say(
+                    Urgency::Page,
+                    "not_reloaded",
+                    format!("renewed on disk, but another one has been served since {since}: reload Vestibule"),
+                );
+            }
+            views.push(view);
+        }
+        for (probe, seen_at, chain) in probes.chains() {
+            let definition = probe.definition();
+            let found = Found {
+                source: "probe",
+                name: definition.name.clone(),
+                place: definition.target.to_string(),
+                host: None,
+                chain,
+                seen_at,
+            };
+            views.push(found.view(now));
+        }
+        views.sort_by(|a, b| {
+            b.urgency.cmp(&a.urgency).then(
+                a.left_s
+                    .unwrap_or(i64::MAX)
+                    .cmp(&b.left_s.unwrap_or(i64::MAX)),
+            )
+        });
+        views
+    }
+}
+
+struct Found<'a> {
+    source: &'static str,
+    name: String,
+    place: String,
+    host: Option<&'a str>,
+    chain: &'a [CertificateFacts],
+    seen_at: Timestamp,
+}
+
+impl Found<'_> {
+    fn view(self, now: Timestamp) -> CertificateView {
+        let Self {
+            source,
+            name,
+            place,
+            host,
+            chain,
+            seen_at,
+        } = self;
+        let leaf = chain.first();
+        let mut view = CertificateView {
+            source: source.to_owned(),
+            name,
+            place,
+            seen_at,
+            certificate: leaf.cloned(),
+            issuers: chain.iter().skip(1).cloned().collect(),
+            left_s: leaf.map(|leaf| leaf.left_ms(now).div_euclid(1_000)),
+            left_ratio: leaf.map(|leaf| leaf.left_ms(now) as f64 / leaf.lifetime_ms() as f64),
+            renewal_due_at: leaf.map(expiry::due_at),
+            name_matches: leaf.zip(host).map(|(leaf, host)| leaf.covers(host)),
+            urgency: None,
+            kind: None,
+            problem: None,
+        };
+        let Some(leaf) = leaf else { return view };
+        if let Some(host) = host
+            && view.name_matches == Some(false)
+        {
+            let names = leaf.names.join(", ");
+            view.say(
+                Urgency::Page,
+                "name",
+                format!("shown for {host}, but is for {names}"),
+            );
+        }
+        if now < leaf.not_before {
+            view.say(
+                Urgency::Page,
+                "not_yet",
+                format!("not valid before {}", leaf.not_before),
+            );
+            return view;
+        }
+        let ends = leaf.not_after;
+        let left = leaf.left_ms(now);
+        if left < 0 {
+            view.say(Urgency::Page, "expired", format!("expired {ends}"));
+            return view;
+        }
+        let whole = Duration::from_secs(left as u64 / 1_000);
+        let left = humantime::format_duration(rounded(whole));
+        match expiry::stage(leaf, now) {
+            Stage::Fine | Stage::Due => {}
+            Stage::Warn => view.say(
+                Urgency::Warn,
+                "expiry",
+                format!("renewal is overdue, {left} left, ends {ends}"),
+            ),
+            Stage::Ticket => view.say(
+                Urgency::Ticket,
+                "expiry",
+                format!("{left} left, ends {ends}"),
+            ),
+            Stage::Page => view.say(
+                Urgency::Page,
+                "expiry",
+                format!("only {left} left, ends {ends}"),
+            ),
+        }
+        view
+    }
+}
+
+/// To what a person wants to know of it.
+fn rounded(left: Duration) -> Duration {
+    let secs = left.as_secs();
+    let unit = match secs {
+        0..120 => 1,
+        120..7_200 => 60,
+        7_200..172_800 => 3_600,
+        _ => 86_400,
+    };
+    Duration::from_secs(secs / unit * unit)
+}
+
+fn event(at: Timestamp, text: String) -> Event {
+    Event {
+        at,
+        kind: EventKind::Alert,
+        scope: Scope::default(),
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+    const BORN: u64 = 1_000 * DAY;
+
+    fn facts(sha: &str, names: &[&str], days: u64) -> CertificateFacts {
+        CertificateFacts {
+            names: names.iter().map(ToString::to_string).collect(),
+            not_before: Timestamp::from_secs(BORN),
+            not_after: Timestamp::from_secs(BORN + days * DAY - 1),
+            sha256: sha.to_owned(),
+            ..CertificateFacts::default()
+        }
+    }
+
+    fn file(facts: CertificateFacts) -> Sight {
+        let place = Place::File {
+            name: "shop".to_owned(),
+            path: "shop.pem".into(),
+        };
+        Sight {
+            place,
+            chain: Ok(vec![facts]),
+        }
+    }
+
+    fn shown(host: &str, facts: CertificateFacts) -> Sight {
+        let place = Place::Listener {
+            listener: "https".to_owned(),
+            host: host.to_owned(),
+        };
+        Sight {
+            place,
+            chain: Ok(vec![facts]),
+        }
+    }
+
+    fn told(certs: &mut Certs, now: u64) -> Vec<String> {
+        let events = certs.judge(Timestamp::from_secs(now), &Probes::default());
+        events.into_iter().map(|event| event.text).collect()
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_renewed_warns_then_is_a_ticket_then_pages_once_each() {
+        let mut certs = Certs::default();
+        let old = facts("old", &["shop.test"], 90);
+        certs.absorb(
+            Timestamp::from_secs(BORN),
+            vec![file(old.clone()), shown("shop.test", old)],
+        );
+        let mut stages = Vec::new();
+        for hour in 0..91 * 24 {
+            for text in told(&mut certs, BORN + hour * 3_600) {
+                let stage = text
+                    .rsplit_once(" (")
+                    .unwrap()
+                    .1
+                    .trim_end_matches(')')
+                    .to_owned();
+                stages.push((hour / 24, stage));
+            }
+        }
+        assert_eq!(
+            stages,
+            [
+                (63, "warn".to_owned()),
+                (76, "ticket".to_owned()),
+                (89, "page".to_owned()),
+                (90, "page".to_owned()),
+            ],
+            "the last one says that it has expired, and the stage before it is over"
+        );
+    }
+
+    #[test]
+    fn renewed_on_disk_and_not_reloaded_pages_after_ten_minutes() {
+        let mut certs = Certs::default();
+        let (old, new) = (
+            facts("old", &["shop.test"], 90),
+            facts("new", &["shop.test"], 180),
+        );
+        for (minute, told_now) in [(0, 0), (10, 0), (11, 1), (12, 0)] {
+            let now = BORN + minute * 60;
+            certs.absorb(
+                Timestamp::from_secs(now),
+                vec![file(new.clone()), shown("shop.test", old.clone())],
+            );
+            assert_eq!(told(&mut certs, now).len(), told_now, "minute {minute}");
+        }
+        assert!(certs.trouble().unwrap().contains("reload Vestibule"));
+        certs.absorb(
+            Timestamp::from_secs(BORN + 900),
+            vec![file(new.clone()), shown("shop.test", new)],
+        );
+        assert_eq!(
+            told(&mut certs, BORN + 900),
+            ["certificate shop is well again"]
+        );
+        assert_eq!(certs.trouble(), None);
+    }
+
+    #[test]
+    fn another_sites_certificate_is_a_page() {
+        let mut certs = Certs::default();
+        certs.absorb(
+            Timestamp::from_secs(BORN),
+            vec![shown("shop.test", facts("a", &["bank.test"], 90))],
+        );
+        assert_eq!(
+            told(&mut certs, BORN),
+            ["certificate shop.test (listener): shown for shop.test, but is for bank.test (page)"]
+        );
+    }
+}

@@ -1,0 +1,544 @@
+//! What is known of the probes: how each one stands, what it came to, and which SLOs it spends.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    CertificateFacts, DURATION_BOUNDS_US, Event, EventKind, Missed, Scope, Slo, SloKey,
+    SlotOutcome, SlotRecord, Tally, Timestamp,
+};
+use crate::probe::run::Probe;
+use crate::probe::schedule::{Schedule, slots_while_down};
+use crate::snapshot::{ProbeSlotView, ProbeTotals, ProbeView, Standing};
+use crate::store::{History, QueryError};
+
+/// All probes of the configuration in force.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    /// By name.
+    states: BTreeMap<String, State>,
+    /// The SLOs that count a probe, by its name.
+    slos: HashMap<String, Vec<SloKey>>,
+    /// Records that the store has not got yet.
+    unsaved: Vec<SlotRecord>,
+    saved_at: Timestamp,
+}
+
+/// One probe.
+#[derive(Debug)]
+struct State {
+    probe: Arc<Probe>,
+    totals: ProbeTotals,
+    /// The newest records, newest first.
+    recent: VecDeque<SlotRecord>,
+    /// Outcomes of the last hour by minute, oldest first.
+    minutes: VecDeque<(u64, Minute)>,
+    /// Failed runs since the last good one, and the other way round.
+    failed_in_a_row: u32,
+    good_in_a_row: u32,
+    /// Since when it fails, once that has been told.
+    failing_since: Option<Timestamp>,
+    /// The last chain that was seen, and when.
+    chain: Option<(Timestamp, Vec<CertificateFacts>)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Minute {
+    ok: u64,
+    failed: u64,
+    missed: u64,
+    /// Those missed on purpose, or while there was no process to ask.
+    excused: u64,
+}
+
+/// Records kept in memory of each probe.
+const RECENT: usize = 60;
+/// What coverage is taken over.
+const HOUR_MINUTES: u64 = 60;
+/// Runs in a row that make a standing: one alone may be a hiccup, and is counted all the same.
+const IN_A_ROW: u32 = 2;
+/// How often records go to the store. What is lost with a process that is killed is at most this old.
+const SAVE: Duration = Duration::from_secs(5);
+/// Below this share of slots that were run, nobody should trust a probe's ratio.
+const LOW_COVERAGE: f64 = 0.9;
+/// Slots below which a share tells nothing.
+const ENOUGH_SLOTS: u64 = 10;
+
+/// What a record changed.
+#[derive(Debug, Default)]
+pub(super) struct Absorbed {
+    /// What it spends, by SLO.
+    pub(super) tallies: Vec<(SloKey, Tally)>,
+    /// What is to be told.
+    pub(super) events: Vec<Event>,
+}
+
+impl Probes {
+    /// Watches these probes. Those that stay keep what is known of them.
+    pub(super) fn configure(&mut self, probes: &[Arc<Probe>], slos: &[(SloKey, Slo)]) {
+        let mut before = std::mem::take(&mut self.states);
+        for probe in probes {
+            let name = &probe.definition().name;
+            let state = match before.remove(name) {
+                Some(state) => State {
+                    probe: Arc::clone(probe),
+                    ..state
+                },
+                None => State::new(Arc::clone(probe)),
+            };
+            self.states.insert(name.clone(), state);
+        }
+        self.slos.clear();
+        for (key, slo) in slos {
+            if let Some(probe) = &slo.probe {
+                self.slos.entry(probe.clone()).or_default().push(*key);
+            }
+        }
+    }
+
+    /// Takes up what earlier runs left, and writes the slots that passed since as missed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) fn restore(&mut self, history: &History, now: Timestamp) -> Result<(), QueryError> {
+        let just_ended = history
+            .gaps
+            .first()
+            .filter(|gap| gap.to.plus(Duration::from_secs(5)) >= now);
+        let died = just_ended.map_or(now, |gap| gap.from);
+        let mut down = Vec::new();
+        for (name, state) in &mut self.states {
+            let records = history.probe_slots(name, RECENT as u32)?;
+            let definition = state.probe.definition();
+            if let Some(last) = records.first() {
+                let end = last
+                    .at
+                    .plus(last.every * last.slots.saturating_sub(1) as u32);
+                // One that was not configured when the process ended has missed nothing.
+                let slack = last.every + definition.timeout + SAVE + Duration::from_secs(90);
+                let schedule = Schedule::new(name, definition.every);
+                let missed = slots_while_down(schedule, end, now);
+                if let Some((first, slots)) = missed.filter(|_| end.plus(slack) >= died) {
+                    down.push(SlotRecord {
+                        probe: name.clone(),
+                        at: first,
+                        slots,
+                        every: definition.every,
+                        outcome: SlotOutcome::Missed(Missed::Down),
+                        lag_us: 0,
+                        run: None,
+                    });
+                }
+            }
+            for record in records.into_iter().rev() {
+                state.remember(record);
+            }
+        }
+        for record in down {
+            if let Some(state) = self.states.get_mut(&record.probe) {
+                state.count(&record);
+                state.remember(record.clone());
+            }
+            self.unsaved.push(record);
+        }
+        Ok(())
+    }
+
+    /// Counts how a slot ended.
+    pub(super) fn absorb(&mut self, record: SlotRecord) -> Absorbed {
+        let mut absorbed = Absorbed::default();
+        if let Some(state) = self.states.get_mut(&record.probe) {
+            state.count(&record);
+            absorbed.events.extend(state.judge(&record));
+            state.remember(record.clone());
+            let seconds = record.every.as_secs();
+            let tally = match record.outcome {
+                SlotOutcome::Ok => Some(Tally {
+                    good: seconds,
+                    bad: 0,
+                }),
+                SlotOutcome::Fail(_) => Some(Tally {
+                    good: 0,
+                    bad: seconds,
+                }),
+                SlotOutcome::Missed(_) => None,
+            };
+            let slos = self.slos.get(&record.probe).into_iter().flatten();
+            absorbed.tallies.extend(
+                slos.zip(tally.into_iter().cycle())
+                    .map(|(key, tally)| (*key, tally)),
+            );
+        }
+        self.unsaved.push(record);
+        absorbed
+    }
+
+    /// What the store should have by now; empty most of the time.
+    pub(super) fn due_for_store(&mut self, now: Timestamp, at_once: bool) -> Vec<SlotRecord> {
+        if !at_once && now.since(self.saved_at) < SAVE {
+            return Vec::new();
+        }
+        self.saved_at = now;
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// Every chain that a probe saw lately: the probe, when, whom it asked for, and the chain.
+    pub(super) fn chains(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<Probe>, Timestamp, &[CertificateFacts])> {
+        self.states.values().filter_map(|state| {
+            let (at, chain) = state.chain.as_ref()?;
+            Some((&state.probe, *at, chain.as_slice()))
+        })
+    }
+
+    /// Which probes ran too few of their slots, in words; `None` when all ran enough.
+    pub(super) fn trouble(&self, now: Timestamp) -> Option<String> {
+        let low: Vec<String> = self
+            .states
+            .iter()
+            .filter_map(|(name, state)| {
+                let share = state.coverage(now).filter(|share| *share < LOW_COVERAGE)?;
+                Some(format!("{name} {:.0} %", share * 100.0))
+            })
+            .collect();
+        let (first, more) = (low.first()?, low.len() - 1);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "too few slots were run in the last hour: {first}{more}"
+        ))
+    }
+
+    /// How each one stands, by name.
+    pub(super) fn views(&self, now: Timestamp) -> Vec<ProbeView> {
+        self.states
+            .iter()
+            .map(|(name, state)| state.view(name, now))
+            .collect()
+    }
+
+    /// What each came to since the process started, by name.
+    pub(super) fn totals(&self) -> Vec<(String, ProbeTotals)> {
+        self.states
+            .iter()
+            .map(|(name, state)| (name.clone(), state.totals.clone()))
+            .collect()
+    }
+}
+
+impl State {
+    fn new(probe: Arc<Probe>) -> Self {
+        Self {
+            probe,
+            totals: ProbeTotals::default(),
+            recent: VecDeque::new(),
+            minutes: VecDeque::new(),
+            failed_in_a_row: 0,
+            good_in_a_row: 0,
+            failing_since: None,
+            chain: None,
+        }
+    }
+
+    fn count(&mut self, record: &SlotRecord) {
+        let minute = record.at.as_secs() / 60;
+        if self
+            .minutes
+            .back()
+            .is_none_or(|(newest, _)| *newest < minute)
+        {
+            self.minutes.push_back((minute, Minute::default()));
+        }
+        while self.minutes.len() as u64 > HOUR_MINUTES + 1 {
+            self.minutes.pop_front();
+        }
+        // A run that took long belongs to an earlier minute, or to none that is kept.
+        let place = self.minutes.iter().rposition(|(start, _)| *start <= minute);
+        let mut nowhere = Minute::default();
+        let counts = place.map_or(&mut nowhere, |place| &mut self.minutes[place].1);
+        let totals = &mut self.totals;
+        match record.outcome {
+            SlotOutcome::Ok => {
+                totals.ok += 1;
+                counts.ok += 1;
+            }
+            SlotOutcome::Fail(failure) => {
+                totals.failures[failure.index()] += 1;
+                counts.failed += 1;
+            }
+            SlotOutcome::Missed(why) => {
+                totals.missed[why.index()] += record.slots;
+                counts.missed += record.slots;
+                if matches!(why, Missed::Paused | Missed::Down) {
+                    counts.excused += record.slots;
+                }
+            }
+        }
+        if let Some(run) = &record.run {
+            let place = DURATION_BOUNDS_US.partition_point(|bound| *bound < run.duration_us);
+            totals.durations[place] += 1;
+            totals.duration_us = totals.duration_us.saturating_add(run.duration_us);
+            totals.lag_us = record.lag_us;
+            totals.phases = run.phases;
+        }
+    }
+
+    /// Two in a row are a standing, and worth telling when it is another one.
+    fn judge(&mut self, record: &SlotRecord) -> Option<Event> {
+        let name = &record.probe;
+        let text = match record.outcome {
+            SlotOutcome::Missed(_) => return None,
+            SlotOutcome::Ok => {
+                self.good_in_a_row = self.good_in_a_row.saturating_add(1);
+                self.failed_in_a_row = 0;
+                let since = self
+                    .failing_since
+                    .filter(|_| self.good_in_a_row >= IN_A_ROW)?;
+                self.failing_since = None;
+                format!(
+                    "probe {name} works again; it failed since {}Z",
+                    since.time_of_day()
+                )
+            }
+            SlotOutcome::Fail(failure) => {
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                self.good_in_a_row = 0;
+                if self.failed_in_a_row < IN_A_ROW || self.failing_since.is_some() {
+                    return None;
+                }
+                let first = self.recent.iter().find(|record| record.run.is_some());
+                self.failing_since = Some(first.map_or(record.at, |first| first.at));
+                let detail = record.run.as_ref().map_or("", |run| run.detail.as_str());
+                format!("probe {name} fails, {}: {detail}", failure.as_str())
+            }
+        };
+        Some(Event {
+            at: record.at,
+            kind: EventKind::Probe,
+            scope: Scope {
+                route: self.probe.definition().route.clone(),
+                ..Scope::default()
+            },
+            text,
+        })
+    }
+
+    fn remember(&mut self, mut record: SlotRecord) {
+        if let Some(run) = &mut record.run
+            && !run.chain.is_empty()
+        {
+            self.chain = Some((record.at, std::mem::take(&mut run.chain)));
+        }
+        self.recent.push_front(record);
+        self.recent.truncate(RECENT);
+    }
+
+    fn over_hour(&self, now: Timestamp) -> Minute {
+        let from = (now.as_secs() / 60).saturating_sub(HOUR_MINUTES);
+        let mut sum = Minute::default();
+        for (_, minute) in self.minutes.iter().filter(|(start, _)| *start >= from) {
+            sum.ok += minute.ok;
+            sum.failed += minute.failed;
+            sum.missed += minute.missed;
+            sum.excused += minute.excused;
+        }
+        sum
+    }
+
+    /// Of the last hour's slots that should have been run, the share that was; `None` while there are too few to tell.
+    fn coverage(&self, now: Timestamp) -> Option<f64> {
+        let Minute {
+            ok,
+            failed,
+            missed,
+            excused,
+        } = self.over_hour(now);
+        let due = ok + failed + missed - excused;
+        (due >= ENOUGH_SLOTS).then(|| (ok + failed) as f64 / due as f64)
+    }
+
+    fn view(&self, name: &str, now: Timestamp) -> ProbeView {
+        let definition = self.probe.definition();
+        let hour = self.over_hour(now);
+        let due = hour.ok + hour.failed + hour.missed;
+        let last_run = self.recent.iter().find(|record| record.run.is_some());
+        let standing = match last_run.map(|record| record.outcome) {
+            _ if definition.paused => Standing::None,
+            _ if self.failing_since.is_some() => Standing::Crit,
+            Some(SlotOutcome::Fail(_)) => Standing::Warn,
+            Some(SlotOutcome::Ok) => Standing::Ok,
+            Some(SlotOutcome::Missed(_)) | None => Standing::None,
+        };
+        let schedule = Schedule::new(name, definition.every);
+        ProbeView {
+            name: name.to_owned(),
+            target: definition.target.to_string(),
+            route: definition.route.clone(),
+            runbook: definition.runbook.clone(),
+            every_s: definition.every.as_secs(),
+            timeout_ms: definition.timeout.as_millis() as u64,
+            paused: definition.paused,
+            standing,
+            failing_since: self.failing_since,
+            ok: hour.ok,
+            failed: hour.failed,
+            missed: hour.missed,
+            coverage_ratio: (due > 0).then(|| (hour.ok + hour.failed) as f64 / due as f64),
+            next_at: schedule.after(now),
+            last: last_run.map(ProbeSlotView::of),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ProbeFailure, ProbeRun};
+
+    fn probe(name: &str) -> Arc<Probe> {
+        use crate::probe::definition::{
+            Definition, Expectations, Family, HostPort, HttpRequest, Target, TlsSettings,
+        };
+        let target = Target::Tcp(HostPort::parse("127.0.0.1:1").unwrap());
+        let definition = Definition {
+            name: name.to_owned(),
+            target,
+            every: Duration::from_secs(30),
+            timeout: Duration::from_secs(1),
+            route: Some("web".to_owned()),
+            runbook: None,
+            paused: false,
+            connect_to: None,
+            family: Family::Any,
+            http: HttpRequest::default(),
+            send: None,
+            tls: TlsSettings::default(),
+            expect: Expectations::default(),
+        };
+        crate::probe::prepare::prepare(vec![definition])
+            .unwrap()
+            .remove(0)
+    }
+
+    fn record(slot: u64, outcome: SlotOutcome) -> SlotRecord {
+        let run = ProbeRun {
+            detail: "why".to_owned(),
+            duration_us: 7,
+            ..ProbeRun::default()
+        };
+        SlotRecord {
+            probe: "a".to_owned(),
+            at: Timestamp::from_secs(1_000_020 + slot * 30),
+            slots: 1,
+            every: Duration::from_secs(30),
+            outcome,
+            lag_us: 0,
+            run: (!matches!(outcome, SlotOutcome::Missed(_))).then_some(run),
+        }
+    }
+
+    fn probes() -> Probes {
+        let slo = Slo {
+            id: "s".to_owned(),
+            route: "web".to_owned(),
+            sli: crate::model::Sli::Probe {
+                every: Duration::from_secs(30),
+            },
+            probe: Some("a".to_owned()),
+            objective: "99%".parse().unwrap(),
+            window: crate::model::Window::days(30),
+            policy: "workbook".to_owned(),
+            runbook: None,
+        };
+        let mut probes = Probes::default();
+        probes.configure(&[probe("a")], &[(SloKey(3), slo)]);
+        probes
+    }
+
+    const FAIL: SlotOutcome = SlotOutcome::Fail(ProbeFailure::HttpStatus);
+
+    #[test]
+    fn a_slot_counts_as_long_as_it_is_and_a_missed_one_not_at_all() {
+        let mut probes = probes();
+        for (outcome, tally) in [
+            (SlotOutcome::Ok, Some((30, 0))),
+            (FAIL, Some((0, 30))),
+            (SlotOutcome::Missed(Missed::Late), None),
+        ] {
+            let tally = tally.map(|(good, bad)| (SloKey(3), Tally { good, bad }));
+            let absorbed = probes.absorb(record(0, outcome));
+            assert_eq!(
+                absorbed.tallies,
+                tally.into_iter().collect::<Vec<_>>(),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_failures_in_a_row_are_told_once_and_so_is_the_recovery() {
+        let mut probes = probes();
+        let told: Vec<String> = [
+            SlotOutcome::Ok,
+            FAIL,
+            SlotOutcome::Ok,
+            FAIL,
+            FAIL,
+            FAIL,
+            SlotOutcome::Ok,
+            FAIL,
+            SlotOutcome::Ok,
+            SlotOutcome::Ok,
+            SlotOutcome::Ok,
+        ]
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(outcome, slot)| {
+            let events = probes.absorb(record(slot, outcome)).events;
+            events
+                .into_iter()
+                .map(move |event| format!("{slot} {}", event.text))
+        })
+        .collect();
+        assert_eq!(
+            told,
+            [
+                "4 probe a fails, http_status: why",
+                "9 probe a works again; it failed since 13:48:30Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn coverage_is_what_was_run_of_what_should_have_been() {
+        let mut probes = probes();
+        let now = record(40, FAIL).at;
+        for slot in 0..20 {
+            let late = SlotOutcome::Missed(Missed::Late);
+            probes.absorb(record(
+                slot,
+                if slot % 4 == 0 { late } else { SlotOutcome::Ok },
+            ));
+        }
+        // Nobody could have run these.
+        let down = SlotRecord {
+            slots: 20,
+            ..record(20, SlotOutcome::Missed(Missed::Down))
+        };
+        probes.absorb(down);
+        let state = &probes.states["a"];
+        assert_eq!(state.coverage(now), Some(0.75));
+        assert_eq!(
+            probes.trouble(now).unwrap(),
+            "too few slots were run in the last hour: a 75 %"
+        );
+        let view = &probes.views(now)[0];
+        assert_eq!((view.ok, view.failed, view.missed), (15, 0, 25));
+        assert_eq!(view.coverage_ratio, Some(0.375));
+    }
+}

@@ -1,0 +1,145 @@
+//! Looking at certificates where they lie and where they are shown.
+//!
+//! A file says what will be served after the next reload; a handshake with our own listener says what is served now. Both
+//! are looked at again and again, because the one is changed by others and the other only by us.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use crate::model::{CertificateFacts, ProbeFailure};
+use crate::net::certificate;
+use crate::net::examine::{Trust, facts, failure};
+
+/// What is to be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Certificates of the configuration: name and chain file.
+    pub files: Vec<(String, PathBuf)>,
+    /// What our listeners are asked for: listener, its address, host.
+    pub hosts: Vec<(String, SocketAddr, String)>,
+}
+
+/// Hosts that are asked for at most in one round.
+pub const MOST_HOSTS: usize = 1_000;
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Where.
+    pub place: Place,
+    /// The chain, the certificate itself first; or why there is none, in one line.
+    pub chain: Result<Vec<CertificateFacts>, String>,
+}
+
+/// Where a certificate was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the chain file of a certificate of the configuration.
+    File {
+        /// The certificate's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// At one of our listeners.
+    Listener {
+        /// The listener's name.
+        listener: String,
+        /// The host that was asked for.
+        host: String,
+    },
+}
+
+/// From one look to the next, unless a certificate lives for less than an hour.
+const EVERY: Duration = Duration::from_secs(60);
+/// For one handshake with ourselves.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks and tells, until nobody listens any more. A new plan is looked at at once.
+pub async fn run(mut plans: watch::Receiver<Plan>, tell: mpsc::Sender<Vec<Sight>>) {
+    loop {
+        let plan = plans.borrow_and_update().clone();
+        let sights = look(plan).await;
+        let pause = pause(&sights);
+        if tell.send(sights).await.is_err() {
+            return;
+        }
+        if let Ok(Err(_gone)) = tokio::time::timeout(pause, plans.changed()).await {
+            return;
+        }
+    }
+}
+
+/// A sixtieth of the shortest life, so that a certificate of a minute is looked at every second.
+fn pause(sights: &[Sight]) -> Duration {
+    let leaves = sights
+        .iter()
+        .filter_map(|sight| sight.chain.as_ref().ok()?.first());
+    let shortest = leaves.map(CertificateFacts::lifetime_ms).min();
+    let share = shortest.map_or(EVERY, |life| Duration::from_millis(life / 60));
+    share.clamp(Duration::from_secs(1), EVERY)
+}
+
+async fn look(plan: Plan) -> Vec<Sight> {
+    let Plan { files, hosts } = plan;
+    let reading = tokio::task::spawn_blocking(move || files.into_iter().map(read).collect());
+    let mut sights: Vec<Sight> = reading.await.unwrap_or_default();
+    let trust = Trust::anything();
+    for (listener, address, host) in hosts.into_iter().take(MOST_HOSTS) {
+        let asked = tokio::time::timeout(PATIENCE, ask(&trust, address, &host)).await;
+        let chain = asked.unwrap_or_else(|_late| Err("no handshake in 5 s".to_owned()));
+        sights.push(Sight {
+            place: Place::Listener { listener, host },
+            chain,
+        });
+    }
+    sights
+}
+
+fn read((name, path): (String, PathBuf)) -> Sight {
+    let chain = certificate::certificates(&path)
+        .map(|chain| chain.iter().filter_map(facts).collect())
+        .map_err(|error| error.to_string());
+    Sight {
+        place: Place::File { name, path },
+        chain,
+    }
+}
+
+async fn ask(
+    trust: &Trust,
+    address: SocketAddr,
+    host: &str,
+) -> Result<Vec<CertificateFacts>, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let tcp = TcpStream::connect(reachable(address))
+        .await
+        .map_err(|error| error.to_string())?;
+    let examined = trust.examine(tcp, name, &[]).await;
+    match examined.shaken {
+        Ok(_) => Ok(examined.chain),
+        Err(error) => {
+            let failure = failure(&error, &examined.chain);
+            Err(match failure {
+                // How a listener says that it has none.
+                ProbeFailure::TlsAlert => format!("no certificate is shown for it ({error})"),
+                other => format!("{}: {error}", other.as_str()),
+            })
+        }
+    }
+}
+
+/// Where a listener on `address` is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,242 @@
+//! `vestibule certs`: every certificate that a daemon knows of, as a table, as JSON, or as a calendar.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+
+use super::{Connect, Exit, complain, runtime, say};
+use crate::admin::client::ask;
+use crate::model::Timestamp;
+use crate::snapshot::{CertificateView, Snapshot, Urgency};
+use crate::tui::fmt;
+
+#[derive(Debug, Args)]
+pub(super) struct CertsArguments {
+    #[command(flatten)]
+    connect: Connect,
+    /// Everything that is known of them, chains included, as JSON
+    #[arg(long)]
+    json: bool,
+    /// When renewals are due and lives end, as an iCalendar file to subscribe to
+    #[arg(long, conflicts_with = "json")]
+    ics: bool,
+}
+
+pub(super) fn certs(arguments: &CertsArguments) -> Exit {
+    let address = &arguments.connect.connect;
+    let asked = match runtime() {
+        Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Io;
+        }
+    };
+    let snapshot: Snapshot = match asked {
+        Ok(answer) => match serde_json::from_slice(&answer) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                complain(&format!(
+                    "the answer of {address} cannot be read, is it of another version? {error}"
+                ));
+                return Exit::Unavailable;
+            }
+        },
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Unavailable;
+        }
+    };
+    let certificates = &snapshot.certificates;
+    say(&if arguments.json {
+        // Views are plain data and always become JSON.
+        let text = serde_json::to_string_pretty(certificates).unwrap_or_default();
+        format!("{text}\n")
+    } else if arguments.ics {
+        calendar(certificates, snapshot.at)
+    } else {
+        table(certificates)
+    });
+    match certificates.iter().filter_map(|view| view.urgency).max() {
+        None => Exit::Ok,
+        Some(Urgency::Warn | Urgency::Ticket) => Exit::Warn,
+        Some(Urgency::Page) => Exit::Crit,
+    }
+}
+
+fn table(certificates: &[CertificateView]) -> String {
+    if certificates.is_empty() {
+        return "no certificate has been seen: none is configured, and no probe speaks TLS\n"
+            .to_owned();
+    }
+    let width = |of: fn(&CertificateView) -> &str| {
+        let widths = certificates.iter().map(|view| of(view).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (name, place) = (width(|view| &view.name), width(|view| &view.place));
+    let mut text = String::new();
+    for view in certificates {
+        let word = view.urgency.map_or("ok", Urgency::as_str);
+        let (ends, left, names) = match (&view.certificate, view.left_s, view.left_ratio) {
+            (Some(facts), Some(left), Some(ratio)) => (
+                facts.not_after.to_string(),
+                format!("{} ({:.0} %)", span(left), ratio * 100.0),
+                facts.names.join(" "),
+            ),
+            _ => ("-".to_owned(), "-".to_owned(), String::new()),
+        };
+        put(
+            &mut text,
+            format_args!(
+                "{word:<6}  {:<8}  {:<name$}  {:<place$}  {ends:<24}  {left:<16}  {}\n",
+                view.source,
+                view.name,
+                fmt::visible(&view.place),
+                fmt::visible(&names)
+            ),
+        );
+        if let Some(problem) = &view.problem {
+            put(
+                &mut text,
+                format_args!("        {}\n", fmt::visible(problem)),
+            );
+        }
+    }
+    text
+}
+
+/// The largest unit that there are at least two of.
+fn span(secs: i64) -> String {
+    let past = if secs < 0 { "-" } else { "" };
+    let secs = secs.unsigned_abs();
+    let (count, unit) = match secs {
+        0..120 => (secs, "s"),
+        120..7_200 => (secs / 60, "m"),
+        7_200..172_800 => (secs / 3_600, "h"),
+        _ => (secs / 86_400, "d"),
+    };
+    format!("{past}{count}{unit}")
+}
+
+/// RFC 5545: two events for each certificate, wherever it was seen.
+fn calendar(certificates: &[CertificateView], now: Timestamp) -> String {
+    let mut lines = vec![
+        "BEGIN:VCALENDAR".to_owned(),
+        "VERSION:2.0".to_owned(),
+        "PRODID:-//vestibule//certificates//EN".to_owned(),
+    ];
+    let mut told = BTreeSet::new();
+    for view in certificates {
+        let (Some(facts), Some(due)) = (&view.certificate, view.renewal_due_at) else {
+            continue;
+        };
+        if !told.insert(&facts.sha256) {
+            continue;
+        }
+        for (what, at, text) in [
+            ("due", due, "renewal is due"),
+            ("end", facts.not_after, "certificate expires"),
+        ] {
+            let about = format!(
+                "{} at {}; {}; SHA-256 {}",
+                view.source,
+                view.place,
+                facts.names.join(" "),
+                facts.sha256
+            );
+            lines.extend([
+                "BEGIN:VEVENT".to_owned(),
+                format!("UID:{}-{what}@vestibule", facts.sha256),
+                format!("DTSTAMP:{}", stamp(now)),
+                format!("DTSTART:{}", stamp(at)),
+                format!("DTEND:{}", stamp(at.plus(Duration::from_secs(900)))),
+                format!("SUMMARY:{}", escaped(&format!("{}: {text}", view.name))),
+                format!("DESCRIPTION:{}", escaped(&about)),
+                "END:VEVENT".to_owned(),
+            ]);
+        }
+    }
+    lines.push("END:VCALENDAR".to_owned());
+    lines.iter().map(|line| folded(line)).collect()
+}
+
+/// `20261231T235959Z`.
+fn stamp(at: Timestamp) -> String {
+    let text = at.to_string();
+    let digits = text.chars().filter(|c| !matches!(c, '-' | ':'));
+    let whole: String = digits.take_while(|c| *c != '.').collect();
+    format!("{whole}Z")
+}
+
+/// RFC 5545, 3.3.11.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | ';' | ',' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A content line of at most 75 octets, continued on lines that begin with a space (RFC 5545, 3.1).
+fn folded(line: &str) -> String {
+    let (mut text, mut octets) = (String::new(), 0);
+    for c in line.chars() {
+        if octets + c.len_utf8() > 75 {
+            text.push_str("\r\n ");
+            octets = 1;
+        }
+        text.push(c);
+        octets += c.len_utf8();
+    }
+    text.push_str("\r\n");
+    text
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CertificateFacts;
+
+    #[test]
+    fn the_calendar_has_short_lines_and_each_certificate_once() {
+        let view = CertificateView {
+            source: "file".to_owned(),
+            name: "shop; main".to_owned(),
+            place: "edge.pem".to_owned(),
+            seen_at: Timestamp::default(),
+            certificate: Some(CertificateFacts {
+                names: vec!["ä".repeat(60)],
+                not_after: Timestamp::from_secs(1_798_761_599),
+                sha256: "ab".repeat(32),
+                ..CertificateFacts::default()
+            }),
+            issuers: Vec::new(),
+            left_s: Some(1),
+            left_ratio: Some(0.5),
+            renewal_due_at: Some(Timestamp::from_secs(1_798_000_000)),
+            name_matches: None,
+            urgency: None,
+            kind: None,
+            problem: None,
+        };
+        let text = calendar(&[view.clone(), view], Timestamp::from_secs(1_790_000_000));
+        assert!(text.lines().all(|line| line.len() <= 75));
+        assert_eq!(text.matches("BEGIN:VEVENT\r\n").count(), 2);
+        assert!(text.contains("DTSTART:20261231T235959Z\r\n"));
+        assert!(text.contains("SUMMARY:shop\\; main: certificate expires\r\n"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Kinds of what probes ask and expect.
+
+use http::{HeaderName, HeaderValue};
+
+use super::Refusal;
+use super::text::Text;
+use crate::config::finding::did_you_mean;
+use crate::model::ProbeFailure;
+use crate::probe::definition::{HostPort, Pattern, Statuses, Target, Url};
+
+/// What a probe is aimed at.
+pub(in crate::config) const TARGET: Text<Target> = Text {
+    expects: "a target like `https://shop.example/health`, `tcp://db.example:5432` or `tls://mail.example:993`",
+    pattern: Some(r"(https?|tcp|tls)://[^/?#@ ]+.*"),
+    read: |text| {
+        // Not quoted: whoever writes a user name here writes a password beside it.
+        if text
+            .split(['/', '?'])
+            .nth(2)
+            .is_some_and(|authority| authority.contains('@'))
+        {
+            return Err(
+                Refusal::invalid("a target has no user name and no password")
+                    .help("send them with `http.headers`: `Authorization: Basic ${CREDENTIALS}`"),
+            );
+        }
+        let refuse = |help: &str| Refusal::invalid(format!("`{text}` is no target")).help(help);
+        let place = |rest: &str| {
+            HostPort::parse(rest).ok_or_else(|| {
+                refuse("after tcp:// and tls:// write a host and a port, and no more")
+            })
+        };
+        if let Some(rest) = text.strip_prefix("tcp://") {
+            return Ok(Target::Tcp(place(rest)?));
+        }
+        if let Some(rest) = text.strip_prefix("tls://") {
+            return Ok(Target::Tls(place(rest)?));
+        }
+        let url = Url::parse(text).map(Target::Http);
+        url.ok_or_else(|| refuse("begin with https://, http://, tcp:// or tls://, then a host"))
+    },
+    write: ToString::to_string,
+};
+
+/// Any text.
+pub(in crate::config) const TEXT: Text<String> = Text {
+    expects: "a text of 1 to 65536 bytes",
+    pattern: None,
+    read: |text| {
+        if (1..=64 << 10).contains(&text.len()) {
+            Ok(text.to_owned())
+        } else {
+            Err(Refusal::invalid("it is empty, or longer than 65536 bytes"))
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A header to send.
+pub(in crate::config) const HEADER: Text<(HeaderName, HeaderValue)> = Text {
+    expects: "a header like `Accept-Language: de`",
+    pattern: Some(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+:.*"),
+    read: |text| {
+        let (name, value) = header(text)?;
+        let value: HeaderValue = value.parse().ok().ok_or_else(|| {
+            // Not quoted: it may be a secret.
+            Refusal::invalid(format!("the value of `{name}` holds what no header may"))
+        })?;
+        Ok((name, value))
+    },
+    write: |(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
+};
+
+/// A header that is expected, and what it contains.
+pub(in crate::config) const HEADER_TEXT: Text<(HeaderName, String)> = Text {
+    expects: "a header and a text that it contains, like `content-type: text/html`",
+    pattern: HEADER.pattern,
+    read: |text| {
+        let (name, value) = header(text)?;
+        Ok((name, value.to_owned()))
+    },
+    write: |(name, text)| format!("{name}: {text}"),
+};
+
+fn header(text: &str) -> Result<(HeaderName, &str), Refusal> {
+    let (name, value) = text.split_once(':').ok_or_else(|| {
+        Refusal::invalid("a header has a colon after its name").help("write \"Name: value\"")
+    })?;
+    let parsed: Option<HeaderName> = name.trim().parse().ok();
+    let name = parsed.ok_or_else(|| Refusal::invalid(format!("`{name}` is no header's name")))?;
+    Ok((name, value.trim()))
+}
+
+/// Statuses that are expected.
+pub(in crate::config) const STATUSES: Text<Statuses> = Text {
+    expects: "a status like `204`, a class like `2xx` or a range like `200-206`",
+    pattern: Some(r"\d{3}|[1-5]xx|\d{3}-\d{3}"),
+    read: |text| {
+        Statuses::parse(text).ok_or_else(|| {
+            Refusal::invalid(format!("`{text}` is no status")).help("statuses go from 100 to 599")
+        })
+    },
+    write: ToString::to_string,
+};
+
+/// A regular expression.
+pub(in crate::config) const PATTERN: Text<Pattern> = Text {
+    expects: "a regular expression (syntax of the Rust crate `regex`, which is near RE2's)",
+    pattern: None,
+    read: |text| {
+        Pattern::try_new(text).map_err(|error| {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            let why = last.strip_prefix("error: ").unwrap_or(last);
+            Refusal::invalid(format!("this is no regular expression: {why}"))
+                .help("in TOML, write it between single quotes, so that a backslash is one")
+        })
+    },
+    write: |pattern| pattern.as_str().to_owned(),
+};
+
+/// Why a negative test is to fail.
+pub(in crate::config) const FAILURE: Text<ProbeFailure> = Text {
+    expects: "a probe's failure, like `connect_refused` (docs/probes.md lists them)",
+    pattern: Some("[a-z_]+"),
+    read: |text| {
+        ProbeFailure::parse(text).ok_or_else(|| {
+            let refusal = Refusal::invalid(format!("`{text}` is no failure of a probe"));
+            let known = ProbeFailure::ALL.iter().map(|failure| failure.as_str());
+            match did_you_mean(text, known) {
+                Some(meant) => refusal.help(format!("did you mean \"{meant}\"?")),
+                None => refusal.help("docs/probes.md lists them"),
+            }
+        })
+    },
+    write: |failure| failure.as_str().to_owned(),
+};
+
+/// A share of a whole, in thousandths.
+pub(in crate::config) const SHARE: Text<u32> = Text {
+    expects: "a share like `33%` or `7.5%`, above 0% and below 100%",
+    pattern: Some(r"\d{1,2}(\.\d)?%"),
+    read: |text| {
+        let parse = || {
+            let number = text.strip_suffix('%')?;
+            let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+            let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+            if tenth.len() != 1 || whole.len() > 2 || !plain(whole) || !plain(tenth) {
+                return None;
+            }
+            let share = whole.parse::<u32>().ok()? * 10 + tenth.parse::<u32>().ok()?;
+            (share > 0).then_some(share)
+        };
+        parse().ok_or_else(|| {
+            Refusal::invalid(format!("`{text}` is no share"))
+                .help("write it with a percent sign and at most one digit after the point")
+        })
+    },
+    write: |share| match (share / 10, share % 10) {
+        (whole, 0) => format!("{whole}%"),
+        (whole, tenth) => format!("{whole}.{tenth}%"),
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_scheme_and_a_place() {
+        for text in [
+            "https://shop.example/health?x=1",
+            "tcp://[::1]:5432",
+            "tls://mail.example:993",
+        ] {
+            assert_eq!((TARGET.read)(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "shop.example",
+            "tcp://a",
+            "tcp://a:1/x",
+            "tls://:1",
+            "udp://a:1",
+            "https://u:p@a/",
+            "ftp://a",
+        ] {
+            assert!((TARGET.read)(text).is_err(), "{text}");
+        }
+        let refusal = (TARGET.read)("https://me:secret@a/").unwrap_err();
+        assert!(!format!("{refusal:?}").contains("secret"));
+    }
+
+    #[test]
+    fn shares_are_read_to_the_thousandth() {
+        for (text, share) in [("33%", 330), ("7.5%", 75), ("0.1%", 1), ("99.9%", 999)] {
+            assert_eq!((SHARE.read)(text), Ok(share));
+            assert_eq!((SHARE.write)(&share), text);
+        }
+        for text in ["", "%", "33", "100%", "0%", "1.23%", "-1%", "+1%", "1.%"] {
+            assert!((SHARE.read)(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_says_why_in_one_line() {
+        let refusal = (PATTERN.read)("a(b").unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "this is no regular expression: unclosed group"
+        );
+    }
+}

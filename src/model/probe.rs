@@ -1,0 +1,255 @@
+//! What a synthetic probe found, slot by slot.
+//!
+//! A probe is run in slots of its own schedule, and every slot ends in exactly one [`SlotOutcome`]. A result keeps
+//! whatever was reached before a failure: phases, status, certificates.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::certificate::CertificateFacts;
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every one of them, in the order of [`Self::index`].
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Its word in labels, rows and text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// Its place in [`Self::ALL`].
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
+            /// The one that is written `word`.
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word)
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a probe failed, as a closed set, so that a label made of it is bounded.
+    ProbeFailure {
+        /// The name does not exist, or has no address.
+        DnsNxdomain = "dns_nxdomain",
+        /// The name could not be looked up.
+        DnsServfail = "dns_servfail",
+        /// Looking the name up took too long.
+        DnsTimeout = "dns_timeout",
+        /// The connection was refused.
+        ConnectRefused = "connect_refused",
+        /// Connecting took too long.
+        ConnectTimeout = "connect_timeout",
+        /// There is no way to the address.
+        ConnectUnreachable = "connect_unreachable",
+        /// The server broke the handshake off, or what it said is not TLS.
+        TlsAlert = "tls_alert",
+        /// A certificate of the chain has expired.
+        TlsExpired = "tls_expired",
+        /// A certificate of the chain is not valid yet.
+        TlsNotYet = "tls_not_yet",
+        /// The certificate speaks for other names.
+        TlsName = "tls_name",
+        /// The server sent its certificate alone, and its issuer is no root that is trusted: an intermediate
+        /// certificate is missing, or the issuer is private.
+        TlsIncomplete = "tls_incomplete",
+        /// The chain ends in no root that is trusted.
+        TlsUntrusted = "tls_untrusted",
+        /// The handshake took too long.
+        TlsTimeout = "tls_timeout",
+        /// No response head in time.
+        HttpTimeoutHeaders = "http_timeout_headers",
+        /// The body did not arrive whole in time.
+        HttpTimeoutBody = "http_timeout_body",
+        /// The connection was closed or reset before the response was whole, or the response is not HTTP.
+        HttpReset = "http_reset",
+        /// The status is not an expected one.
+        HttpStatus = "http_status",
+        /// The body, or what a TCP service said, is not as expected.
+        AssertBody = "assert_body",
+        /// A header is not as expected.
+        AssertHeader = "assert_header",
+        /// It took longer than expected.
+        AssertLatency = "assert_latency",
+        /// The certificate is valid but not as expected: too little of its life is left.
+        AssertCertificate = "assert_certificate",
+        /// It succeeded, and was expected to fail.
+        AssertFailure = "assert_failure",
+        /// More redirects than allowed.
+        RedirectLoop = "redirect_loop",
+        /// The body is larger than is read.
+        TooLarge = "too_large",
+        /// A defect of ours, or this machine has no descriptor, port or memory left.
+        Internal = "internal",
+    }
+}
+
+words! {
+    /// Why a slot was not run.
+    Missed {
+        /// Earlier runs of the same probe have not ended.
+        Overlap = "overlap",
+        /// Too many probes are under way.
+        Overload = "overload",
+        /// This process did not get to it in time.
+        Late = "late",
+        /// The probe is switched off.
+        Paused = "paused",
+        /// This process was not running.
+        Down = "down",
+        /// The wall clock was set forward past it, or the machine slept.
+        Clock = "clock",
+    }
+}
+
+words! {
+    /// A part of a probe's time. The parts do not overlap; over redirects they are summed.
+    ProbePhase {
+        /// Looking up the name.
+        Resolve = "resolve",
+        /// Opening the connection.
+        Connect = "connect",
+        /// The TLS handshake.
+        Tls = "tls",
+        /// From the request's first byte to the response's head; for TCP, to the first byte received.
+        Processing = "processing",
+        /// From the response's head to the last byte of its body.
+        Transfer = "transfer",
+    }
+}
+
+/// Microseconds spent in each phase that was reached, the one it failed in included. Indexed by [`ProbePhase::index`].
+pub type ProbePhases = [Option<u64>; ProbePhase::COUNT];
+
+/// How a slot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotOutcome {
+    /// Everything was as expected.
+    Ok,
+    /// It failed.
+    Fail(ProbeFailure),
+    /// It was not run: neither good nor bad.
+    Missed(Missed),
+}
+
+impl SlotOutcome {
+    /// The outcome's word in labels, rows and text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Fail(_) => "fail",
+            Self::Missed(_) => "missed",
+        }
+    }
+
+    /// Why, unless it is well.
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Ok => None,
+            Self::Fail(failure) => Some(failure.as_str()),
+            Self::Missed(why) => Some(why.as_str()),
+        }
+    }
+
+    /// The outcome whose [`SlotOutcome::as_str`] and [`SlotOutcome::reason`] these are.
+    pub fn parse(word: &str, reason: Option<&str>) -> Option<Self> {
+        match (word, reason) {
+            ("ok", None) => Some(Self::Ok),
+            ("fail", Some(reason)) => ProbeFailure::parse(reason).map(Self::Fail),
+            ("missed", Some(reason)) => Missed::parse(reason).map(Self::Missed),
+            _ => None,
+        }
+    }
+}
+
+/// One run of a probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeRun {
+    /// Why it failed; `None`: everything was as expected.
+    pub failure: Option<ProbeFailure>,
+    /// What happened, in one line; empty when there is nothing to say. May hold untrusted text.
+    pub detail: String,
+    /// From its true start to its end, in microseconds.
+    pub duration_us: u64,
+    /// Where the time went, as far as it got.
+    pub phases: ProbePhases,
+    /// The address that was connected to, or tried last.
+    pub address: Option<String>,
+    /// The status of the last response.
+    pub status: Option<u16>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub http_version: Option<String>,
+    /// Redirects that were followed.
+    pub redirects: u32,
+    /// Bytes of the last response's body, or of what a TCP service said.
+    pub body_bytes: u64,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: Option<String>,
+    /// The cipher suite.
+    pub tls_cipher: Option<String>,
+    /// The chain as the server sent it, its own certificate first; there also when it was refused.
+    pub chain: Vec<CertificateFacts>,
+}
+
+impl ProbeRun {
+    /// How the slot ends that this run was for.
+    pub const fn outcome(&self) -> SlotOutcome {
+        match self.failure {
+            None => SlotOutcome::Ok,
+            Some(failure) => SlotOutcome::Fail(failure),
+        }
+    }
+}
+
+/// How one slot, or several neighbouring ones that were missed for the same reason, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotRecord {
+    /// The probe's name.
+    pub probe: String,
+    /// When the slot, or the first of them, began by the schedule.
+    pub at: Timestamp,
+    /// How many slots this is about; more than one only when missed.
+    pub slots: u64,
+    /// The distance from slot to slot.
+    pub every: Duration,
+    /// How it ended.
+    pub outcome: SlotOutcome,
+    /// From the slot to the run's true start, in microseconds; zero when missed.
+    pub lag_us: u64,
+    /// What the run found; `None` when missed.
+    pub run: Option<ProbeRun>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_read_back_from_its_words() {
+        let failures = ProbeFailure::ALL
+            .iter()
+            .map(|failure| SlotOutcome::Fail(*failure));
+        let missed = Missed::ALL.iter().map(|why| SlotOutcome::Missed(*why));
+        for outcome in failures.chain(missed).chain([SlotOutcome::Ok]) {
+            let read = SlotOutcome::parse(outcome.as_str(), outcome.reason());
+            assert_eq!(read, Some(outcome));
+        }
+        assert_eq!(SlotOutcome::parse("ok", Some("late")), None);
+        assert_eq!(SlotOutcome::parse("missed", Some("tls_name")), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Synthetic probes: what users would see, asked for from outside, on a schedule.
+//!
+//! [`schedule`] is the pure core: which slots there are and how each one ends. A [`definition`] says what a probe is,
+//! [`run`] runs it once and keeps everything that was learnt up to a failure.
+//!
+//! A probe always opens a connection of its own: one that is kept alive hides a name that has moved, a certificate that
+//! has changed and a listener that is gone.
+
+pub mod definition;
+mod http;
+pub mod prepare;
+pub mod run;
+pub mod runner;
+pub mod schedule;
+mod tcp;
+
+use std::path::PathBuf;
+
+use definition::Definition;
+
+/// What probing is told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Every probe; names are unique.
+    pub definitions: Vec<Definition>,
+    /// The key that marks their requests.
+    pub key_file: PathBuf,
+}

@@ -1,0 +1,311 @@
+//! One run of a probe: from nothing to a judged answer, in at most its timeout.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::definition::{Definition, Family, HostPort, Target};
+use super::{http, tcp};
+use crate::clock::{Clock, SystemClock, Tick};
+use crate::model::{ProbeFailure, ProbePhase, ProbeRun};
+use crate::net::examine::{self, Trust};
+use crate::net::mark::MarkKey;
+
+/// A probe, ready to run again and again.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    definition: Definition,
+    /// `None` when it never speaks TLS.
+    trust: Option<Trust>,
+}
+
+impl Probe {
+    /// A probe that judges chains by `trust`.
+    pub(super) const fn new(definition: Definition, trust: Option<Trust>) -> Self {
+        Self { definition, trust }
+    }
+
+    /// What it is.
+    pub const fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Runs it once, now. With `key`, its requests carry the mark that keeps them out of users' SLIs.
+    pub async fn run(&self, clock: SystemClock, key: Option<&MarkKey>) -> ProbeRun {
+        let began = clock.tick();
+        let mut attempt = Attempt {
+            probe: &self.definition,
+            trust: self.trust.as_ref(),
+            key,
+            clock,
+            deadline: Instant::from_std(clock.instant(began.plus(self.definition.timeout))),
+            seen: ProbeRun::default(),
+        };
+        let ended = match &self.definition.target {
+            Target::Http(url) => http::run(&mut attempt, url).await,
+            Target::Tcp(place) => tcp::run(&mut attempt, place).await,
+            Target::Tls(place) => tcp::run_tls(&mut attempt, place).await,
+        };
+        let mut seen = attempt.seen;
+        seen.duration_us = clock.tick().micros_since(began);
+        let ended = ended.and_then(|()| self.judge(&seen, &clock));
+        let (failure, detail) = match ended {
+            Ok(()) => (None, std::mem::take(&mut seen.detail)),
+            Err(Failed { failure, detail }) => (Some(failure), detail),
+        };
+        (seen.failure, seen.detail) = self.turn(failure, detail);
+        seen.detail = one_line(&seen.detail);
+        seen
+    }
+
+    /// What is expected of every kind of target once it has answered.
+    fn judge(&self, seen: &ProbeRun, clock: &SystemClock) -> Result<(), Failed> {
+        let expect = &self.definition.expect;
+        if let (Some(left), Some(leaf)) = (expect.certificate_left, seen.chain.first()) {
+            let least = leaf.lifetime_ms() as i64 / 1_000 * i64::from(left);
+            let is = leaf.left_ms(clock.now());
+            if is < least {
+                let share = is as f64 / leaf.lifetime_ms() as f64 * 100.0;
+                let detail = format!(
+                    "{share:.1} % of the certificate's life is left, expected at least {} %; it ends {}",
+                    f64::from(left) / 10.0,
+                    leaf.not_after
+                );
+                return Err(Failed::new(ProbeFailure::AssertCertificate, detail));
+            }
+        }
+        match expect.under {
+            Some(under) if u128::from(seen.duration_us) > under.as_micros() => {
+                let detail = format!(
+                    "it took {:.1} ms, expected at most {:.1} ms",
+                    seen.duration_us as f64 / 1_000.0,
+                    under.as_secs_f64() * 1_000.0
+                );
+                Err(Failed::new(ProbeFailure::AssertLatency, detail))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A negative test is well when it fails as it should.
+    fn turn(
+        &self,
+        failure: Option<ProbeFailure>,
+        detail: String,
+    ) -> (Option<ProbeFailure>, String) {
+        match (self.definition.expect.failure, failure) {
+            (None, failure) => (failure, detail),
+            (Some(wanted), Some(found)) if wanted == found => (
+                None,
+                format!("failed as expected, {}: {detail}", found.as_str()),
+            ),
+            (Some(_), Some(found)) => (Some(found), detail),
+            (Some(wanted), None) => {
+                let detail = format!("it succeeded, expected {}", wanted.as_str());
+                (Some(ProbeFailure::AssertFailure), detail)
+            }
+        }
+    }
+}
+
+/// A run that has come to its end early.
+#[derive(Debug)]
+pub(super) struct Failed {
+    failure: ProbeFailure,
+    detail: String,
+}
+
+impl Failed {
+    pub(super) fn new(failure: ProbeFailure, detail: impl Into<String>) -> Self {
+        Self {
+            failure,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A run under way.
+pub(super) struct Attempt<'a> {
+    pub(super) probe: &'a Definition,
+    trust: Option<&'a Trust>,
+    pub(super) key: Option<&'a MarkKey>,
+    pub(super) clock: SystemClock,
+    deadline: Instant,
+    pub(super) seen: ProbeRun,
+}
+
+impl Attempt<'_> {
+    /// Waits for a part of the run. Its time is kept also when it fails or the run's time is over.
+    pub(super) async fn phase<T, E>(
+        &mut self,
+        phase: ProbePhase,
+        late: ProbeFailure,
+        work: impl Future<Output = Result<T, E>>,
+        failed: impl FnOnce(E) -> Failed,
+    ) -> Result<T, Failed> {
+        let began = self.clock.tick();
+        let done = tokio::time::timeout_at(self.deadline, work).await;
+        self.spend(phase, began);
+        match done {
+            Ok(done) => done.map_err(failed),
+            Err(_over) => {
+                let detail = format!(
+                    "no end of `{}` within the timeout of {}",
+                    phase.as_str(),
+                    humantime::format_duration(self.probe.timeout)
+                );
+                Err(Failed::new(late, detail))
+            }
+        }
+    }
+
+    fn spend(&mut self, phase: ProbePhase, began: Tick) {
+        let spent = self.clock.tick().micros_since(began);
+        *self.seen.phases[phase.index()].get_or_insert(0) += spent;
+    }
+
+    /// Resolves and connects. Of several addresses it takes the first of the wanted family: a probe that tried them all
+    /// would not notice that one is dead.
+    pub(super) async fn connect(
+        &mut self,
+        place: &HostPort,
+        instead: Option<SocketAddr>,
+    ) -> Result<TcpStream, Failed> {
+        let address = match (instead, place.host.parse::<IpAddr>()) {
+            (Some(address), _) => address,
+            (None, Ok(ip)) => SocketAddr::new(ip, place.port),
+            (None, Err(_)) => self.resolve(place).await?,
+        };
+        self.seen.address = Some(address.to_string());
+        let connected = self
+            .phase(
+                ProbePhase::Connect,
+                ProbeFailure::ConnectTimeout,
+                TcpStream::connect(address),
+                |error| Failed::new(connect_failure(&error), format!("{address}: {error}")),
+            )
+            .await?;
+        // A small request is two writes, which must not wait for each other's acknowledgement. Without it, it is only
+        // slower.
+        connected.set_nodelay(true).unwrap_or_default();
+        Ok(connected)
+    }
+
+    async fn resolve(&mut self, place: &HostPort) -> Result<SocketAddr, Failed> {
+        let HostPort { host, port } = place;
+        let looked_up = self
+            .phase(
+                ProbePhase::Resolve,
+                ProbeFailure::DnsTimeout,
+                tokio::net::lookup_host((host.as_str(), *port)),
+                |error| Failed::new(dns_failure(&error), format!("{host}: {error}")),
+            )
+            .await?;
+        let mut addresses = looked_up.filter(|address| match self.probe.family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        });
+        addresses.next().ok_or_else(|| {
+            let detail = format!("{host} has no address of the wanted family");
+            Failed::new(ProbeFailure::DnsNxdomain, detail)
+        })
+    }
+
+    /// Shakes hands. The chain is kept whether or not it is trusted.
+    pub(super) async fn handshake(
+        &mut self,
+        tcp: TcpStream,
+        place: &HostPort,
+        alpn: &[&[u8]],
+    ) -> Result<TlsStream<TcpStream>, Failed> {
+        let settings = &self.probe.tls;
+        let name = settings.server_name.as_ref().unwrap_or(&place.host);
+        let Ok(server_name) = ServerName::try_from(name.clone()) else {
+            let detail = format!("{name} is not a name that TLS can verify");
+            return Err(Failed::new(ProbeFailure::TlsName, detail));
+        };
+        let Some(trust) = self.trust else {
+            // `prepare` loads them wherever this can be reached.
+            return Err(Failed::new(ProbeFailure::Internal, "no roots were loaded"));
+        };
+        let examining = async { Ok::<_, Failed>(trust.examine(tcp, server_name, alpn).await) };
+        let examined = self
+            .phase(
+                ProbePhase::Tls,
+                ProbeFailure::TlsTimeout,
+                examining,
+                |error| error,
+            )
+            .await?;
+        self.seen.chain = examined.chain;
+        let stream = examined.shaken.map_err(|error| {
+            let failure = examine::failure(&error, &self.seen.chain);
+            Failed::new(failure, error.to_string())
+        })?;
+        let (_, session) = stream.get_ref();
+        self.seen.tls_version = session.protocol_version().map(|version| match version {
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+            other => format!("{other:?}"),
+        });
+        self.seen.tls_cipher = session
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .map(ToOwned::to_owned);
+        Ok(stream)
+    }
+}
+
+fn connect_failure(error: &io::Error) -> ProbeFailure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ProbeFailure::ConnectRefused,
+        // The kernel's own patience ended before ours.
+        io::ErrorKind::TimedOut => ProbeFailure::ConnectTimeout,
+        _ => match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
+            // Nothing is wrong with the target.
+            Some(
+                rustix::io::Errno::MFILE
+                | rustix::io::Errno::NFILE
+                | rustix::io::Errno::NOBUFS
+                | rustix::io::Errno::NOMEM
+                | rustix::io::Errno::ADDRNOTAVAIL,
+            ) => ProbeFailure::Internal,
+            _ => ProbeFailure::ConnectUnreachable,
+        },
+    }
+}
+
+/// The C library's resolver tells a name that is not there from trouble by its text alone (`gai_strerror`).
+fn dns_failure(error: &io::Error) -> ProbeFailure {
+    let text = error.to_string();
+    if text.contains("Name or service not known") || text.contains("No address associated") {
+        ProbeFailure::DnsNxdomain
+    } else {
+        ProbeFailure::DnsServfail
+    }
+}
+
+/// Characters of a detail.
+const LONGEST_DETAIL: usize = 400;
+
+fn one_line(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(LONGEST_DETAIL).collect()
+}
+
+/// What is left of a run's time; zero when it is over.
+impl Attempt<'_> {
+    pub(super) fn left(&self) -> Duration {
+        self.deadline
+            .saturating_duration_since(Instant::from_std(self.clock.instant(self.clock.tick())))
+    }
+}

@@ -1,0 +1,295 @@
+//! Running probes on their schedules, on a thread of their own.
+//!
+//! Nothing here shares a thread with the proxy, and no probe waits for another: each has its own ledger, its own clock
+//! and its own bound on runs under way. What they find goes through a bounded channel to whoever counts it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
+
+use super::run::Probe;
+use super::schedule::{Circumstances, Due, Ledger, Schedule, ScheduleTime};
+use crate::clock::{Clock as _, SystemClock};
+use crate::model::{ProbeFailure, ProbeRun, SlotOutcome, SlotRecord, Timestamp};
+use crate::net::mark::MarkKey;
+
+/// Runs under way at a time, of all probes together; further slots are missed as `overload`.
+pub const MAX_IN_FLIGHT: usize = 1_000;
+/// Records that may wait to be counted.
+pub const QUEUE: usize = 10_000;
+/// Names that may be looked up at a time: the system's resolver takes a thread for each.
+const MAX_LOOKUPS: usize = 256;
+/// A clock that is set is noticed after this long, however far away the next slot is.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// The thread that runs probes.
+#[derive(Debug)]
+pub struct Runner {
+    orders: mpsc::Sender<Vec<Arc<Probe>>>,
+    records: mpsc::Receiver<SlotRecord>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    in_flight: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+impl Runner {
+    /// Starts the thread, with `probes`. Slots after `from` are theirs.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(
+        probes: Vec<Arc<Probe>>,
+        key: Option<MarkKey>,
+        clock: SystemClock,
+        from: Timestamp,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_LOOKUPS)
+            .thread_name("probe-dns")
+            .build()?;
+        // One is being carried out while the next waits; a third order waits for its sender.
+        let (orders, received) = mpsc::channel(1);
+        let (tell, records) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        let context = Context {
+            clock,
+            key,
+            tell,
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new()
+            .name("probe".to_owned())
+            .spawn(move || {
+                LocalSet::new().block_on(
+                    &runtime,
+                    supervise(probes, Rc::new(context), received, from),
+                );
+                // A name that is being looked up cannot be interrupted, and need not be waited for.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            orders,
+            records,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs these probes from now on. Those that stay keep their place in their schedule, and runs under way end as
+    /// they were begun.
+    pub async fn replace(&self, probes: Vec<Arc<Probe>>) {
+        if self.orders.send(probes).await.is_err() {
+            tracing::error!("the thread that runs probes has ended");
+        }
+    }
+
+    /// What ended since it was last asked.
+    pub fn take(&mut self) -> Vec<SlotRecord> {
+        let mut records = Vec::new();
+        while let Ok(record) = self.records.try_recv() {
+            records.push(record);
+        }
+        records
+    }
+
+    /// Runs under way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Records lost because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the thread has ended by itself.
+    pub fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends the thread; gives what was not taken yet. Runs under way are let go of: their slots have no record, and are
+    /// `down` at the next start.
+    pub fn stop(mut self) -> Vec<SlotRecord> {
+        let Self { orders, thread, .. } = &mut self;
+        // Without a sender the thread ends.
+        *orders = mpsc::channel(1).0;
+        if let Some(thread) = thread.take() {
+            drop(thread.join());
+        }
+        self.take()
+    }
+}
+
+struct Context {
+    clock: SystemClock,
+    key: Option<MarkKey>,
+    tell: mpsc::Sender<SlotRecord>,
+    shared: Arc<Shared>,
+}
+
+/// A probe that is being kept.
+struct Kept {
+    probe: Arc<Probe>,
+    ledger: Rc<RefCell<Ledger>>,
+    task: AbortHandle,
+}
+
+async fn supervise(
+    probes: Vec<Arc<Probe>>,
+    context: Rc<Context>,
+    mut orders: mpsc::Receiver<Vec<Arc<Probe>>>,
+    from: Timestamp,
+) {
+    let mut kept = HashMap::new();
+    install(&mut kept, probes, &context, from);
+    while let Some(probes) = orders.recv().await {
+        let now = context.clock.now();
+        install(&mut kept, probes, &context, now);
+    }
+}
+
+fn install(
+    kept: &mut HashMap<String, Kept>,
+    probes: Vec<Arc<Probe>>,
+    context: &Rc<Context>,
+    from: Timestamp,
+) {
+    let mut before = std::mem::take(kept);
+    for probe in probes {
+        let definition = probe.definition();
+        let name = definition.name.clone();
+        let schedule = Schedule::new(&name, definition.every);
+        let old = match before.remove(&name) {
+            Some(old) if old.probe.definition() == definition => {
+                kept.insert(name, old);
+                continue;
+            }
+            old => old,
+        };
+        let decided = match &old {
+            // The same slots: none is decided twice and none is forgotten.
+            Some(old) if old.ledger.borrow().schedule() == schedule => {
+                old.ledger.borrow().decided()
+            }
+            Some(_) | None => from,
+        };
+        if let Some(old) = old {
+            old.task.abort();
+        }
+        let ledger = Ledger::new(schedule, definition.timeout, decided);
+        let ledger = Rc::new(RefCell::new(ledger));
+        let task = tokio::task::spawn_local(keep(
+            Arc::clone(&probe),
+            Rc::clone(&ledger),
+            Rc::clone(context),
+        ));
+        kept.insert(
+            name,
+            Kept {
+                probe,
+                ledger,
+                task: task.abort_handle(),
+            },
+        );
+    }
+    for gone in before.into_values() {
+        gone.task.abort();
+    }
+}
+
+/// Decides one probe's slots for as long as it is configured.
+async fn keep(probe: Arc<Probe>, ledger: Rc<RefCell<Ledger>>, context: Rc<Context>) {
+    let clock = context.clock;
+    let mut time = ScheduleTime::new(clock.now(), clock.tick());
+    let mut jumped = false;
+    loop {
+        let (now, has_jumped) = time.read(clock.now(), clock.tick());
+        jumped |= has_jumped;
+        let next = ledger.borrow().next();
+        if now < next {
+            let sleep = next.since(now).min(LONGEST_SLEEP);
+            tokio::time::sleep(sleep).await;
+            continue;
+        }
+        let around = Circumstances {
+            paused: probe.definition().paused,
+            overloaded: context.shared.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT,
+            clock_jumped: std::mem::take(&mut jumped),
+        };
+        let due = ledger.borrow_mut().due(now, around);
+        for due in due {
+            match due {
+                Due::Missed { first, slots, why } => context.tell(SlotRecord {
+                    probe: probe.definition().name.clone(),
+                    at: first,
+                    slots,
+                    every: probe.definition().every,
+                    outcome: SlotOutcome::Missed(why),
+                    lag_us: 0,
+                    run: None,
+                }),
+                Due::Start(slot) => {
+                    let lag = now.since(slot);
+                    // Not aborted with this task: what was begun has an end.
+                    drop(tokio::task::spawn_local(run_slot(
+                        Arc::clone(&probe),
+                        Rc::clone(&ledger),
+                        Rc::clone(&context),
+                        (slot, lag),
+                    )));
+                }
+            }
+        }
+    }
+}
+
+async fn run_slot(
+    probe: Arc<Probe>,
+    ledger: Rc<RefCell<Ledger>>,
+    context: Rc<Context>,
+    (slot, lag): (Timestamp, Duration),
+) {
+    context.shared.in_flight.fetch_add(1, Ordering::Relaxed);
+    let (running, clock, key) = (Arc::clone(&probe), context.clock, context.key.clone());
+    // In a task of its own, so that even a defect of ours ends as a failed slot.
+    let ended = tokio::spawn(async move { running.run(clock, key.as_ref()).await }).await;
+    let run = ended.unwrap_or_else(|error| ProbeRun {
+        failure: Some(ProbeFailure::Internal),
+        detail: error.to_string(),
+        ..ProbeRun::default()
+    });
+    context.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    ledger.borrow_mut().ended();
+    context.tell(SlotRecord {
+        probe: probe.definition().name.clone(),
+        at: slot,
+        slots: 1,
+        every: probe.definition().every,
+        outcome: run.outcome(),
+        lag_us: lag.as_micros() as u64,
+        run: Some(run),
+    });
+}
+
+impl Context {
+    fn tell(&self, record: SlotRecord) {
+        if self.tell.try_send(record).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! When probes run: a fixed phase, an open loop, and one outcome for every slot.
+//!
+//! Slot *k* of a probe lies at φ + k·I on the Unix clock, where I is its interval and φ follows from its name alone. So
+//! a restart changes nothing, a hundred probes do not start in one burst, and everyone can say which slots there should
+//! have been. Slots do not wait for one another: a probe that hangs for a minute costs a minute of slots, as it costs
+//! users a minute, while a loop that waits for its own timeout would see half of that.
+//!
+//! A slot that cannot be run is missed, and says why. Missed slots are neither good nor bad: they lower the coverage,
+//! which is published beside the ratio. What was run, what was missed and what was never due add up: the outcomes of a
+//! span are as many as [`Schedule::between`] counts in it, whatever happened meanwhile.
+//!
+//! Nothing here reads a clock or waits; the caller says what time it is.
+
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::model::{Missed, Timestamp};
+
+/// When a probe's slots are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    every_ms: u64,
+    phase_ms: u64,
+}
+
+impl Schedule {
+    /// The slots of the probe called `name`, `every` apart. Below a millisecond is one millisecond.
+    pub fn new(name: &str, every: Duration) -> Self {
+        let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self {
+            every_ms,
+            phase_ms: hash(name) % every_ms,
+        }
+    }
+
+    /// The distance from slot to slot.
+    pub const fn every(self) -> Duration {
+        Duration::from_millis(self.every_ms)
+    }
+
+    /// The first slot after `at`.
+    pub const fn after(self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(self.instant(self.passed(at)))
+    }
+
+    /// The last slot at or before `at`; `None` before the first one there ever was.
+    pub const fn at_or_before(self, at: Timestamp) -> Option<Timestamp> {
+        match self.passed(at).checked_sub(1) {
+            Some(k) => Some(Timestamp::from_millis(self.instant(k))),
+            None => None,
+        }
+    }
+
+    /// How many slots lie after `after`, up to and including `until`: ⌊(until−φ)÷I⌋ − ⌊(after−φ)÷I⌋.
+    pub const fn between(self, after: Timestamp, until: Timestamp) -> u64 {
+        self.passed(until).saturating_sub(self.passed(after))
+    }
+
+    /// How many slots there have been up to and including `at`.
+    const fn passed(self, at: Timestamp) -> u64 {
+        match at.as_millis().checked_sub(self.phase_ms) {
+            Some(since) => since / self.every_ms + 1,
+            None => 0,
+        }
+    }
+
+    const fn instant(self, k: u64) -> u64 {
+        k.saturating_mul(self.every_ms)
+            .saturating_add(self.phase_ms)
+    }
+}
+
+/// FNV-1a, finished by a mix (splitmix64's), because names that differ in their last letter must not lie side by side.
+/// Fixed for all time: with another hash every probe's phase would jump.
+const fn hash(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut place = 0;
+    while place < bytes.len() {
+        hash = (hash ^ bytes[place] as u64).wrapping_mul(0x0100_0000_01b3);
+        place += 1;
+    }
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+/// Runs of one probe that may be under way at once: as many as overlap when each takes its whole timeout, and one more.
+pub const fn most_in_flight(every: Duration, timeout: Duration) -> usize {
+    let every = if every.is_zero() {
+        1
+    } else {
+        every.as_micros()
+    };
+    timeout.as_micros().div_ceil(every) as usize + 1
+}
+
+/// What is to be done about slots that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Run this slot now. Whoever is told so answers with [`Ledger::ended`].
+    Start(Timestamp),
+    /// These slots are not run.
+    Missed {
+        /// The first of them.
+        first: Timestamp,
+        /// How many there are, one interval apart.
+        slots: u64,
+        /// Why.
+        why: Missed,
+    },
+}
+
+/// What the rest of the process says about running a probe now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The probe is switched off.
+    pub paused: bool,
+    /// Too many probes are under way altogether.
+    pub overloaded: bool,
+    /// Time was skipped since the last look: the clock was set, or the machine slept.
+    pub clock_jumped: bool,
+}
+
+/// Which slots of one probe have been decided, and how many are under way.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    schedule: Schedule,
+    /// Every slot up to and including this instant has been started or missed.
+    decided: Timestamp,
+    in_flight: usize,
+    most_in_flight: usize,
+    tolerance: Duration,
+}
+
+/// The longest delay of a start that still counts as being on time.
+const MOST_LATE: Duration = Duration::from_secs(1);
+
+impl Ledger {
+    /// Slots after `from` are to be decided, of runs that take at most `timeout`.
+    pub fn new(schedule: Schedule, timeout: Duration, from: Timestamp) -> Self {
+        Self {
+            schedule,
+            decided: from,
+            in_flight: 0,
+            most_in_flight: most_in_flight(schedule.every(), timeout),
+            // Half an interval later the next slot is nearer than this one.
+            tolerance: MOST_LATE.min(schedule.every() / 2),
+        }
+    }
+
+    /// When there is something to decide next.
+    pub fn next(&self) -> Timestamp {
+        self.schedule.after(self.decided)
+    }
+
+    /// Every slot up to and including this instant has been started or missed.
+    pub const fn decided(&self) -> Timestamp {
+        self.decided
+    }
+
+    /// The schedule.
+    pub const fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    /// Decides every slot up to `now`: at most one start, and it is always the last. Each slot is decided once, also
+    /// when `now` goes back.
+    pub fn due(&mut self, now: Timestamp, around: Circumstances) -> Vec<Due> {
+        let slots = self.schedule.between(self.decided, now);
+        let Some(last) = self.schedule.at_or_before(now).filter(|_| slots > 0) else {
+            return Vec::new();
+        };
+        let first = self.schedule.after(self.decided);
+        self.decided = last;
+        let mut due = Vec::with_capacity(2);
+        let skipped = match around {
+            Circumstances { paused: true, .. } => Missed::Paused,
+            Circumstances {
+                clock_jumped: true, ..
+            } => Missed::Clock,
+            Circumstances { .. } => Missed::Late,
+        };
+        let why = if around.paused {
+            Some(Missed::Paused)
+        } else if now.since(last) > self.tolerance {
+            Some(skipped)
+        } else if self.in_flight >= self.most_in_flight {
+            Some(Missed::Overlap)
+        } else if around.overloaded {
+            Some(Missed::Overload)
+        } else {
+            None
+        };
+        let earlier = slots - u64::from(why != Some(skipped));
+        if earlier > 0 {
+            due.push(Due::Missed {
+                first,
+                slots: earlier,
+                why: skipped,
+            });
+        }
+        match why {
+            Some(why) if why == skipped => {}
+            Some(why) => due.push(Due::Missed {
+                first: last,
+                slots: 1,
+                why,
+            }),
+            None => {
+                self.in_flight += 1;
+                due.push(Due::Start(last));
+            }
+        }
+        due
+    }
+
+    /// A run that was started has ended.
+    pub const fn ended(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Runs under way.
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+/// The slots after `last`, the last one on record, that passed while this process was not there, up to and including
+/// `now`: the first of them, and how many.
+pub fn slots_while_down(
+    schedule: Schedule,
+    last: Timestamp,
+    now: Timestamp,
+) -> Option<(Timestamp, u64)> {
+    let slots = schedule.between(last, now);
+    (slots > 0).then(|| (schedule.after(last), slots))
+}
+
+/// The time that schedules go by: the wall clock's, but never backwards.
+///
+/// A wall clock that is set back is not followed, or slots would be run twice; one that is set forward is, and the slots
+/// between are missed.
+#[derive(Clone, Copy, Debug)]
+pub struct ScheduleTime {
+    wall: Timestamp,
+    tick: Tick,
+}
+
+/// A wall clock further ahead than this of what has passed was set, rather than adjusted.
+const JUMP: Duration = Duration::from_secs(1);
+
+impl ScheduleTime {
+    /// Begins at `wall`.
+    pub const fn new(wall: Timestamp, tick: Tick) -> Self {
+        Self { wall, tick }
+    }
+
+    /// The time now, and whether some was skipped since the last call.
+    pub fn read(&mut self, wall: Timestamp, tick: Tick) -> (Timestamp, bool) {
+        let passed = Duration::from_micros(tick.micros_since(self.tick));
+        let expected = self.wall.plus(passed);
+        if wall >= expected {
+            let jumped = wall.since(expected) > JUMP;
+            *self = Self::new(wall, tick);
+            (wall, jumped)
+        } else {
+            // The anchor stays, so that no fraction of a millisecond is lost at each look.
+            (expected, false)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: fn(u64) -> Timestamp = Timestamp::from_millis;
+
+    #[test]
+    fn a_phase_is_fixed_for_all_time() {
+        for (name, every_s, first_after_epoch_ms) in [
+            ("checkout", 60, 11_076),
+            ("checkout", 5, 1_076),
+            ("web", 60, 51_667),
+        ] {
+            let schedule = Schedule::new(name, Duration::from_secs(every_s));
+            let first = MS(schedule.phase_ms);
+            assert_eq!(first.as_millis(), first_after_epoch_ms, "{name}");
+            assert_eq!(schedule.at_or_before(first), Some(first));
+            assert_eq!(schedule.after(first), first.plus(schedule.every()));
+        }
+    }
+
+    #[test]
+    fn a_thousand_probes_do_not_start_in_a_burst() {
+        let mut seconds = [0_u32; 60];
+        for number in 0..1_000 {
+            let schedule = Schedule::new(&format!("probe-{number}"), Duration::from_secs(60));
+            seconds[(schedule.phase_ms / 1_000) as usize] += 1;
+        }
+        // 16.7 on average; 40 would be six standard deviations away.
+        assert!(
+            seconds.iter().all(|count| (2..40).contains(count)),
+            "{seconds:?}"
+        );
+    }
+
+    #[test]
+    fn a_hanging_probe_costs_as_many_slots_as_the_outage_is_long() {
+        // 60 s of black hole in 600 s, every 5 s, 10 s timeout: 10 %, not the 5.26 % of a loop that waits.
+        let (every, timeout) = (Duration::from_secs(5), Duration::from_secs(10));
+        let mut ledger = Ledger::new(Schedule::new("x", every), timeout, MS(1_000_000));
+        let (mut ok, mut bad, mut running) = (0, 0, Vec::new());
+        for second in 1_000..1_600 {
+            running.retain(|end| {
+                let over = *end <= second;
+                if over {
+                    ledger.ended();
+                }
+                !over
+            });
+            for due in ledger.due(MS(second * 1_000 + 999), Circumstances::default()) {
+                match due {
+                    Due::Start(slot) => {
+                        let hangs = (1_200_000..1_260_000).contains(&slot.as_millis());
+                        *(if hangs { &mut bad } else { &mut ok }) += 1;
+                        running.push(second + if hangs { 10 } else { 1 });
+                    }
+                    missed @ Due::Missed { .. } => panic!("{missed:?}"),
+                }
+            }
+        }
+        assert_eq!((ok, bad), (108, 12));
+    }
+
+    #[test]
+    fn a_slot_that_cannot_be_run_says_why() {
+        let schedule = Schedule::new("x", Duration::from_secs(10));
+        let start = schedule.after(MS(1_000_000_000));
+        let before = MS(start.as_millis() - 1);
+        let (calm, second) = (Circumstances::default(), Duration::from_secs(1));
+        for (what, around, busy, delay, why) in [
+            ("on time", calm, 0, Duration::ZERO, None),
+            ("a little late", calm, 0, second, None),
+            ("too late", calm, 0, second * 2, Some(Missed::Late)),
+            (
+                "its own runs hang",
+                calm,
+                2,
+                Duration::ZERO,
+                Some(Missed::Overlap),
+            ),
+            (
+                "others take all there is",
+                Circumstances {
+                    overloaded: true,
+                    ..calm
+                },
+                0,
+                Duration::ZERO,
+                Some(Missed::Overload),
+            ),
+            (
+                "switched off",
+                Circumstances {
+                    paused: true,
+                    overloaded: true,
+                    ..calm
+                },
+                2,
+                second * 9,
+                Some(Missed::Paused),
+            ),
+            (
+                "the clock was set forward",
+                Circumstances {
+                    clock_jumped: true,
+                    ..calm
+                },
+                0,
+                second * 2,
+                Some(Missed::Clock),
+            ),
+        ] {
+            let mut ledger = Ledger::new(schedule, Duration::from_secs(9), before);
+            ledger.in_flight = busy;
+            let expected = match why {
+                None => Due::Start(start),
+                Some(why) => Due::Missed {
+                    first: start,
+                    slots: 1,
+                    why,
+                },
+            };
+            assert_eq!(ledger.due(start.plus(delay), around), [expected], "{what}");
+            assert_eq!(ledger.due(start.plus(delay), around), [], "{what}: once");
+        }
+    }
+
+    #[test]
+    fn time_is_not_relived_when_the_clock_is_set_back() {
+        let mut time = ScheduleTime::new(MS(10_000), Tick::default());
+        let tick = |ms: u64| Tick::from_micros(ms * 1_000);
+        for (wall, passed, now, jumped) in [
+            (10_500, 500, 10_500, false),
+            (4_000, 1_000, 11_000, false),
+            (4_500, 1_500, 11_500, false),
+            (11_900, 1_600, 11_900, false),
+            (60_000, 1_700, 60_000, true),
+            (60_100, 1_800, 60_100, false),
+        ] {
+            assert_eq!(time.read(MS(wall), tick(passed)), (MS(now), jumped));
+        }
+    }
+
+    proptest! {
+        /// Whatever the pauses between looks, however the clock goes, whatever hangs: every slot of the span has one
+        /// outcome, in order, and never more runs are under way than may be.
+        #[test]
+        fn outcomes_add_up_to_the_slots_of_the_span(
+            name in "[a-z]{1,8}",
+            every_ms in 1_u64..5_000,
+            timeout_ms in 1_u64..20_000,
+            steps in prop::collection::vec(
+                (-3_000_i64..9_000, any::<bool>(), any::<bool>(), any::<bool>(), 0_usize..3), 1..60),
+        ) {
+            let schedule = Schedule::new(&name, Duration::from_millis(every_ms));
+            let from = MS(1_000_000);
+            let mut ledger = Ledger::new(schedule, Duration::from_millis(timeout_ms), from);
+            let (mut now, mut latest, mut outcomes, mut expected_next) = (from, from, 0, schedule.after(from));
+            for (step, paused, overloaded, clock_jumped, ended) in steps {
+                now = MS(now.as_millis().saturating_add_signed(step));
+                latest = latest.max(now);
+                for _ in 0..ended.min(ledger.in_flight()) {
+                    ledger.ended();
+                }
+                let around = Circumstances { paused, overloaded, clock_jumped };
+                let due = ledger.due(now, around);
+                let starts = due.iter().filter(|due| matches!(due, Due::Start(_))).count();
+                prop_assert!(starts <= 1, "no burst");
+                for due in due {
+                    let (first, slots) = match due {
+                        Due::Start(slot) => (slot, 1),
+                        Due::Missed { first, slots, .. } => (first, slots),
+                    };
+                    prop_assert_eq!(first, expected_next, "in order, without a hole");
+                    expected_next = first.plus(schedule.every() * slots as u32);
+                    outcomes += slots;
+                }
+                prop_assert!(ledger.in_flight() <= most_in_flight(schedule.every(), Duration::from_millis(timeout_ms)));
+            }
+            prop_assert_eq!(outcomes, schedule.between(from, latest));
+        }
+
+        /// A process that is killed and started again accounts for every slot, and runs none twice.
+        #[test]
+        fn a_restart_neither_repeats_nor_forgets_a_slot(
+            name in "[a-z]{1,8}",
+            every_ms in 1_u64..5_000,
+            lived_ms in 0_u64..60_000,
+            down_ms in 0_u64..60_000,
+            lives_ms in 0_u64..60_000,
+        ) {
+            let schedule = Schedule::new(&name, Duration::from_millis(every_ms));
+            let (born, calm) = (MS(5_000_000), Circumstances::default());
+            let mut on_record = Vec::new();
+            let mut live = |from: Timestamp, until: Timestamp| {
+                let mut ledger = Ledger::new(schedule, Duration::from_millis(every_ms), from);
+                while ledger.next() <= until {
+                    for due in ledger.due(ledger.next(), calm) {
+                        let Due::Start(slot) = due else { panic!("{due:?}") };
+                        on_record.push((slot, 1));
+                        ledger.ended();
+                    }
+                }
+            };
+            let died = born.plus(Duration::from_millis(lived_ms));
+            let reborn = died.plus(Duration::from_millis(down_ms));
+            let end = reborn.plus(Duration::from_millis(lives_ms));
+            live(born, died);
+            live(reborn, end);
+            let last = schedule.at_or_before(died).filter(|slot| *slot > born).unwrap_or(born);
+            on_record.extend(slots_while_down(schedule, last, reborn));
+            on_record.sort_unstable();
+            let total: u64 = on_record.iter().map(|(_, slots)| slots).sum();
+            prop_assert_eq!(total, schedule.between(born, end));
+            let mut next = schedule.after(born);
+            for (slot, slots) in on_record {
+                prop_assert_eq!(slot, next);
+                next = slot.plus(schedule.every() * slots as u32);
+            }
+        }
+    }
+}

@@ -194,9 +194,11 @@ fn assert_signed(message: &Message, key: &[u8]) {
     let digits = signature
         .strip_prefix("sha256=")
         .expect("it names its hash");
-    let tag: Vec<u8> = (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("it is hexadecimal"))
+    let tag: Vec<u8> = digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).expect("it is ASCII"))
+        .map(|pair| u8::from_str_radix(pair, 16).expect("it is hexadecimal"))
         .collect();
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     hmac::verify(&key, &signed, &tag).expect("it is signed with the key");

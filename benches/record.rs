@@ -109,6 +109,9 @@ fn access_record(observation: &Observation) -> AccessRecord<'_> {
         user_agent: b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
         request_id: "00c0ffee00c0ffee00c0ffee00c0ffee",
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+        span_id: "00f067aa0ba902b7",
+        parent_id: "",
+        sampled: true,
     }
 }
 

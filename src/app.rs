@@ -10,7 +10,7 @@ use crate::admin;
 use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
-use crate::export::{accesslog, exposition};
+use crate::export::{accesslog, exposition, otlp};
 use crate::model::Full;
 use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
@@ -86,6 +86,9 @@ pub enum RunError {
     /// The access log.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
+    /// The export of telemetry.
+    #[error(transparent)]
+    Otlp(#[from] otlp::StartError),
     /// A thread.
     #[error("cannot start: {0}")]
     Thread(io::Error),
@@ -172,13 +175,23 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             (None, (!probes.is_empty()).then_some(trouble))
         }
     };
+    let (ask, asks) = mpsc::channel(1);
+    let inputs = otlp::Inputs {
+        asks: ask,
+        snapshots: snapshots.subscribe(),
+        baseline: pipeline.baseline(),
+    };
+    let exporter = otlp::Exporter::start(&resolved.otlp, clock, inputs)?;
+    let ring = exporter.as_ref().and_then(supervise::ring);
+    let sinks: Vec<_> = sink.iter().chain(&ring).cloned().collect();
     let workers = Workers::start(
         resolved.proxy.workers,
         clock,
         &generation,
         &rules,
         bound,
-        sink.as_ref(),
+        &sinks,
+        resolved.otlp.marked(),
         marks.as_ref(),
     )
     .map_err(RunError::Thread)?;
@@ -224,6 +237,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         workers,
         access_log,
         sink,
+        exporter,
+        ring,
         snapshots,
         ready,
         notifier,
@@ -237,6 +252,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         sights,
         refreshes,
         deploys,
+        asks,
     };
     daemon.run(channels).await;
     looking.abort();

@@ -222,6 +222,14 @@ catalog! {
         "Attempts to tell a receiver of alerts by result since this process started.";
     DEGRADED = "vestibule_degraded", Gauge, One, [closed("part", PARTS.len())],
         "1 when this part does not work as it should though traffic goes on.";
+    OTLP_SENT = "vestibule_otlp_sent_total", Counter, One, [closed("signal", 3)],
+        "Data points, spans or records that the OTLP receiver took since this process started.";
+    OTLP_DROPPED = "vestibule_otlp_dropped_total", Counter, One, [closed("signal", 3), closed("reason", 4)],
+        "Data points, spans or records that were lost on the way to the OTLP receiver, by reason, since this process started.";
+    OTLP_QUEUE = "vestibule_otlp_queue_bytes", Gauge, Bytes, [closed("signal", 3)],
+        "Encoded bytes waiting for the OTLP receiver.";
+    OTLP_LAST_SUCCESS = "vestibule_otlp_last_success_timestamp_seconds", Gauge, Seconds, [closed("signal", 3)],
+        "When the OTLP receiver last took something, in seconds since the epoch; absent before the first time.";
     CONFIG_GENERATION = "vestibule_config_generation", Gauge, One, [],
         "Counts up with every configuration applied in this process.";
     CONFIG_APPLY = "vestibule_config_apply_seconds", Gauge, Seconds, [],
@@ -238,12 +246,13 @@ catalog! {
 }
 
 /// The parts that [`DEGRADED`] speaks of; each is always present.
-pub const PARTS: [&str; 8] = [
+pub const PARTS: [&str; 9] = [
     "access_log",
     "admin",
     "certificates",
     "config",
     "notify",
+    "otlp",
     "probes",
     "store",
     "worker",

@@ -26,6 +26,7 @@ mod keys;
 mod kind;
 pub mod lint;
 mod names;
+mod otlp;
 mod outline;
 mod pem;
 mod reference;
@@ -55,6 +56,8 @@ pub struct Resolved {
     pub admin: admin::Config,
     /// The access log.
     pub access_log: export::accesslog::Config,
+    /// The export of telemetry.
+    pub otlp: export::otlp::Config,
     /// What is promised. Every route and policy they name exists.
     pub slos: Vec<Slo>,
     /// The policies that come with Vestibule, then the file's.
@@ -248,13 +251,13 @@ fn parse_with(
     let file: file::File = keys::read(document.get_ref(), &mut reading);
     let mut findings = reading.findings;
     let probes = synthetic::of(&file, base_dir, &mut findings);
-    rules::check(&file, base_dir, &mut findings);
+    rules::check(&file, base_dir, env, &mut findings);
     if findings.errors() > 0 {
         return Err(Report::new(source_name, text, findings));
     }
     let linted = lint_at.map(|now| (file.clone(), now));
     let nothing = Report::new(source_name, text, Findings::default());
-    let resolved = resolve::resolve(file, probes, base_dir, source_name.to_owned(), nothing);
+    let resolved = resolve::resolve(file, probes, base_dir, source_name.to_owned(), env, nothing);
     let mut resolved =
         resolved.expect("a required key that is missing or refused is an error, and there is none");
     if let Some((file, now)) = linted {
@@ -278,8 +281,10 @@ pub fn for_url(
     let endpoint = kind::Kind::read(&kind::ENDPOINT, kind::Scalar::Text(url))
         .map_err(|kind::Refusal { message, help, .. }| UrlError { message, help })?;
     let text = file_for(&endpoint);
-    let mut resolved = parse("command line", &text, Path::new(""), &|_| None)
-        .expect("the built-in file holds, and an endpoint that was read is written without a `$`");
+    // There is no `$` in an endpoint that was read; the environment may ask for telemetry.
+    let env = |name: &str| std::env::var(name).ok();
+    let mut resolved =
+        parse("command line", &text, Path::new(""), &env).expect("the built-in file holds");
     if let Some(address) = listen {
         resolved
             .override_listen(address)

@@ -2,3 +2,4 @@
 
 pub mod accesslog;
 pub mod exposition;
+pub mod otlp;

@@ -7,6 +7,7 @@ mod access;
 mod certificate;
 mod directory;
 mod event;
+mod exponential;
 mod ids;
 mod latency;
 mod objective;
@@ -16,11 +17,13 @@ mod probe;
 mod slo;
 mod slot;
 mod time;
+mod trace;
 
 pub use access::{AccessRecord, WriteAccessLine};
 pub use certificate::CertificateFacts;
 pub use directory::{Directory, Full, MAX_NAMES, NO_ROUTE};
 pub use event::{Event, EventKind, Scope};
+pub use exponential::{Exponential, SCALE};
 pub use ids::{EndpointKey, RouteKey, SloKey};
 pub use latency::{Latency, LatencyError, Percentiles};
 pub use objective::{Objective, ObjectiveError};
@@ -30,3 +33,4 @@ pub use probe::{Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOut
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, DURATION_BOUNDS_US, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use time::{Timestamp, Window, WindowError};
+pub use trace::TraceShare;

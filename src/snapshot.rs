@@ -79,6 +79,9 @@ pub struct Snapshot {
     /// Who is told of alerts, in the configuration's order.
     #[serde(default)]
     pub receivers: Vec<ReceiverView>,
+    /// What is exported by OTLP, and how that goes; empty when nothing is.
+    #[serde(default)]
+    pub exporters: Vec<ExporterView>,
     /// Counters for the metrics page; not part of the JSON.
     #[serde(skip)]
     pub totals: Totals,
@@ -616,6 +619,31 @@ pub struct QueueView {
     pub capacity: u64,
     /// What it refused since the start.
     pub dropped: u64,
+}
+
+/// One signal's export to an OTLP receiver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExporterView {
+    /// `metrics`, `traces` or `logs`.
+    pub signal: String,
+    /// Where to.
+    pub receiver: String,
+    /// `http/protobuf` or `grpc`.
+    pub protocol: String,
+    /// Data points, spans or records that the receiver took since the start.
+    pub sent: u64,
+    /// Those that were lost since the start, by reason; every reason is there.
+    pub dropped: BTreeMap<String, u64>,
+    /// Encoded bytes that wait.
+    pub queued_bytes: u64,
+    /// How many may wait.
+    pub queue_bytes: u64,
+    /// When the receiver last took something.
+    pub last_success: Option<Timestamp>,
+    /// Since when every attempt fails; `null`: the last one did not.
+    pub failing_since: Option<Timestamp>,
+    /// What the last failure was, or what the receiver did not like.
+    pub error: Option<String>,
 }
 
 /// What the metrics page needs beyond what is shown: counters since the process started.

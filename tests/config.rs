@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
-use vestibule::model::{Sli, Timestamp};
+use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
+use vestibule::model::{Sli, Timestamp, TraceShare};
 use vestibule::slo::policy::{Factor, Tier};
 
 #[test]
@@ -87,6 +88,8 @@ fn every_rule_has_a_file_that_breaks_it() {
     }
     // These are about files that cannot stand here: absent, not UTF-8, or of 8 MiB. They have tests beside `load`.
     broken.extend([Code::Unreadable.as_str(), Code::TooLarge.as_str()]);
+    // This one is about the environment, not the file: it has tests beside the variables' readers.
+    broken.insert(Code::Environment.as_str());
     let all: BTreeSet<_> = Code::ALL.into_iter().map(Code::as_str).collect();
     assert_eq!(all.len(), Code::ALL.len(), "codes are distinct");
     assert_eq!(broken, all);
@@ -192,6 +195,48 @@ fn lint(path: &Path, base: &Path) -> Resolved {
     let name = path.file_name().unwrap().to_str().unwrap();
     config::parse_and_lint(name, &text, base, &no_variables, Timestamp::from_secs(NOW))
         .unwrap_or_else(|report| panic!("{}\n{}", path.display(), report.render(false)))
+}
+
+#[test]
+fn every_key_of_the_export_reaches_its_part() {
+    let dir = directory();
+    let path = Path::new("tests/config/valid/everything.toml");
+    let otlp = parse(path, dir.path()).unwrap().otlp;
+    let secs = Duration::from_secs;
+    let Metrics {
+        receiver,
+        interval,
+        temporality,
+    } = otlp.metrics.unwrap();
+    assert_eq!((interval, temporality), (secs(20), Temporality::Delta));
+    assert_eq!(receiver.to_string(), "https://collector.internal:4317");
+    assert_eq!(
+        (receiver.protocol, receiver.gzip, receiver.timeout),
+        (Protocol::Grpc, false, secs(3))
+    );
+    assert_eq!(receiver.roots, Some(dir.path().join("edge.pem")));
+    assert_eq!(
+        receiver.identity,
+        Some((dir.path().join("edge.pem"), dir.path().join("edge-key.pem")))
+    );
+    assert_eq!(receiver.headers[0].0, "x-tenant");
+    let Traces {
+        receiver,
+        sampling,
+        marked,
+    } = otlp.traces.unwrap();
+    assert_eq!(receiver.to_string(), "https://collector.internal:4317");
+    let half = TraceShare::new(0.5);
+    assert_eq!(
+        (sampling.share, sampling.keep_per_second, sampling.slow),
+        (half, 3, Some(secs(2)))
+    );
+    assert_eq!(marked, half);
+    assert_eq!(otlp.logs.unwrap().path, "/here");
+    assert_eq!((otlp.flush, otlp.queue_bytes), (secs(2), 1 << 20));
+    for (key, value) in [("service.name", "edge"), ("team", "web")] {
+        assert!(otlp.resource.contains(&(key.to_owned(), value.to_owned())));
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@ use super::probes::{Absorbed, Probes};
 use super::restore;
 use super::workers::Gathered;
 use crate::config::Resolved;
+use crate::export::otlp::Baseline;
 use crate::model::{
-    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Full, NO_ROUTE, RouteKey,
-    RouteSlot, Scope, Slo, SloKey, SlotRecord, Tally, Timestamp, Window,
+    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full, NO_ROUTE,
+    RouteKey, RouteSlot, Scope, Slo, SloKey, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::probe::run::Probe;
 use crate::sli::recorder::Rules;
@@ -66,6 +67,8 @@ pub(super) struct RouteState {
     pub(super) counts: Counts,
     /// Since the process started.
     pub(super) totals: RouteTotals,
+    /// Durations since the process started, without those of the minute being filled.
+    durations: Exponential,
     /// The minute being filled.
     minute: RouteSlot,
 }
@@ -421,6 +424,9 @@ impl Pipeline {
         };
         for (index, state) in self.routes.iter_mut().enumerate() {
             let slot = std::mem::take(&mut state.minute);
+            if let Some(latency) = &slot.latency {
+                state.durations.add(latency);
+            }
             if state.configured || slot.counts.requests() > 0 {
                 batch.routes.push(RouteMinute {
                     route: self.directory.route_id(RouteKey(index as u32)).to_owned(),
@@ -446,6 +452,40 @@ impl Pipeline {
         if let Some(store) = &self.store {
             // Refused only when the store is closed, which its status says.
             store.minute(batch).unwrap_or_default();
+        }
+    }
+
+    /// Durations of every configured route since the process started.
+    pub(super) fn durations(&self) -> Vec<(String, Exponential)> {
+        let configured = self
+            .routes
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.configured);
+        let durations = configured.map(|(index, state)| {
+            let mut durations = state.durations.clone();
+            if let Some(latency) = &state.minute.latency {
+                durations.add(latency);
+            }
+            let id = self.directory.route_id(RouteKey(index as u32));
+            (id.to_owned(), durations)
+        });
+        durations.collect()
+    }
+
+    /// What was counted up to now since the state directory began.
+    pub(super) fn baseline(&self) -> Baseline {
+        let routes = self.routes.iter().enumerate().map(|(index, state)| {
+            let id = self.directory.route_id(RouteKey(index as u32));
+            (id.to_owned(), state.counts)
+        });
+        let slos = self.slos.iter().enumerate().map(|(index, state)| {
+            let id = self.directory.slo_id(SloKey(index as u32));
+            (id.to_owned(), state.tally)
+        });
+        Baseline {
+            routes: routes.collect(),
+            slos: slos.collect(),
         }
     }
 

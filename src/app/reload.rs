@@ -133,6 +133,9 @@ pub(super) fn needs_restart(before: &Resolved, after: &Resolved) -> Vec<&'static
     if before.probes.key_file != after.probes.key_file {
         settings.push("probes.key_file");
     }
+    if before.otlp != after.otlp {
+        settings.push("otlp");
+    }
     if before.instance != after.instance {
         settings.push("instance");
     }

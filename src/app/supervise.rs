@@ -18,13 +18,14 @@ use crate::cert::inventory::{Plan, Sight};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
+use crate::export::otlp::{self, Ask, Exporter, Measured};
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
 use crate::notify::Notifier;
 use crate::probe::prepare::prepare;
 use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::observe::AccessSink;
-use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
+use crate::snapshot::{ConfigView, ExporterView, Gap, ListenerView, QueueView, Snapshot};
 
 /// What a daemon is made of.
 pub(super) struct Parts {
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     pub(super) workers: Workers,
     pub(super) access_log: Option<accesslog::Writer>,
     pub(super) sink: Option<AccessSink>,
+    pub(super) exporter: Option<Exporter>,
+    pub(super) ring: Option<AccessSink>,
     pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) notifier: Notifier,
@@ -56,6 +59,7 @@ pub(super) struct Channels {
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+    pub(super) asks: mpsc::Receiver<Ask>,
 }
 
 /// A running daemon.
@@ -72,6 +76,8 @@ pub(super) struct Daemon {
     generation: Arc<Generation>,
     access_log: Option<accesslog::Writer>,
     sink: Option<AccessSink>,
+    exporter: Option<Exporter>,
+    ring: Option<AccessSink>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     ready: watch::Sender<bool>,
     notifier: Notifier,
@@ -95,6 +101,15 @@ pub(super) fn sink(writer: &accesslog::Writer) -> AccessSink {
     }
 }
 
+/// The exporter's ring of finished requests as the proxy wants it.
+pub(super) fn ring(exporter: &Exporter) -> Option<AccessSink> {
+    exporter.records.as_ref().map(|records| AccessSink {
+        write: otlp::write_record,
+        batches: records.clone(),
+        dropped: Arc::new(AtomicU64::new(0)),
+    })
+}
+
 impl Daemon {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts {
@@ -110,6 +125,8 @@ impl Daemon {
             workers,
             access_log,
             sink,
+            exporter,
+            ring,
             snapshots,
             ready,
             notifier,
@@ -135,6 +152,7 @@ impl Daemon {
             receivers: Vec::new(),
             queues: Vec::new(),
             probe_runs: 0,
+            exporters: Vec::new(),
         };
         Self {
             clock,
@@ -148,6 +166,8 @@ impl Daemon {
             generation,
             access_log,
             sink,
+            exporter,
+            ring,
             snapshots,
             ready,
             notifier,
@@ -221,6 +241,11 @@ impl Daemon {
                 Some((deploy, reply)) = channels.deploys.recv() => {
                     drop(reply.send(self.deploy(deploy)));
                 }
+                Some(ask) = channels.asks.recv() => {
+                    let snapshot = self.refresh().await;
+                    // The exporter may be ending.
+                    drop(ask.send(self.measured(snapshot)));
+                }
                 () = tokio::time::sleep(DRAIN_LOOK), if self.draining.is_some() => {
                     if self.is_drained().await {
                         break;
@@ -260,6 +285,13 @@ impl Daemon {
         self.publish(now, gathered)
     }
 
+    fn measured(&self, snapshot: Arc<Snapshot>) -> Measured {
+        Measured {
+            snapshot,
+            durations: self.pipeline.durations(),
+        }
+    }
+
     fn take(&mut self, second: u64, gathered: &Gathered) {
         self.pipeline.absorb(second, gathered);
     }
@@ -283,14 +315,20 @@ impl Daemon {
     /// What is looked at once a second besides traffic.
     fn look_around(&mut self, now: Timestamp, gathered: &Gathered) {
         self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
-        self.around.queues.clear();
-        if let Some(sink) = &self.sink {
-            self.around.queues.push(QueueView {
-                queue: "access_log".to_owned(),
-                capacity: accesslog::QUEUE as u64,
-                dropped: sink.dropped.load(Ordering::Relaxed),
-            });
-        }
+        let sinks = [
+            ("access_log", accesslog::QUEUE, &self.sink),
+            ("otlp_records", otlp::RECORDS, &self.ring),
+        ];
+        self.around.queues = sinks
+            .into_iter()
+            .filter_map(|(queue, capacity, sink)| {
+                Some(QueueView {
+                    queue: queue.to_owned(),
+                    capacity: capacity as u64,
+                    dropped: sink.as_ref()?.dropped.load(Ordering::Relaxed),
+                })
+            })
+            .collect();
         self.around.queues.push(QueueView {
             queue: "probe_slots".to_owned(),
             capacity: runner::QUEUE as u64,
@@ -315,6 +353,11 @@ impl Daemon {
             });
             self.pipeline
                 .degrade("store", now, trouble.or_else(|| self.unread.clone()));
+        }
+        if let Some(exporter) = &self.exporter {
+            self.around.exporters = exporter.view();
+            let trouble = otlp_trouble(&self.around.exporters, now);
+            self.pipeline.degrade("otlp", now, trouble);
         }
         let log = self
             .access_log
@@ -515,6 +558,10 @@ impl Daemon {
             sink,
             notifier,
             runner,
+            exporter,
+            around,
+            seq,
+            mut memory,
             ..
         } = self;
         notifier.finish();
@@ -535,6 +582,24 @@ impl Daemon {
             text,
         });
         pipeline.absorb_slots(now, runner.stop(), true);
+        if let Some(exporter) = exporter {
+            pipeline.judge(now);
+            let measured = Measured {
+                snapshot: Arc::new(view::snapshot(
+                    &pipeline,
+                    &around,
+                    &last,
+                    now,
+                    seq + 1,
+                    &mut memory,
+                )),
+                durations: pipeline.durations(),
+            };
+            let finished = tokio::task::spawn_blocking(move || exporter.finish(measured)).await;
+            if finished.is_err() {
+                tracing::error!("the OTLP exporter ended in a panic");
+            }
+        }
         pipeline.hand_over_minute();
         if let Some(store) = pipeline.store.take()
             && let Err(error) = store.close(CLOSE)
@@ -549,6 +614,28 @@ impl Daemon {
     }
 }
 
+/// What is wrong with the export, once it has been so for a while: a receiver may restart.
+fn otlp_trouble(exporters: &[ExporterView], now: Timestamp) -> Option<String> {
+    let failing: Vec<String> = exporters
+        .iter()
+        .filter(|exporter| {
+            exporter
+                .failing_since
+                .is_some_and(|since| now.since(since) >= OTLP_PATIENCE)
+        })
+        .map(|exporter| {
+            let error = exporter.error.as_deref().unwrap_or("unknown");
+            format!(
+                "{} do not reach {}: {error}",
+                exporter.signal, exporter.receiver
+            )
+        })
+        .collect();
+    (!failing.is_empty()).then(|| failing.join("; "))
+}
+
+/// For a receiver to come back before it is worth a word.
+const OTLP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is checked whether all connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// For the store to write what waits.

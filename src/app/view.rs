@@ -9,8 +9,9 @@ use crate::model::{EndpointKey, EndpointTally, Sli, SloKey, Timestamp, Window};
 use crate::slo::burn;
 use crate::slo::engine::{AlertStatus, SloStatus};
 use crate::snapshot::{
-    AlertView, ConfigView, EVENTS, EdgeView, EndpointView, Gap, ListenerView, ProcessView,
-    QueueView, ReceiverView, SCHEMA, SloView, Snapshot, StoreView, Totals, UpstreamView,
+    AlertView, ConfigView, EVENTS, EdgeView, EndpointView, ExporterView, Gap, ListenerView,
+    ProcessView, QueueView, ReceiverView, SCHEMA, SloView, Snapshot, StoreView, Totals,
+    UpstreamView,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
@@ -38,6 +39,7 @@ pub(super) struct Surroundings {
     pub(super) queues: Vec<QueueView>,
     /// Runs of probes under way.
     pub(super) probe_runs: u64,
+    pub(super) exporters: Vec<ExporterView>,
 }
 
 /// Gaps shown at most.
@@ -93,6 +95,7 @@ pub(super) fn snapshot(
         store: view.store(),
         queues: view.queues(),
         receivers: around.receivers.clone(),
+        exporters: around.exporters.clone(),
         totals: view.totals(gathered),
     }
 }

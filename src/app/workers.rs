@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::SystemClock;
+use crate::model::TraceShare;
 use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
@@ -65,7 +66,8 @@ impl Workers {
         generation: &Arc<Generation>,
         rules: &Arc<Rules>,
         bound: Vec<Bound>,
-        log: Option<&AccessSink>,
+        logs: &[AccessSink],
+        traces: TraceShare,
         marks: Option<&MarkKey>,
     ) -> io::Result<Self> {
         let listening = bound.iter().map(listening).collect();
@@ -79,7 +81,8 @@ impl Workers {
                     generation: Arc::clone(generation),
                     rules: Arc::clone(rules),
                     sockets,
-                    log: log.cloned(),
+                    logs: logs.to_vec(),
+                    traces,
                     marks: marks.cloned(),
                 })
             })

@@ -11,6 +11,7 @@ use super::{DEFAULT_FILE, DemoArguments, Exit, LogFormat, RunArguments, complain
 use crate::app::{self, Options, RunError, Signal};
 use crate::config::{self, Report, Resolved};
 use crate::demo;
+use crate::export::otlp;
 use crate::snapshot::Snapshot;
 use crate::telemetry;
 
@@ -166,11 +167,14 @@ pub(super) fn demo(arguments: DemoArguments) -> Exit {
 fn exit_of(error: &RunError) -> Exit {
     match error {
         RunError::Locked(_) => Exit::Busy,
-        RunError::Build(_) | RunError::Probe(_) => Exit::Config,
+        RunError::Build(_)
+        | RunError::Probe(_)
+        | RunError::Otlp(otlp::StartError::Receiver { .. }) => Exit::Config,
         RunError::History(_)
         | RunError::Bind(_)
         | RunError::Admin(_)
         | RunError::AccessLog(_)
+        | RunError::Otlp(otlp::StartError::Thread(_))
         | RunError::Thread(_) => Exit::Io,
     }
 }

@@ -6,8 +6,9 @@ use http::Method;
 
 use super::{Exit, complain, runtime, say};
 use crate::admin::client::ask;
+use crate::model::Timestamp;
 use crate::net::address::Address;
-use crate::snapshot::{Snapshot, Standing, Urgency};
+use crate::snapshot::{ExporterView, Snapshot, Standing, Urgency};
 use crate::triage::Level;
 use crate::tui::fmt;
 
@@ -140,6 +141,12 @@ fn lines(snapshot: &Snapshot) -> String {
             format_args!("probe {} fails{since}, {reason}: {detail}\n", probe.name),
         );
     }
+    for exporter in &snapshot.exporters {
+        put(
+            &mut text,
+            format_args!("{}\n", export_line(exporter, snapshot)),
+        );
+    }
     for event in snapshot.events.iter().take(EVENTS) {
         put(
             &mut text,
@@ -152,6 +159,27 @@ fn lines(snapshot: &Snapshot) -> String {
         );
     }
     text
+}
+
+/// How a signal's export goes.
+fn export_line(exporter: &ExporterView, snapshot: &Snapshot) -> String {
+    let ago = |at: Timestamp| fmt::age(snapshot.at.since(at));
+    let goes = match (exporter.failing_since, exporter.last_success) {
+        (Some(since), _) => format!("FAILING for {}", ago(since)),
+        (None, Some(at)) => format!("ok, last {} ago", ago(at)),
+        (None, None) => "nothing sent yet".to_owned(),
+    };
+    let dropped: u64 = exporter.dropped.values().sum();
+    let error = exporter
+        .error
+        .as_ref()
+        .map_or_else(String::new, |error| format!("  {}", fmt::visible(error)));
+    format!(
+        "otlp {} {}  {goes}  sent {}  dropped {dropped}{error}",
+        exporter.signal,
+        fmt::visible(&exporter.receiver),
+        exporter.sent,
+    )
 }
 
 fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {

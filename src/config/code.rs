@@ -76,6 +76,8 @@ pub enum Code {
     /// A value of the wrong TOML type.
     WrongType,
 
+    /// A standard environment variable that is not understood.
+    Environment,
     /// An upstream whose certificates are not verified.
     InsecureUpstream,
     /// An upstream without endpoints.
@@ -95,7 +97,7 @@ pub enum Code {
 
 impl Code {
     /// Every code but the lints', errors first, in the order of the reference.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unreadable,
         Self::TooLarge,
         Self::Syntax,
@@ -120,6 +122,7 @@ impl Code {
         Self::WindowBeyondHistory,
         Self::PolicyNeverFires,
         Self::RowNeverFires,
+        Self::Environment,
         Self::InsecureUpstream,
         Self::NoEndpoints,
         Self::NoRoutes,
@@ -163,7 +166,8 @@ impl Code {
             | Self::VariableUnset
             | Self::WindowBeyondHistory
             | Self::WrongType => Severity::Error,
-            Self::InsecureUpstream
+            Self::Environment
+            | Self::InsecureUpstream
             | Self::NoEndpoints
             | Self::NoRoutes
             | Self::RouteWithoutSlo
@@ -261,6 +265,10 @@ impl Code {
             Self::WrongType => (
                 "config::wrong_type",
                 "A value has the wrong TOML type, for example a number where a string belongs.",
+            ),
+            Self::Environment => (
+                "config::environment",
+                "An `OTEL_…` environment variable has a value that is not understood, and is ignored.",
             ),
             Self::InsecureUpstream => (
                 "config::insecure_upstream",

@@ -16,11 +16,13 @@ use crate::export::accesslog;
 use crate::proxy::config::{Limits, Network};
 use crate::store;
 
+mod export;
 mod notify;
 mod promise;
 mod synthetic;
 mod traffic;
 
+pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use synthetic::{Probe, ProbeFile};
@@ -58,6 +60,7 @@ pub(super) struct File {
     pub(super) receivers: Vec<Item<Receiver>>,
     pub(super) allowed: Vec<Item<Allow>>,
     pub(super) probes: Probes,
+    pub(super) otlp: Otlp,
 }
 
 impl Section for File {
@@ -136,6 +139,11 @@ impl Section for File {
             probes: keys.table(
                 "probes",
                 "Synthetic probes. What a file of them holds is in [probes.md](probes.md).",
+            ),
+            otlp: keys.table(
+                "otlp",
+                "Telemetry for an OpenTelemetry receiver. The standard `OTEL_*` variables hold where the file says \
+                 nothing; `OTEL_SDK_DISABLED=true` switches everything off.",
             ),
         }
     }

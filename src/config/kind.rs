@@ -15,11 +15,12 @@ mod text;
 pub(super) use expectation::{
     FAILURE, HEADER, HEADER_TEXT, PATTERN, SHARE, STATUSES, TARGET, TEXT,
 };
-pub(super) use quantity::{BurnRate, Count, Size, Spanning, Time, burn_text, time_text};
+pub(super) use quantity::{BurnRate, Count, Ratio, Size, Spanning, Time, burn_text, time_text};
 pub(super) use text::{
-    ACCESS_LOG, ADDRESS, ENDPOINT, EXACT_PATH, FILE, HEADER_CONDITION, HOST, LINT, LOOPBACK,
-    METHOD, NAME, NETWORK, OBJECTIVE, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
-    SERVICE, WEB_PAGE,
+    ACCESS_LOG, ADDRESS, ATTRIBUTE, ENDPOINT, EXACT_PATH, FILE, HEADER_CONDITION, HEADER_PAIR,
+    HOST, LINT, LOOPBACK, METHOD, NAME, NETWORK, OBJECTIVE, OWNER, PATH_PREFIX, PATH_REGEX,
+    QUERY_CONDITION, RECEIVER, ReceiverUrl, SERVER_NAME, SERVICE, WEB_PAGE, read_header,
+    read_receiver,
 };
 
 /// A scalar as the file has it, variables replaced.

@@ -20,6 +20,7 @@ pub(super) fn resolve(
     definitions: Vec<Definition>,
     base: &Path,
     source: String,
+    env: &dyn Fn(&str) -> Option<String>,
     warnings: Report,
 ) -> Option<Resolved> {
     let File {
@@ -40,6 +41,7 @@ pub(super) fn resolve(
         receivers,
         allowed: _,
         probes,
+        otlp,
     } = file;
     let dir = base.join(state.dir.value);
     let store = store::Config {
@@ -88,11 +90,15 @@ pub(super) fn resolve(
     };
     let mut all_policies = Policy::shipped();
     all_policies.extend(all(policies, |it| policy(&it))?);
+    let instance = instance.name.map_or_else(host_name, |name| name.value);
+    // Complaints about the environment are among the warnings already.
+    let (otlp, _) = super::otlp::resolve(&otlp, base, &instance, env);
     Some(Resolved {
         proxy,
         store,
         admin,
         access_log,
+        otlp,
         probes,
         slos,
         policies: all_policies,
@@ -102,7 +108,7 @@ pub(super) fn resolve(
             runbooks: generate.runbooks.map(|page| page.value),
         },
         receivers: all(receivers, |it| receiver(it, base))?,
-        instance: instance.name.map_or_else(host_name, |name| name.value),
+        instance,
         source,
         warnings,
         socket_is_default,

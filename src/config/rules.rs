@@ -17,7 +17,12 @@ use crate::slo::policy::{Policy, Row};
 
 /// Holds `file` to the rules between its keys. Warnings only come once nothing is wrong: before that, half of them
 /// would be consequences of the errors.
-pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
+pub(super) fn check(
+    file: &File,
+    base: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) {
     let names = check_names(file, findings);
     check_listener_addresses(&file.listeners, findings);
     check_routes(&file.routes, findings);
@@ -27,6 +32,10 @@ pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
     check_slo_policies(file, findings);
     if findings.errors() == 0 {
         warn(file, &names, findings);
+        let (_, complaints) = super::otlp::resolve(&file.otlp, base, "", env);
+        for complaint in complaints {
+            findings.add(Finding::about_the_file(Code::Environment, complaint));
+        }
     }
 }
 
@@ -249,6 +258,9 @@ fn check_files(file: &File, base: &Path, findings: &mut Findings) {
     for upstream in &file.upstreams {
         check(&upstream.value.tls.roots_file, Section::Certificate);
     }
+    check(&file.otlp.roots_file, Section::Certificate);
+    check(&file.otlp.certificate_file, Section::Certificate);
+    check(&file.otlp.key_file, Section::PrivateKey);
 }
 
 fn check_windows(file: &File, findings: &mut Findings) {

@@ -155,6 +155,9 @@ pub fn write_line(line: &mut Vec<u8>, record: &AccessRecord<'_>) {
         user_agent,
         request_id,
         trace_id,
+        span_id: _,
+        parent_id: _,
+        sampled: _,
     } = record;
     line.extend_from_slice(b"{\"time\":\"");
     time(line, *at);
@@ -322,6 +325,9 @@ mod tests {
                 user_agent,
                 request_id: "r",
                 trace_id: "t",
+                span_id: "s",
+                parent_id: "",
+                sampled: true,
             },
         );
         String::from_utf8(line).unwrap()

@@ -26,6 +26,7 @@ pub fn text(snapshot: &Snapshot) -> String {
     probes(&mut page, snapshot);
     certificates(&mut page, snapshot);
     edge(&mut page, snapshot);
+    exporters(&mut page, snapshot);
     own(&mut page, snapshot);
     page.0
 }
@@ -355,6 +356,35 @@ fn edge(page: &mut Page, snapshot: &Snapshot) {
             .iter()
             .any(|degradation| degradation.part == part);
         page.sample(&catalog::DEGRADED, &[part], u64::from(degraded));
+    }
+}
+
+fn exporters(page: &mut Page, snapshot: &Snapshot) {
+    let exporters = &snapshot.exporters;
+    page.head(&catalog::OTLP_SENT);
+    for exporter in exporters {
+        page.sample(&catalog::OTLP_SENT, &[&exporter.signal], exporter.sent);
+    }
+    page.head(&catalog::OTLP_DROPPED);
+    for exporter in exporters {
+        for (reason, count) in &exporter.dropped {
+            page.sample(&catalog::OTLP_DROPPED, &[&exporter.signal, reason], count);
+        }
+    }
+    page.head(&catalog::OTLP_QUEUE);
+    for exporter in exporters {
+        page.sample(
+            &catalog::OTLP_QUEUE,
+            &[&exporter.signal],
+            exporter.queued_bytes,
+        );
+    }
+    page.head(&catalog::OTLP_LAST_SUCCESS);
+    for exporter in exporters {
+        if let Some(at) = exporter.last_success {
+            let seconds = at.as_millis() as f64 / 1_000.0;
+            page.sample(&catalog::OTLP_LAST_SUCCESS, &[&exporter.signal], seconds);
+        }
     }
 }
 

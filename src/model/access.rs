@@ -33,6 +33,12 @@ pub struct AccessRecord<'a> {
     pub request_id: &'a str,
     /// The trace it belongs to: 32 hexadecimal digits.
     pub trace_id: &'a str,
+    /// The span that was named to the upstream: 16 hexadecimal digits.
+    pub span_id: &'a str,
+    /// The client's span; empty when the trace began here.
+    pub parent_id: &'a str,
+    /// Whether the trace is marked as sampled.
+    pub sampled: bool,
 }
 
 /// Appends one line, its line feed included, to a buffer.

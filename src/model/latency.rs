@@ -114,6 +114,14 @@ impl Latency {
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
     }
 
+    /// The non-empty buckets in rising order: (the middle of the bucket in microseconds, count).
+    pub(super) fn middles(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.0.iter_recorded().map(|bucket| {
+            let middle = self.0.median_equivalent(bucket.value_iterated_to());
+            (middle as f64, bucket.count_at_value())
+        })
+    }
+
     /// Adds `count` durations that fell into the bucket of `micros`.
     pub fn record_many(&mut self, micros: u64, count: u64) {
         self.0.saturating_record_n(micros.max(1), count);

@@ -85,12 +85,7 @@ impl ServerCertificate {
                 path: chain.to_owned(),
             });
         }
-        let private =
-            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|source| CertificateError::Pem {
-                path: key.to_owned(),
-                wanted: "private key",
-                source,
-            })?;
+        let private = private_key(key)?;
         let key = CertifiedKey::from_der(certificates, private, &super::tls::provider()).map_err(
             |source| CertificateError::Key {
                 chain: chain.to_owned(),
@@ -219,6 +214,18 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certifi
         return Err(pem_error(pem::Error::NoItemsFound));
     }
     Ok(found)
+}
+
+/// Reads a file with a PEM private key.
+///
+/// # Errors
+/// When it cannot be read or holds none.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|source| CertificateError::Pem {
+        path: path.to_owned(),
+        wanted: "private key",
+        source,
+    })
 }
 
 /// No PEM file that anyone serves is larger.

@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
-use super::certificate::{CertificateError, ServerCertificate, certificates};
+use super::certificate::{CertificateError, ServerCertificate, certificates, private_key};
 
 /// The one cryptography provider of this program.
 ///
@@ -124,6 +124,28 @@ pub fn client_config(roots: Option<&Path>, insecure: bool) -> Result<Arc<ClientC
             .with_no_client_auth()
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// How a receiver of telemetry is verified, and who we say we are: `identity` is a certificate chain and its key.
+///
+/// # Errors
+/// When no roots can be had or the identity cannot be used.
+pub fn receiver_config(
+    roots: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+    protocol: &[u8],
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(root_store(roots)?);
+    let mut config = match identity {
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(certificates(chain)?, private_key(key)?)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -364,7 +364,10 @@ mod tests {
             .collect();
         let mut out = BytesMut::new();
         let parent = headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
-        let trace = TraceContext::continue_or_begin(parent, &IdSource::from_system());
+        let trace = TraceContext::continue_or_begin(
+            parent,
+            &IdSource::from_system(crate::model::TraceShare::ALL),
+        );
         write_request(
             &mut out,
             &RequestHead {

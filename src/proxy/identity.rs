@@ -2,22 +2,26 @@
 
 use std::cell::Cell;
 
+use crate::model::TraceShare;
+
 /// Identifiers of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TraceContext {
     /// `00-<trace id>-<span id>-<flags>`, ASCII.
     text: [u8; TEXT],
-    continued: bool,
+    /// The client's span.
+    parent: Option<[u8; 16]>,
 }
 
 const TEXT: usize = 55;
 const TRACE_ID: std::ops::Range<usize> = 3..35;
+const SPAN_ID: std::ops::Range<usize> = 36..52;
 
 impl TraceContext {
     /// Continues a client's trace with a span of our own, or begins one when `incoming` is absent or malformed.
     ///
-    /// A trace we begin is marked sampled: with the flag cleared, services that follow their parent's decision would
-    /// stop tracing altogether the day we are put in front of them.
+    /// A trace we begin is marked sampled unless told otherwise: with the flag cleared, services that follow their
+    /// parent's decision would stop tracing altogether the day we are put in front of them.
     pub(super) fn continue_or_begin(incoming: Option<&[u8]>, ids: &IdSource) -> Self {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
         let incoming = incoming.filter(|incoming| well_formed(incoming));
@@ -25,20 +29,25 @@ impl TraceContext {
             // The version is ours; later versions promise that these fields stay where they are.
             text[3..].copy_from_slice(&incoming[3..TEXT]);
         } else {
+            let low = ids.next();
             hex(&mut text[3..19], ids.next());
-            hex(&mut text[19..35], ids.next());
+            hex(&mut text[19..35], low);
+            if !ids.begins.is_sampled(low) {
+                text[54] = b'0';
+            }
         }
-        hex(&mut text[36..52], ids.next());
+        hex(&mut text[SPAN_ID], ids.next());
+        let parent = |incoming: &[u8]| incoming[SPAN_ID].try_into().ok();
         Self {
             text,
-            continued: incoming.is_some(),
+            parent: incoming.and_then(parent),
         }
     }
 
     /// Whether it is the client's trace. If not, the client's `tracestate` says nothing about it (W3C Trace Context,
     /// 3.3).
     pub(super) fn is_continued(&self) -> bool {
-        self.continued
+        self.parent.is_some()
     }
 
     /// The header's value.
@@ -49,6 +58,25 @@ impl TraceContext {
     /// 32 hexadecimal digits.
     pub(super) fn trace_id(&self) -> &str {
         std::str::from_utf8(&self.text[TRACE_ID]).unwrap_or_default()
+    }
+
+    /// Ours: 16 hexadecimal digits.
+    pub(super) fn span_id(&self) -> &str {
+        std::str::from_utf8(&self.text[SPAN_ID]).unwrap_or_default()
+    }
+
+    /// The client's: 16 hexadecimal digits, or empty when the trace began here.
+    pub(super) fn parent_id(&self) -> &str {
+        let parent = self.parent.as_ref().map_or(&[][..], |parent| parent);
+        std::str::from_utf8(parent).unwrap_or_default()
+    }
+
+    /// Whether the trace is marked as sampled (W3C Trace Context, 3.2.2.5).
+    pub(super) fn is_sampled(&self) -> bool {
+        matches!(
+            self.text[TEXT - 1],
+            b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f'
+        )
     }
 }
 
@@ -115,24 +143,30 @@ impl RequestId {
 
 /// Unique numbers, one source per worker. Not secret: they name requests, they do not guard anything.
 #[derive(Debug)]
-pub(super) struct IdSource(Cell<u64>);
+pub(super) struct IdSource {
+    state: Cell<u64>,
+    begins: TraceShare,
+}
 
 impl IdSource {
     /// Seeded by the system, so that workers and restarts do not repeat each other.
-    pub(super) fn from_system() -> Self {
+    pub(super) fn from_system(begins: TraceShare) -> Self {
         let mut seed = [0; 8];
         // Without randomness the address of a fresh allocation and the process id still differ between runs.
         if rustix::rand::getrandom(&mut seed[..], rustix::rand::GetRandomFlags::empty()).is_err() {
             let place = std::ptr::from_ref(Box::new(0_u8).as_ref()) as u64;
             seed = (place ^ u64::from(std::process::id()).rotate_left(32)).to_le_bytes();
         }
-        Self(Cell::new(u64::from_le_bytes(seed)))
+        Self {
+            state: Cell::new(u64::from_le_bytes(seed)),
+            begins,
+        }
     }
 
     /// The next number; never zero. `SplitMix64` (Steele, Lea, Flood 2014): one addition and a mix.
     fn next(&self) -> u64 {
-        let state = self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.0.set(state);
+        let state = self.state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)).max(1)
@@ -154,15 +188,22 @@ mod tests {
 
     const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+    fn seven() -> IdSource {
+        IdSource {
+            state: Cell::new(7),
+            begins: TraceShare::ALL,
+        }
+    }
+
     fn continued(incoming: &[u8]) -> bool {
-        let ids = IdSource(Cell::new(7));
+        let ids = seven();
         let context = TraceContext::continue_or_begin(Some(incoming), &ids);
         context.trace_id().as_bytes() == &PARENT[3..35]
     }
 
     #[test]
     fn a_well_formed_trace_goes_on_with_a_span_of_ours() {
-        let context = TraceContext::continue_or_begin(Some(PARENT), &IdSource(Cell::new(7)));
+        let context = TraceContext::continue_or_begin(Some(PARENT), &seven());
         assert_eq!(context.trace_id().as_bytes(), &PARENT[3..35]);
         assert_ne!(context.as_bytes()[36..52], PARENT[36..52]);
         assert_eq!(context.as_bytes()[52..], PARENT[52..]);
@@ -189,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_clients_request_id_is_kept_only_when_short_and_plain() {
-        let ids = IdSource(Cell::new(7));
+        let ids = seven();
         for (text, kept) in [
             ("abc-1", true),
             ("", false),
@@ -204,8 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_begun_here_is_marked_by_its_share_and_a_continued_one_as_it_came() {
+        for (share, marked) in [(0.0, 0), (1.0, 1_000)] {
+            let ids = IdSource::from_system(TraceShare::new(share));
+            let begun = (0..1_000).map(|_| TraceContext::continue_or_begin(None, &ids));
+            assert_eq!(begun.filter(TraceContext::is_sampled).count(), marked);
+            assert!(TraceContext::continue_or_begin(Some(PARENT), &ids).is_sampled());
+        }
+        let context = TraceContext::continue_or_begin(Some(PARENT), &seven());
+        assert_eq!(context.parent_id(), "00f067aa0ba902b7");
+    }
+
+    #[test]
     fn ids_differ() {
-        let ids = IdSource::from_system();
+        let ids = IdSource::from_system(TraceShare::ALL);
         let mut seen: Vec<u64> = (0..1_000).map(|_| ids.next()).collect();
         seen.sort_unstable();
         seen.dedup();

@@ -269,9 +269,9 @@ impl Tracker {
             }
         }
         self.worker.in_flight.set(self.worker.in_flight.get() - 1);
-        if let Some(log) = &self.worker.log {
+        if !self.worker.logs.is_empty() {
             let facts = &state.facts;
-            log.borrow_mut().write(&AccessRecord {
+            self.worker.log(&AccessRecord {
                 at: self.worker.clock.now(),
                 observation: &observation,
                 route: route.map_or(NO_ROUTE, |route| &route.route.id),
@@ -288,6 +288,9 @@ impl Tracker {
                     .map_or(b"", |agent| agent.as_bytes()),
                 request_id: facts.request_id.as_str(),
                 trace_id: facts.trace.trace_id(),
+                span_id: facts.trace.span_id(),
+                parent_id: facts.trace.parent_id(),
+                sampled: facts.trace.is_sampled(),
             });
         }
     }
@@ -353,8 +356,8 @@ pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
         bytes_out: 0,
     };
     worker.recorder.borrow_mut().record(&observation);
-    if let Some(log) = &worker.log {
-        log.borrow_mut().write(&AccessRecord {
+    if !worker.logs.is_empty() {
+        worker.log(&AccessRecord {
             at: worker.clock.now(),
             observation: &observation,
             route: NO_ROUTE,
@@ -368,6 +371,9 @@ pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
             user_agent: b"",
             request_id: "",
             trace_id: "",
+            span_id: "",
+            parent_id: "",
+            sampled: false,
         });
     }
 }
@@ -403,7 +409,7 @@ impl LogBuffer {
         })
     }
 
-    fn write(&mut self, record: &AccessRecord<'_>) {
+    pub(super) fn write(&mut self, record: &AccessRecord<'_>) {
         (self.sink.write)(&mut self.lines, record);
         self.count += 1;
         if self.lines.len() >= BATCH {

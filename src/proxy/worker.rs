@@ -21,6 +21,7 @@ use super::observe::{AccessSink, LogBuffer};
 use super::pool::Pools;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
+use crate::model::{AccessRecord, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
@@ -31,8 +32,8 @@ pub(super) struct Worker {
     pub(super) recorder: RefCell<Recorder>,
     pub(super) pools: Pools,
     pub(super) ids: IdSource,
-    /// `None`: no access log.
-    pub(super) log: Option<RefCell<LogBuffer>>,
+    /// Everyone who wants a record of each request.
+    pub(super) logs: Vec<RefCell<LogBuffer>>,
     /// Where small pieces become one before they are written; never held beyond that.
     pub(super) flat: RefCell<Vec<u8>>,
     /// Behind an `Rc` of its own: requests hold on to it without touching a count that other threads touch.
@@ -94,8 +95,10 @@ pub struct Setup {
     pub rules: Arc<Rules>,
     /// Its sockets, by listener name.
     pub sockets: Vec<(String, StdListener)>,
-    /// Where its access lines go.
-    pub log: Option<AccessSink>,
+    /// Who wants a record of each request: the access log, the exporter.
+    pub logs: Vec<AccessSink>,
+    /// Which traces that begin here are marked as sampled.
+    pub traces: TraceShare,
     /// Knows probes' requests; `None`: all are users'.
     pub marks: Option<MarkKey>,
 }
@@ -249,15 +252,16 @@ fn run(
         generation,
         rules,
         sockets,
-        log,
+        logs,
+        traces,
         marks,
     } = setup;
     let worker = Rc::new(Worker {
         clock,
         recorder: RefCell::new(Recorder::new(rules)),
         pools: Pools::default(),
-        ids: IdSource::from_system(),
-        log: log.map(LogBuffer::new),
+        ids: IdSource::from_system(traces),
+        logs: logs.into_iter().map(LogBuffer::new).collect(),
         flat: RefCell::new(Vec::with_capacity(socket::COPY)),
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),
@@ -281,7 +285,7 @@ fn run(
     worker.cutting.set(true);
     worker.pools.clear();
     drop(runtime);
-    if let Some(log) = &worker.log {
+    for log in &worker.logs {
         log.borrow_mut().flush();
     }
     if let Some(reply) = last {
@@ -356,7 +360,7 @@ async fn keep_house(worker: Rc<Worker>) {
     let mut count = 0_u32;
     loop {
         ticks.tick().await;
-        if let Some(log) = &worker.log {
+        for log in &worker.logs {
             log.borrow_mut().flush();
         }
         count = count.wrapping_add(1);
@@ -367,6 +371,13 @@ async fn keep_house(worker: Rc<Worker>) {
 }
 
 impl Worker {
+    /// Tells everyone who wants to know of a finished request.
+    pub(super) fn log(&self, record: &AccessRecord<'_>) {
+        for log in &self.logs {
+            log.borrow_mut().write(record);
+        }
+    }
+
     fn collected(&self) -> Collected {
         Collected {
             shard: self.recorder.borrow_mut().take(),

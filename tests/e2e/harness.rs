@@ -119,6 +119,12 @@ impl Home {
         self.spawn(self.command(&arguments), socket)
     }
 
+    /// As [`Home::run`] by a command of one's own.
+    pub(crate) fn run_command(&self, command: Command) -> Daemon {
+        self.spawn(command, &self.state().join("vestibule.sock"))
+            .ready()
+    }
+
     /// As [`Home::run`], by way of a shell that does `script` before it becomes the daemon.
     pub(crate) fn run_in_shell(&self, script: &str) -> Daemon {
         let mut command = Command::new("/bin/sh");

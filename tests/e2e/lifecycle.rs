@@ -14,6 +14,6 @@ mod demo;
 mod drain;
 mod exactness;
 mod judgement;
-mod origin;
+pub(crate) mod origin;
 mod prometheus;
 mod reload;

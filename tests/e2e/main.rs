@@ -14,6 +14,7 @@ mod bodies;
 mod client;
 mod daemon;
 mod departures;
+mod export;
 mod harness;
 mod http2;
 mod lifecycle;

@@ -343,6 +343,7 @@ pub(crate) fn all_well() -> Snapshot {
         },
         totals: vestibule::snapshot::Totals::default(),
         receivers: Vec::new(),
+        exporters: Vec::new(),
         queues: vec![QueueView {
             queue: "access_log".to_owned(),
             capacity: 8_192,

@@ -275,6 +275,42 @@ impl Kind for BurnRate {
     }
 }
 
+// === Ratio ===
+
+/// A share from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct Ratio;
+
+impl Kind for Ratio {
+    type Value = f64;
+
+    fn expects(&self) -> String {
+        "a share from 0 to 1, like `0.01`".to_owned()
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+
+    fn is_string(&self) -> bool {
+        false
+    }
+
+    fn read(&self, scalar: Scalar<'_>) -> Result<f64, Refusal> {
+        let (Scalar::Integer(text, 10) | Scalar::Float(text)) = scalar else {
+            return Err(Refusal::wrong_type(scalar, self));
+        };
+        text.parse()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share))
+            .ok_or_else(|| out_of_range(text, 0, 1))
+    }
+
+    fn write(&self, value: &f64) -> String {
+        value.to_string()
+    }
+}
+
 /// A burn rate without needless zeros.
 pub(in crate::config) fn burn_text(factor: Factor) -> String {
     let Factor(milli) = factor;
@@ -378,6 +414,17 @@ mod tests {
         }
         assert_eq!(burn_text(Factor::milli(14_400)), "14.4");
         assert_eq!(burn_text(Factor::milli(1_005)), "1.005");
+    }
+
+    #[test]
+    fn a_ratio_is_a_share() {
+        for (text, share) in [("0.01", 0.01), ("1.0", 1.0), ("0.0", 0.0)] {
+            assert_eq!(Ratio.read(Scalar::Float(text)), Ok(share));
+        }
+        assert_eq!(Ratio.read(Scalar::Integer("1", 10)), Ok(1.0));
+        for text in ["-0.1", "1.1", "nan", "inf"] {
+            assert!(Ratio.read(Scalar::Float(text)).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -16,6 +16,12 @@ use crate::proxy::config::{Endpoint, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
+mod receiver;
+
+pub(in crate::config) use receiver::{
+    ATTRIBUTE, HEADER_PAIR, RECEIVER, ReceiverUrl, read_header, read_receiver,
+};
+
 /// A kind whose values are read from a string and written back to one.
 pub(in crate::config) struct Text<T> {
     pub(super) expects: &'static str,

@@ -8,10 +8,11 @@ use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ALERTS, BUILD_INFO, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED,
     CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
-    ENDPOINT_REQUESTS, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, PROCESS_CPU, PROCESS_FDS,
-    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
-    RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
-    STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
+    ENDPOINT_REQUESTS, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, OTLP_DROPPED, OTLP_LAST_SUCCESS,
+    OTLP_QUEUE, OTLP_SENT, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
+    REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS,
+    SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY,
+    TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -378,6 +379,19 @@ fn own() -> Board {
                         .query("scrape_duration_seconds{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
                     Panel::new(Lines, "Samples per scrape", Count, 12, "Label values come from the configuration or closed sets: it moves with the configuration, not with traffic.")
                         .query("scrape_samples_scraped{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
+                ],
+            ),
+            (
+                "What it sends by OTLP",
+                vec![
+                    Panel::new(Lines, "Taken by the receiver", PerSecond, 6, "Data points, spans and records per second.")
+                        .query(format!("sum by (instance, signal) ({})", rate(&OTLP_SENT, &[])), "{{instance}} {{signal}}"),
+                    Panel::new(Lines, "Lost on the way", Count, 6, "Data points, spans and records in each interval, by reason.")
+                        .query(format!("sum by (instance, signal, reason) (increase({}[$__rate_interval]))", of(&OTLP_DROPPED, &[])), "{{instance}} {{signal}} {{reason}}"),
+                    Panel::new(Lines, "Waiting for the receiver", Bytes, 6, "Encoded; at its bound, what comes newly is lost.")
+                        .query(of(&OTLP_QUEUE, &[]), "{{instance}} {{signal}}"),
+                    Panel::new(Lines, "Since the receiver took something", Seconds, 6, "Empty when nothing is exported.")
+                        .query(format!("time() - {}", of(&OTLP_LAST_SUCCESS, &[])), "{{instance}} {{signal}}"),
                 ],
             ),
         ],

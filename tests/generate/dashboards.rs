@@ -202,6 +202,7 @@ fn dashboards_hold_to_the_linters_rules() {
             "debug.json",
             "executive.json",
             "on-call.json",
+            "outside.json",
             "self.json",
             "slo.json"
         ]

@@ -6,13 +6,15 @@ use super::Look::{Bars, Heatmap, Lines, Stat, Table};
 use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Since, Times};
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
-    ACCEPT_FAILURES, ALERTS, BUILD_INFO, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED,
-    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
-    ENDPOINT_REQUESTS, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, OTLP_DROPPED, OTLP_LAST_SUCCESS,
-    OTLP_QUEUE, OTLP_SENT, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
-    REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS,
-    SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY,
-    TUNNELS, WORKERS,
+    ACCEPT_FAILURES, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER,
+    CERT_NOT_BEFORE, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED, CONNECTIONS, DEGRADED,
+    DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS,
+    EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
+    PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
+    PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
+    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
+    RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
+    STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -24,7 +26,7 @@ const SLO: (&str, &str, &str) = ("slo", "=~", "$slo");
 
 /// Every dashboard.
 pub(super) fn boards(plan: &Plan) -> Vec<Board> {
-    vec![executive(), on_call(), debug(), slo(plan), own()]
+    vec![executive(), on_call(), debug(), slo(plan), outside(), own()]
 }
 
 fn routes() -> Value {
@@ -315,6 +317,80 @@ fn slo(plan: &Plan) -> Board {
                         .query("sum by (slo, slo_severity) (ALERTS{alertname=~\"VestibuleErrorBudget.+\",alertstate=\"firing\",slo=~\"$slo\"}) or on () vector(0)", "Prometheus {{slo}} {{slo_severity}}"),
                     Panel::new(Table, "Promises", Count, 24, "Objective in percent, window and policy.")
                         .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[SLO])), ""),
+                ],
+            ),
+        ],
+    }
+}
+
+// === Outside ===
+
+fn outside() -> Board {
+    let slots = |by: &str| {
+        format!(
+            "sum by ({by}) (increase({}[$__rate_interval]))",
+            of(&PROBE_SLOTS, &[])
+        )
+    };
+    let durations = part(
+        &format!("{}_bucket", PROBE_DURATION.name),
+        &PROBE_DURATION,
+        &[],
+    );
+    let slowest = format!(
+        "histogram_quantile(0.95, sum by (le, probe) (rate({durations}[$__rate_interval])))"
+    );
+    let certificate = "source, name, place";
+    Board {
+        uid: "vestibule-outside",
+        title: "Vestibule / Outside",
+        about: "What do probes see, and how long do certificates live?",
+        from: "now-6h",
+        variables: Vec::new(),
+        rows: vec![
+            (
+                "Probes",
+                vec![
+                    Panel::new(Bars, "Last run", Count, 12, "1: the last run was well; 0: it failed.")
+                        .query(format!("sort({})", worst(&PROBE_SUCCESS, "probe", &[])), "{{probe}}"),
+                    Panel::new(Lines, "Slots", Count, 12, "Slots in each interval by outcome. Missed ones are neither good nor bad.")
+                        .query(slots("outcome"), "{{outcome}}"),
+                    Panel::new(Lines, "Why probes fail", Count, 12, "Failed slots in each interval by reason.")
+                        .query(format!("sum by (probe, reason) (increase({}[$__rate_interval]))", of(&PROBE_FAILURES, &[])), "{{probe}} {{reason}}"),
+                    Panel::new(Lines, "Duration of runs", Seconds, 12, "The 95th percentile, failed runs included.")
+                        .query(slowest, "{{probe}}"),
+                    Panel::new(Lines, "Phases of the last run", Seconds, 24, "Where its time went, up to the phase that it failed in.")
+                        .query(most(&PROBE_PHASE, "probe, phase", &[]), "{{probe}} {{phase}}"),
+                ],
+            ),
+            (
+                "Schedule",
+                vec![
+                    Panel::new(Lines, "Coverage", Share, 8, "Share of the last hour's slots that were run. Below 90 % a ratio of probes tells little.")
+                        .query(worst(&PROBE_COVERAGE, "probe", &[]), "{{probe}}").limits(0.95, 0.9),
+                    Panel::new(Lines, "Why slots are missed", Count, 8, "Slots in each interval that were not run, by reason.")
+                        .query(format!("sum by (probe, reason) (increase({}[$__rate_interval]))", of(&PROBE_MISSED, &[])), "{{probe}} {{reason}}"),
+                    Panel::new(Lines, "Delay behind the slot", Seconds, 8, "Of the last run's start.")
+                        .query(most(&PROBE_LAG, "probe", &[]), "{{probe}}"),
+                    Panel::new(Lines, "Runs under way", Count, 12, "At most 1000; further slots are missed as `overload`.")
+                        .query(of(&PROBE_RUNS, &[]), "{{instance}}"),
+                    Panel::new(Lines, "Marked requests", PerSecond, 12, "Requests of probes at the proxy. They count for no route.")
+                        .query(rate(&PROBE_REQUESTS, &[]), "{{instance}}"),
+                ],
+            ),
+            (
+                "Certificates",
+                vec![
+                    Panel::new(Table, "What is wrong", Count, 12, "Certificates with which something is wrong, by what and how urgent.")
+                        .query(format!("max by (name, source, kind, severity) ({})", of(&CERT_ALERTS, &[])), ""),
+                    Panel::new(Bars, "Life left", Share, 12, "Share of each certificate's own life. A renewal is due at a third, or at half of a life below ten days.")
+                        .query(format!("sort({})", worst(&CERT_LEFT, certificate, &[])), "{{name}} ({{source}})").limits(0.3, 0.15),
+                    Panel::new(Bars, "Time left", Seconds, 12, "Until the end of each certificate's life.")
+                        .query(format!("sort({} - time())", worst(&CERT_NOT_AFTER, certificate, &[])), "{{name}} ({{source}})").limits(172_800.0, 86_400.0),
+                    Panel::new(Bars, "Age", Seconds, 12, "Since the beginning of each certificate's life.")
+                        .query(format!("sort(time() - {})", most(&CERT_NOT_BEFORE, certificate, &[])), "{{name}} ({{source}})"),
+                    Panel::new(Bars, "Hosts and their certificates", Count, 24, "1: the listener shows a certificate for the host that was asked for; 0: another's.")
+                        .query(format!("sort({})", worst(&CERT_NAME_MATCH, certificate, &[])), "{{name}}"),
                 ],
             ),
         ],

@@ -268,6 +268,18 @@ fn every_key_reaches_its_part() {
     );
     assert_eq!(upstream.tls.roots, Some(dir.path().join("edge.pem")));
     assert_eq!(upstream.tls.server_name.as_deref(), Some("shop.internal"));
+    assert_eq!(upstream.eject_after, Some(5));
+    let path = "/healthz".to_owned();
+    assert_eq!(
+        upstream.health,
+        Some(vestibule::proxy::config::HealthCheck {
+            probe: vestibule::proxy::config::Probe::Http { path },
+            interval: secs(1),
+            timeout: Duration::from_millis(500),
+            rise: 3,
+            fall: 4,
+        })
+    );
     assert_eq!(
         (
             upstream.connect_timeout,

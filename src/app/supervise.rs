@@ -19,6 +19,7 @@ use crate::export::accesslog;
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
 use crate::notify::Notifier;
 use crate::proxy::generation::Generation;
+use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, Gap, ListenerView, QueueView, Snapshot};
 
@@ -60,6 +61,8 @@ pub(super) struct Daemon {
     tickets: Arc<dyn ProducesTickets>,
     /// The one in force.
     generation: Arc<Generation>,
+    /// The health checks of that generation.
+    checks: Checks,
     access_log: Option<accesslog::Writer>,
     sink: Option<AccessSink>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
@@ -129,6 +132,7 @@ impl Daemon {
             reload,
             tickets,
             generation,
+            checks: Checks::default(),
             access_log,
             sink,
             snapshots,
@@ -178,6 +182,7 @@ impl Daemon {
 
     /// Runs until stopped.
     pub(super) async fn run(mut self, mut channels: Channels) {
+        self.checks = Checks::start(&self.generation, self.clock);
         self.second().await;
         self.ready.send_replace(true);
         loop {
@@ -221,6 +226,7 @@ impl Daemon {
         self.take(over, &gathered);
         self.ticked = now.as_secs();
         self.pipeline.tick(now);
+        self.pipeline.checked(now, self.generation.standings());
         self.look_around(now, &gathered);
         self.publish(now, gathered);
     }
@@ -387,7 +393,9 @@ impl Daemon {
         let before = Arc::clone(&self.around.resolved);
         let generation =
             Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
-        let generation = Arc::new(generation.map_err(|error| error.to_string())?);
+        let mut generation = generation.map_err(|error| error.to_string())?;
+        generation.adopt_standings(&self.generation);
+        let generation = Arc::new(generation);
         let wanted: Vec<_> = resolved
             .proxy
             .listeners
@@ -404,6 +412,7 @@ impl Daemon {
             .swap(&generation, &Arc::new(rules), change)
             .await;
         let before_it = std::mem::replace(&mut self.generation, generation);
+        self.checks = Checks::start(&self.generation, self.clock);
         let renewed = self.generation.renewed(&before_it);
         let mut text = reload::summary(&before, &resolved, &renewed);
         let waiting = reload::needs_restart(&before, &resolved);

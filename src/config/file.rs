@@ -22,7 +22,7 @@ mod traffic;
 
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
-pub(super) use traffic::{Certificate, Listener, Route, Upstream};
+pub(super) use traffic::{Certificate, Listener, Question, Route, Upstream, UpstreamHealth};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

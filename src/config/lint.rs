@@ -114,6 +114,12 @@ lints! {
     L102 = Warning, "An inner timeout is not shorter than the outer one",
         "The outer one always ends first, so the inner one never tells which part was slow.",
         "make the inner timeout shorter than the outer one";
+    L106 = Note, "Several endpoints, and nothing asks them how they are",
+        "One that hangs keeps its share of the requests until each of them times out.",
+        "add `health`, or at least `eject_after`";
+    L107 = Note, "A health check that changes its mind at one answer",
+        "One lost packet or one slow second takes an endpoint away or brings a sick one back, and moves its load about.",
+        "set `rise` and `fall` to 2 or more";
     L111 = Note, "Request bodies of a GiB and more",
         "One client can keep an upstream busy with a body that nobody wants.",
         "set `max_body` to what the service takes";

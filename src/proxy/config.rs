@@ -84,6 +84,10 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// How its certificates are verified, for `https` endpoints.
     pub tls: UpstreamTls,
+    /// What its endpoints are asked again and again; `None`: nothing.
+    pub health: Option<HealthCheck>,
+    /// Failures in a row after which an endpoint is left alone for a while; `None`: it never is.
+    pub eject_after: Option<u32>,
     /// How long to wait for a connection, its TLS handshake included.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Shorter than what servers commonly keep theirs (5 s), so that a
@@ -91,6 +95,33 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per worker and endpoint.
     pub idle_connections: usize,
+}
+
+/// What endpoints are asked again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The question.
+    pub probe: Probe,
+    /// Between an answer and the next question, a tenth more or less.
+    pub interval: Duration,
+    /// For the whole of one question, connecting included.
+    pub timeout: Duration,
+    /// Good answers in a row that bring an endpoint back; at least 1.
+    pub rise: u32,
+    /// Bad answers in a row that take an endpoint away; at least 1.
+    pub fall: u32,
+}
+
+/// What an endpoint is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it can be connected to, TLS included.
+    Tcp,
+    /// A GET, to be answered with 2xx or 3xx.
+    Http {
+        /// The path.
+        path: String,
+    },
 }
 
 /// One address of an upstream.

@@ -23,7 +23,7 @@ use super::respond::{self, ResponseBody};
 use super::tunnel::Tunnel;
 use super::worker::{Serving, Worker};
 use crate::clock::Clock;
-use crate::model::{Fault, Phase};
+use crate::model::{Fault, Phase, Side};
 use crate::net::http1::Head;
 use crate::routing::{matcher, target};
 
@@ -299,6 +299,7 @@ impl Call<'_> {
             let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
+            self.exchanged(tracker, endpoint, &head);
             match head {
                 Ok(head) => {
                     let idle = self.generation.routes[self.route].route.timeouts.idle;
@@ -321,6 +322,21 @@ impl Call<'_> {
                 }
             }
         }
+    }
+
+    /// Tells the pool how an exchange with an endpoint went. A connection that had been closed behind our back says
+    /// nothing about the endpoint, nor does what the client did.
+    fn exchanged(&self, tracker: &Tracker, endpoint: usize, head: &Result<Head, Failure>) {
+        let good = match head {
+            Ok(head) => !head.status.is_server_error(),
+            Err(Failure { stale: true, .. }) => return,
+            Err(Failure { fault, .. }) if fault.side() != Side::Upstream => return,
+            Err(Failure { .. }) => false,
+        };
+        let worker = tracker.worker();
+        let upstream = &self.generation.upstreams[self.upstream];
+        let now = worker.clock.tick();
+        worker.pools.exchanged(upstream, endpoint, good, now);
     }
 
     fn may_repeat(&self, tracker: &Tracker) -> bool {

@@ -15,6 +15,7 @@ mod client;
 mod daemon;
 mod departures;
 mod harness;
+mod health;
 mod http2;
 mod lifecycle;
 mod metrics;

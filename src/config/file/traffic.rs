@@ -77,7 +77,9 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) connect_timeout: Located<Duration>,
     pub(in crate::config) idle_timeout: Located<Duration>,
     pub(in crate::config) idle_connections: Located<usize>,
+    pub(in crate::config) eject_after: Located<usize>,
     pub(in crate::config) tls: UpstreamTls,
+    pub(in crate::config) health: UpstreamHealth,
 }
 
 impl Section for Upstream {
@@ -112,8 +114,89 @@ impl Section for Upstream {
                 64,
                 "Unused connections kept per worker and endpoint.",
             ),
+            eject_after: keys.or(
+                "eject_after",
+                &Count(0..=1_000),
+                0,
+                "Failures in a row (5xx, resets, timeouts) after which a worker leaves an endpoint alone for 10 s, longer \
+                 each time that it goes on. Never more than half of the endpoints are, and so never the only one. 0: \
+                 no endpoint ever is.",
+            ),
             tls: keys.table("tls", "How the certificates of `https` endpoints are verified."),
+            health: keys.table(
+                "health",
+                "What every endpoint is asked again and again. One that does not answer is tried last; its standing shows \
+                 in `vestibule_endpoint_healthy`, on the screens and as an event. Checks are not traffic: no SLO counts \
+                 them.",
+            ),
         }
+    }
+}
+
+/// `[upstream.health]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct UpstreamHealth {
+    pub(in crate::config) probe: Located<Question>,
+    pub(in crate::config) path: Option<Located<PathPattern>>,
+    pub(in crate::config) interval: Located<Duration>,
+    pub(in crate::config) timeout: Located<Duration>,
+    pub(in crate::config) rise: Located<usize>,
+    pub(in crate::config) fall: Located<usize>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Question {
+    Off,
+    Tcp,
+    Http,
+}
+
+const QUESTIONS: Word<Question> = Word(&[
+    ("off", Question::Off),
+    ("tcp", Question::Tcp),
+    ("http", Question::Http),
+]);
+
+impl Section for UpstreamHealth {
+    const TITLE: &'static str = "`upstream.health`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let section = Self {
+            probe: keys.or(
+                "probe",
+                &QUESTIONS,
+                Question::Off,
+                "The question. `tcp`: whether it can be connected to, TLS included. `http`: a GET, to be answered with 2xx \
+                 or 3xx.",
+            ),
+            path: keys.optional(
+                "path",
+                &EXACT_PATH,
+                "only with `probe = \"http\"`, and required there",
+                "The path that is asked for.",
+            ),
+            interval: keys.or(
+                "interval",
+                &Time(MILLISECOND * 100..=HOUR),
+                SECOND * 5,
+                "Between an answer and the next question, a tenth more or less.",
+            ),
+            timeout: keys.or(
+                "timeout",
+                &Time(MILLISECOND * 10..=HOUR),
+                SECOND * 2,
+                "For the whole of one question, connecting included.",
+            ),
+            rise: keys.or("rise", &Count(1..=100), 2, "Good answers in a row that bring an endpoint back."),
+            fall: keys.or("fall", &Count(1..=100), 3, "Bad answers in a row that take an endpoint away."),
+        };
+        keys.rule(Rule::OnlyWith {
+            key: "path",
+            of: "probe",
+            value: "http",
+        });
+        section
     }
 }
 

@@ -141,6 +141,9 @@ lints! {
     T205 = Warning, "A weak key or signature",
         "Clients refuse RSA keys below 2048 bits and signatures with MD5 or SHA-1.",
         "issue a new certificate";
+    T207 = Note, "A host is served over plain text though it has a certificate",
+        "Whoever follows an old link or types the name sends cookies and forms in the clear.",
+        "set `https = \"redirect\"`, and `strict-transport-security` in `response_headers`";
     T211 = Warning, "A private key that others can read",
         "Whoever has an account on this machine can take it.",
         "chmod 600, owned by the user that runs Vestibule";
@@ -159,6 +162,12 @@ lints! {
     S302 = Warning, "Everybody's forwarding headers are believed",
         "Whoever sends X-Forwarded-For chooses the address that is logged and passed on.",
         "name the networks of the proxies in front";
+    S304 = Warning, "A guarded path can be reached by another spelling",
+        "The guard stands on one spelling; another takes a route without it to the same upstream, which may read both alike.",
+        "guard the other route as well, or send it to another upstream";
+    S305 = Warning, "A more specific route drops the guard",
+        "Its paths lie within those of a route that answers some clients only, and it answers everybody.",
+        "give it the same `allow_from` and `deny_from`";
     S307 = Note, "Any Host is passed on",
         "A route without `hosts` passes whatever host the client names to the service, which may build links and password mails from it.",
         "name the `hosts`, or set `host_header = \"endpoint\"`";

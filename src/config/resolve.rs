@@ -186,6 +186,19 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         query: values(route.query),
         encoded: route.encoded.value,
         upstream: route.upstream?.value,
+        allow_from: values(route.allow_from),
+        deny_from: values(route.deny_from),
+        https: route.https.value,
+        request_headers: proxy::HeaderEdits {
+            remove: values(route.request_headers.remove),
+            set: values(route.request_headers.set),
+            add: Vec::new(),
+        },
+        response_headers: proxy::HeaderEdits {
+            remove: values(route.response_headers.remove),
+            set: values(route.response_headers.set),
+            add: values(route.response_headers.add),
+        },
         websocket: route.websocket.value,
         host_header: route.host_header.value,
         timeouts: proxy::Timeouts {

@@ -22,6 +22,7 @@ mod metrics;
 mod notify;
 mod origin;
 mod peers;
+mod policy;
 mod proxy;
 mod routing;
 mod terminal;

@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
-    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HOST, METHOD, NAME, OWNER,
-    PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME, Size, Time, Word,
+    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HEADER_LINE, HEADER_NAME,
+    HOST, METHOD, NAME, NETWORK, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
+    Size, Time, Word,
 };
 use crate::config::outline::Rule;
-use crate::proxy::config::{Encoded, Endpoint, HostHeader, Timeouts};
+use crate::proxy::config::{Encoded, Endpoint, HeaderLine, HostHeader, Https, Network, Timeouts};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
@@ -248,17 +251,24 @@ pub(in crate::config) struct Route {
     pub(in crate::config) query: Vec<Located<QueryCondition>>,
     pub(in crate::config) encoded: Located<Encoded>,
     pub(in crate::config) upstream: Option<Located<String>>,
+    pub(in crate::config) allow_from: Vec<Located<Network>>,
+    pub(in crate::config) deny_from: Vec<Located<Network>>,
+    pub(in crate::config) https: Located<Https>,
     pub(in crate::config) websocket: Located<bool>,
     pub(in crate::config) host_header: Located<HostHeader>,
     pub(in crate::config) max_body: Located<u64>,
     pub(in crate::config) owner: Option<Located<String>>,
     pub(in crate::config) timeouts: RouteTimeouts,
+    pub(in crate::config) request_headers: RequestHeaders,
+    pub(in crate::config) response_headers: ResponseHeaders,
 }
 
 const HOST_HEADERS: Word<HostHeader> = Word(&[
     ("client", HostHeader::Client),
     ("endpoint", HostHeader::Endpoint),
 ]);
+
+const HTTPS: Word<Https> = Word(&[("any", Https::Any), ("redirect", Https::Redirect)]);
 
 const ENCODED: Word<Encoded> = Word(&[
     ("refuse", Encoded::Refuse),
@@ -350,6 +360,28 @@ impl Section for Route {
                  a separator, and passes it on; `report` does the same and counts it, to see who would be refused.",
             ),
             upstream: keys.required("upstream", &NAME, "The name of the upstream it goes to."),
+            allow_from: keys.list(
+                "allow_from",
+                &NETWORK,
+                1_000,
+                "everybody",
+                "Networks of the clients it answers; all others are answered 403. The client is whom `trusted_proxies` \
+                 name, else the peer.",
+            ),
+            deny_from: keys.list(
+                "deny_from",
+                &NETWORK,
+                1_000,
+                "nobody",
+                "Networks of clients that are answered 403, whatever `allow_from` says.",
+            ),
+            https: keys.or(
+                "https",
+                &HTTPS,
+                Https::default(),
+                "What becomes of a request over plain text: `redirect` answers 308 to the same place at `https://`, without \
+                 a port. What a trusted proxy received over TLS counts as such.",
+            ),
             websocket: keys.or(
                 "websocket",
                 &Flag,
@@ -375,6 +407,71 @@ impl Section for Route {
                 "Who answers for it: a team, a person, a channel. Shown in alerts.",
             ),
             timeouts: keys.table("timeouts", "How long each part of a request may take."),
+            request_headers: keys.table(
+                "request_headers",
+                "What is changed about a request's headers on the way upstream.",
+            ),
+            response_headers: keys.table(
+                "response_headers",
+                "What is changed about an upstream's response headers on the way to the client, such as \
+                 `strict-transport-security`.",
+            ),
+        }
+    }
+}
+
+/// `[route.request_headers]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RequestHeaders {
+    pub(in crate::config) remove: Vec<Located<HeaderName>>,
+    pub(in crate::config) set: Vec<Located<HeaderLine>>,
+}
+
+impl Section for RequestHeaders {
+    const TITLE: &'static str = "`route.request_headers`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            remove: keys.list("remove", &HEADER_NAME, 64, "none", "Headers that go."),
+            set: keys.list(
+                "set",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers and the one value they get.",
+            ),
+        }
+    }
+}
+
+/// `[route.response_headers]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct ResponseHeaders {
+    pub(in crate::config) remove: Vec<Located<HeaderName>>,
+    pub(in crate::config) set: Vec<Located<HeaderLine>>,
+    pub(in crate::config) add: Vec<Located<HeaderLine>>,
+}
+
+impl Section for ResponseHeaders {
+    const TITLE: &'static str = "`route.response_headers`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            remove: keys.list("remove", &HEADER_NAME, 64, "none", "Headers that go."),
+            set: keys.list(
+                "set",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers and the one value they get.",
+            ),
+            add: keys.list(
+                "add",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers that get one value more, such as `vary: origin`.",
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Hits, Lint, Subject};
 use crate::config::finding::Span;
-use crate::proxy::config::Listener;
+use crate::proxy::config::{Https, Listener};
 use crate::routing::pattern::HostPattern;
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
@@ -126,6 +126,14 @@ fn hosts(subject: &Subject<'_>, hits: &mut Hits) {
             let (with, without): (Vec<&Listener>, Vec<&Listener>) = tls
                 .iter()
                 .partition(|listener| subject.covers(listener, &asked));
+            if plain && !with.is_empty() && subject.proxy.routes[at].https == Https::Any {
+                let message = format!("route `{id}` serves `{}` over plain text, too", host.value);
+                let mut requests = subject.samples.requests(&subject.rules[at]).into_iter();
+                let witness = requests.next().map(|it| it.to(&asked));
+                hits.add(Lint::T207, id, host.span.clone(), message)
+                    .set_reason("has a certificate")
+                    .set_witness(witness.and_then(|it| subject.witnessed(&it)));
+            }
             let lint = match (with.is_empty(), plain) {
                 (true, false) => Lint::R004,
                 (true, true) => Lint::T201,

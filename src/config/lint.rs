@@ -4,6 +4,7 @@
 //! They run when somebody asks (`vestibule check`), not when a daemon reads its file. What is meant so is written down as
 //! an `[[allow]]` with its reason.
 
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use super::Resolved;
@@ -215,8 +216,18 @@ pub(super) fn run(
     findings: &mut Findings,
 ) {
     let rules = resolved.proxy.rules();
-    let certificates = resolved.proxy.certificates.iter();
+    let certificates = &resolved.proxy.certificates;
+    let facts: Vec<Option<Facts>> = certificates
+        .iter()
+        .map(|it| certificate::facts(&it.chain).ok())
+        .collect();
+    let known = certificates.iter().zip(&facts);
+    let known = known.map(|(it, facts)| (it.name.as_str(), facts.as_ref()));
+    let known: HashMap<&str, Option<&Facts>> = known.collect();
+    let listeners = resolved.proxy.listeners.iter();
+    let covered = listeners.map(|it| (it.name.clone(), Covered::of(it, &known)));
     let subject = Subject {
+        covered: covered.collect(),
         text,
         file,
         proxy: &resolved.proxy,
@@ -224,9 +235,7 @@ pub(super) fn run(
         matcher: Matcher::new(&rules),
         samples: Samples::new(&rules, resolved.proxy.listeners.len()),
         rules,
-        facts: certificates
-            .map(|it| certificate::facts(&it.chain).ok())
-            .collect(),
+        facts,
         now,
     };
     let mut hits = Hits::default();
@@ -249,6 +258,8 @@ struct Subject<'a> {
     samples: Samples,
     /// Of each certificate; `None`: it cannot be read, which is told elsewhere.
     facts: Vec<Option<Facts>>,
+    /// By listener.
+    covered: HashMap<String, Covered>,
     now: Timestamp,
 }
 
@@ -272,13 +283,8 @@ impl Subject<'_> {
 
     /// Whether a certificate of this listener speaks for `host`.
     fn covers(&self, listener: &proxy::Listener, host: &str) -> bool {
-        listener.certificates.iter().any(|name| {
-            let mut all = self.proxy.certificates.iter().zip(&self.facts);
-            all.find(|(certificate, _)| certificate.name == *name)
-                .and_then(|(_, facts)| facts.as_ref())
-                // One that cannot be read is told elsewhere; here it gets the benefit of the doubt.
-                .is_none_or(|facts| certificate::covers(&facts.names, host))
-        })
+        let covered = self.covered.get(&listener.name);
+        covered.is_some_and(|covered| covered.covers(host))
     }
 
     /// How a request reaches a listener that it may come in by; `None`: a TLS handshake for its host is refused.
@@ -306,6 +312,35 @@ impl Subject<'_> {
             request: witness.asked(scheme),
             route: taken.map(|route| self.id(route).to_owned()),
         })
+    }
+}
+
+/// The hosts that a listener's certificates speak for. Sets, because there may be ten thousand of either.
+#[derive(Default)]
+struct Covered {
+    names: HashSet<String>,
+    /// A certificate cannot be read; what it speaks for gets the benefit of the doubt.
+    unknown: bool,
+}
+
+impl Covered {
+    fn of(listener: &proxy::Listener, certificates: &HashMap<&str, Option<&Facts>>) -> Self {
+        let mut covered = Self::default();
+        for name in &listener.certificates {
+            match certificates.get(name.as_str()).copied().flatten() {
+                Some(facts) => covered.names.extend(facts.names.iter().cloned()),
+                None => covered.unknown = true,
+            }
+        }
+        covered
+    }
+
+    fn covers(&self, host: &str) -> bool {
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            Some(self.names.contains(&format!("*.{parent}")))
+        };
+        self.unknown || self.names.contains(host) || wildcard() == Some(true)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A request never leaves its thread: each worker has its own runtime, listening sockets, upstream connections and
 //! recorder. Its way through this folder: [`listener`] binds, `worker` accepts, `connection` guards the client's side,
-//! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation.
+//! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation. Beside it, on the control thread, [`health`] asks endpoints how they are.
 
 pub mod config;
 mod connection;
@@ -10,6 +10,7 @@ mod exchange;
 mod forward;
 pub mod generation;
 mod headers;
+pub mod health;
 mod identity;
 pub mod listener;
 pub mod observe;

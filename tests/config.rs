@@ -152,9 +152,9 @@ fn a_witness_takes_the_route_that_its_lint_says() {
         assert_eq!(
             text.lines().count(),
             lines.len(),
-            "{}: {:?}",
+            "{}: {}",
             path.display(),
-            output.stderr
+            String::from_utf8_lossy(&output.stderr)
         );
         for (witness, line) in witnesses.iter().zip(text.lines()) {
             let explained: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -314,6 +314,18 @@ fn every_key_reaches_its_part() {
     );
     assert_eq!(upstream.tls.roots, Some(dir.path().join("edge.pem")));
     assert_eq!(upstream.tls.server_name.as_deref(), Some("shop.internal"));
+    assert_eq!(upstream.eject_after, Some(5));
+    let path = "/healthz".to_owned();
+    assert_eq!(
+        upstream.health,
+        Some(vestibule::proxy::config::HealthCheck {
+            probe: vestibule::proxy::config::Probe::Http { path },
+            interval: secs(1),
+            timeout: Duration::from_millis(500),
+            rise: 3,
+            fall: 4,
+        })
+    );
     assert_eq!(
         (
             upstream.connect_timeout,
@@ -329,6 +341,22 @@ fn every_key_reaches_its_part() {
     assert_eq!(route.path.to_string(), "/checkout/*");
     assert_eq!(route.methods, ["GET", "POST"]);
     assert_eq!(route.listeners, ["https"]);
+    assert_eq!(route.https, vestibule::proxy::config::Https::Redirect);
+    let answered = ["10.1.1.1", "10.9.1.1", "192.0.2.1", "2001:db8::1"]
+        .map(|client| route.answers(client.parse().unwrap()));
+    assert_eq!(answered, [true, false, false, false]);
+    assert_eq!(route.request_headers.remove, ["x-debug"]);
+    let line = &route.request_headers.set[0];
+    assert_eq!(
+        (line.name.as_str(), &line.value),
+        ("x-env", &"production".parse().unwrap())
+    );
+    assert_eq!(route.response_headers.remove, ["server"]);
+    assert_eq!(
+        route.response_headers.set[0].name,
+        "strict-transport-security"
+    );
+    assert_eq!(route.response_headers.add[0].value, "origin");
     let asked: Vec<_> = route.headers.iter().map(ToString::to_string).collect();
     assert_eq!(asked, ["x-canary: always", "x-tenant ~ beta-[0-9]+"]);
     let asked: Vec<_> = route.query.iter().map(ToString::to_string).collect();

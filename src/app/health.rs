@@ -22,6 +22,8 @@ pub(super) struct Health(BTreeMap<EndpointKey, Endpoint>);
 struct Endpoint {
     seconds: VecDeque<EndpointTally>,
     failing_since: Option<Timestamp>,
+    /// What its health checks say; `None`: it has none.
+    answers: Option<bool>,
     changed: Option<Timestamp>,
 }
 
@@ -69,10 +71,35 @@ impl Health {
         changes
     }
 
+    /// Takes in what health checks say now of every endpoint that has them, and says whose answer changed.
+    pub(super) fn checked(
+        &mut self,
+        now: Timestamp,
+        standings: impl Iterator<Item = (EndpointKey, bool)>,
+    ) -> Vec<(EndpointKey, bool)> {
+        let standings: BTreeMap<EndpointKey, bool> = standings.collect();
+        for (key, endpoint) in &mut self.0 {
+            if !standings.contains_key(key) {
+                endpoint.answers = None;
+            }
+        }
+        let mut changes = Vec::new();
+        for (key, up) in standings {
+            let endpoint = self.0.entry(key).or_default();
+            // One that is new is believed to work, and so not news when it does.
+            if endpoint.answers.replace(up).unwrap_or(true) != up {
+                endpoint.changed = Some(now);
+                changes.push((key, up));
+            }
+        }
+        changes
+    }
+
     /// Whether an endpoint is thought to work, and since when if that ever changed. One never tried is.
     pub(super) fn of(&self, endpoint: EndpointKey) -> (bool, Option<Timestamp>) {
         self.0.get(&endpoint).map_or((true, None), |endpoint| {
-            (endpoint.failing_since.is_none(), endpoint.changed)
+            let works = endpoint.failing_since.is_none() && endpoint.answers != Some(false);
+            (works, endpoint.changed)
         })
     }
 }
@@ -141,6 +168,27 @@ mod tests {
     #[test]
     fn refused_connections_count_as_failures() {
         assert_eq!(feed(&mut Health::default(), &[(0, 0, 5)]), [(0, false)]);
+    }
+
+    #[test]
+    fn health_checks_are_news_when_their_answer_changes() {
+        let mut health = Health::default();
+        let mut told = |up: Option<bool>| {
+            let standings = up.map(|up| (KEY, up)).into_iter();
+            let changes = health.checked(Timestamp::from_secs(1), standings);
+            (changes.len(), health.of(KEY).0)
+        };
+        for (up, expected) in [
+            (Some(true), (0, true)),
+            (Some(false), (1, false)),
+            (Some(false), (0, false)),
+            (Some(true), (1, true)),
+            (Some(false), (1, false)),
+            // A reload took the checks away: nothing is known any more.
+            (None, (0, true)),
+        ] {
+            assert_eq!(told(up), expected, "{up:?}");
+        }
     }
 
     #[test]

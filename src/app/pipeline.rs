@@ -278,6 +278,33 @@ impl Pipeline {
         self.degrade("certificates", now, trouble);
     }
 
+    /// What health checks say now; a change is an event.
+    pub(super) fn checked(
+        &mut self,
+        now: Timestamp,
+        standings: impl Iterator<Item = (EndpointKey, bool)>,
+    ) {
+        for (endpoint, up) in self.health.checked(now, standings) {
+            let (upstream, address) = self.directory.endpoint_name(endpoint);
+            let text = if up {
+                format!("{address} of {upstream} answers its health checks again")
+            } else {
+                format!("{address} of {upstream} does not answer its health checks")
+            };
+            let scope = Scope {
+                upstream: Some(upstream.to_owned()),
+                endpoint: Some(address.to_owned()),
+                ..Scope::default()
+            };
+            self.note(Event {
+                at: now,
+                kind: EventKind::Health,
+                scope,
+                text,
+            });
+        }
+    }
+
     /// A second is over: `now_secs` begins.
     pub(super) fn tick(&mut self, now: Timestamp) {
         let now_secs = now.as_secs();

@@ -24,6 +24,7 @@ use crate::notify::Notifier;
 use crate::probe::prepare::prepare;
 use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
+use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
 use crate::snapshot::{ConfigView, ExporterView, Gap, ListenerView, QueueView, Snapshot};
 
@@ -74,6 +75,8 @@ pub(super) struct Daemon {
     tickets: Arc<dyn ProducesTickets>,
     /// The one in force.
     generation: Arc<Generation>,
+    /// The health checks of that generation.
+    checks: Checks,
     access_log: Option<accesslog::Writer>,
     sink: Option<AccessSink>,
     exporter: Option<Exporter>,
@@ -164,6 +167,7 @@ impl Daemon {
             reload,
             tickets,
             generation,
+            checks: Checks::default(),
             access_log,
             sink,
             exporter,
@@ -218,6 +222,7 @@ impl Daemon {
 
     /// Runs until stopped.
     pub(super) async fn run(mut self, mut channels: Channels) {
+        self.checks = Checks::start(&self.generation, self.clock);
         self.second().await;
         self.ready.send_replace(true);
         loop {
@@ -273,6 +278,7 @@ impl Daemon {
         self.pipeline.absorb_slots(now, records, false);
         self.pipeline.judge_certificates(now);
         self.pipeline.tick(now);
+        self.pipeline.checked(now, self.generation.standings());
         self.look_around(now, &gathered);
         self.publish(now, gathered);
     }
@@ -471,7 +477,9 @@ impl Daemon {
         let before = Arc::clone(&self.around.resolved);
         let generation =
             Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
-        let generation = Arc::new(generation.map_err(|error| error.to_string())?);
+        let mut generation = generation.map_err(|error| error.to_string())?;
+        generation.adopt_standings(&self.generation);
+        let generation = Arc::new(generation);
         let probes = prepare(resolved.probes.definitions.clone());
         let probes = probes.map_err(|error| error.to_string())?;
         let wanted: Vec<_> = resolved
@@ -491,6 +499,7 @@ impl Daemon {
             .await;
         self.runner.replace(probes).await;
         let before_it = std::mem::replace(&mut self.generation, generation);
+        self.checks = Checks::start(&self.generation, self.clock);
         let renewed = self.generation.renewed(&before_it);
         let mut text = reload::summary(&before, &resolved, &renewed);
         let waiting = reload::needs_restart(&before, &resolved);

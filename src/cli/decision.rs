@@ -11,7 +11,9 @@ use crate::config::Resolved;
 use crate::model::Fault;
 use crate::net::certificate::{CertificateError, ServerCertificate};
 use crate::net::tls::CertificateStore;
-use crate::proxy::config::{Encoded, HostHeader, Listener, Route, Upstream};
+use crate::proxy::config::{
+    Encoded, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Route, Upstream,
+};
 use crate::routing::explain::{self, Standing, Tier};
 use crate::routing::matcher::{Listeners, Matcher, Request, Rule};
 use crate::routing::pattern::PathPattern;
@@ -201,6 +203,16 @@ impl Table {
             .find(&request)
             .map(|at| &self.resolved.proxy.routes[at]);
         decision.route = found.map(|route| route.id.clone());
+        if let Some(route) = found.filter(|route| route.https == Https::Redirect && !asked.tls) {
+            let query = asked.target.query().map(|query| format!("?{query}"));
+            let place = format!("https://{host}{}{}", path.text, query.unwrap_or_default());
+            decision.policy = guards(route);
+            return Err(Refused {
+                status: Some(308),
+                fault: None,
+                reason: format!("redirected to {place}"),
+            });
+        }
         let encoded = found.map(|route| route.encoded).unwrap_or_default();
         if path.encoded_separator && encoded == Encoded::Refuse {
             let reason = "the path has an encoded separator, and the route refuses those";
@@ -314,9 +326,55 @@ impl Refused {
     }
 }
 
+/// Whom a route answers.
+fn guards(route: &Route) -> Vec<Step> {
+    let list = |networks: &[Network]| {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        networks.join(", ")
+    };
+    let mut steps = Vec::new();
+    if !route.deny_from.is_empty() {
+        let value = format!("not {}, else 403", list(&route.deny_from));
+        steps.push(Step {
+            what: "client",
+            value,
+        });
+    }
+    if !route.allow_from.is_empty() {
+        let value = format!("only {}, else 403", list(&route.allow_from));
+        steps.push(Step {
+            what: "client",
+            value,
+        });
+    }
+    steps
+}
+
+/// What edits do, in words.
+fn edits(edits: &HeaderEdits) -> Option<String> {
+    let lines = |word: &str, lines: &[HeaderLine]| {
+        let write = |line: &HeaderLine| {
+            format!(
+                "{word} `{}: {}`",
+                line.name,
+                line.value.to_str().unwrap_or_default()
+            )
+        };
+        lines.iter().map(write).collect::<Vec<_>>()
+    };
+    let mut all: Vec<String> = edits
+        .remove
+        .iter()
+        .map(|name| format!("without `{name}`"))
+        .collect();
+    all.extend(lines("with", &edits.set));
+    all.extend(lines("and", &edits.add));
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 /// What a route does to a request, in the order it is done.
 fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps = guards(route);
     let mut step = |what, value: String| steps.push(Step { what, value });
     if encoded {
         let value = match route.encoded {
@@ -341,6 +399,9 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         HostHeader::Endpoint => "the endpoint's address",
     };
     step("host header", host.to_owned());
+    if let Some(edits) = edits(&route.request_headers) {
+        step("request headers", edits);
+    }
     if let Some(upstream) = upstream {
         step(
             "connect",
@@ -368,6 +429,9 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         format!("at most {total:?}")
     });
     step("whole exchange", total);
+    if let Some(edits) = edits(&route.response_headers) {
+        step("response headers", edits);
+    }
     steps
 }
 

@@ -4,6 +4,7 @@
 //! They run when somebody asks (`vestibule check`), not when a daemon reads its file. What is meant so is written down as
 //! an `[[allow]]` with its reason.
 
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use super::Resolved;
@@ -114,6 +115,12 @@ lints! {
     L102 = Warning, "An inner timeout is not shorter than the outer one",
         "The outer one always ends first, so the inner one never tells which part was slow.",
         "make the inner timeout shorter than the outer one";
+    L106 = Note, "Several endpoints, and nothing asks them how they are",
+        "One that hangs keeps its share of the requests until each of them times out.",
+        "add `health`, or at least `eject_after`";
+    L107 = Note, "A health check that changes its mind at one answer",
+        "One lost packet or one slow second takes an endpoint away or brings a sick one back, and moves its load about.",
+        "set `rise` and `fall` to 2 or more";
     L111 = Note, "Request bodies of a GiB and more",
         "One client can keep an upstream busy with a body that nobody wants.",
         "set `max_body` to what the service takes";
@@ -135,6 +142,9 @@ lints! {
     T205 = Warning, "A weak key or signature",
         "Clients refuse RSA keys below 2048 bits and signatures with MD5 or SHA-1.",
         "issue a new certificate";
+    T207 = Note, "A host is served over plain text though it has a certificate",
+        "Whoever follows an old link or types the name sends cookies and forms in the clear.",
+        "set `https = \"redirect\"`, and `strict-transport-security` in `response_headers`";
     T211 = Warning, "A private key that others can read",
         "Whoever has an account on this machine can take it.",
         "chmod 600, owned by the user that runs Vestibule";
@@ -153,6 +163,12 @@ lints! {
     S302 = Warning, "Everybody's forwarding headers are believed",
         "Whoever sends X-Forwarded-For chooses the address that is logged and passed on.",
         "name the networks of the proxies in front";
+    S304 = Warning, "A guarded path can be reached by another spelling",
+        "The guard stands on one spelling; another takes a route without it to the same upstream, which may read both alike.",
+        "guard the other route as well, or send it to another upstream";
+    S305 = Warning, "A more specific route drops the guard",
+        "Its paths lie within those of a route that answers some clients only, and it answers everybody.",
+        "give it the same `allow_from` and `deny_from`";
     S307 = Note, "Any Host is passed on",
         "A route without `hosts` passes whatever host the client names to the service, which may build links and password mails from it.",
         "name the `hosts`, or set `host_header = \"endpoint\"`";
@@ -200,8 +216,18 @@ pub(super) fn run(
     findings: &mut Findings,
 ) {
     let rules = resolved.proxy.rules();
-    let certificates = resolved.proxy.certificates.iter();
+    let certificates = &resolved.proxy.certificates;
+    let facts: Vec<Option<Facts>> = certificates
+        .iter()
+        .map(|it| certificate::facts(&it.chain).ok())
+        .collect();
+    let known = certificates.iter().zip(&facts);
+    let known = known.map(|(it, facts)| (it.name.as_str(), facts.as_ref()));
+    let known: HashMap<&str, Option<&Facts>> = known.collect();
+    let listeners = resolved.proxy.listeners.iter();
+    let covered = listeners.map(|it| (it.name.clone(), Covered::of(it, &known)));
     let subject = Subject {
+        covered: covered.collect(),
         text,
         file,
         proxy: &resolved.proxy,
@@ -209,9 +235,7 @@ pub(super) fn run(
         matcher: Matcher::new(&rules),
         samples: Samples::new(&rules, resolved.proxy.listeners.len()),
         rules,
-        facts: certificates
-            .map(|it| certificate::facts(&it.chain).ok())
-            .collect(),
+        facts,
         now,
     };
     let mut hits = Hits::default();
@@ -234,6 +258,8 @@ struct Subject<'a> {
     samples: Samples,
     /// Of each certificate; `None`: it cannot be read, which is told elsewhere.
     facts: Vec<Option<Facts>>,
+    /// By listener.
+    covered: HashMap<String, Covered>,
     now: Timestamp,
 }
 
@@ -257,13 +283,8 @@ impl Subject<'_> {
 
     /// Whether a certificate of this listener speaks for `host`.
     fn covers(&self, listener: &proxy::Listener, host: &str) -> bool {
-        listener.certificates.iter().any(|name| {
-            let mut all = self.proxy.certificates.iter().zip(&self.facts);
-            all.find(|(certificate, _)| certificate.name == *name)
-                .and_then(|(_, facts)| facts.as_ref())
-                // One that cannot be read is told elsewhere; here it gets the benefit of the doubt.
-                .is_none_or(|facts| certificate::covers(&facts.names, host))
-        })
+        let covered = self.covered.get(&listener.name);
+        covered.is_some_and(|covered| covered.covers(host))
     }
 
     /// How a request reaches a listener that it may come in by; `None`: a TLS handshake for its host is refused.
@@ -291,6 +312,35 @@ impl Subject<'_> {
             request: witness.asked(scheme),
             route: taken.map(|route| self.id(route).to_owned()),
         })
+    }
+}
+
+/// The hosts that a listener's certificates speak for. Sets, because there may be ten thousand of either.
+#[derive(Default)]
+struct Covered {
+    names: HashSet<String>,
+    /// A certificate cannot be read; what it speaks for gets the benefit of the doubt.
+    unknown: bool,
+}
+
+impl Covered {
+    fn of(listener: &proxy::Listener, certificates: &HashMap<&str, Option<&Facts>>) -> Self {
+        let mut covered = Self::default();
+        for name in &listener.certificates {
+            match certificates.get(name.as_str()).copied().flatten() {
+                Some(facts) => covered.names.extend(facts.names.iter().cloned()),
+                None => covered.unknown = true,
+            }
+        }
+        covered
+    }
+
+    fn covers(&self, host: &str) -> bool {
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            Some(self.names.contains(&format!("*.{parent}")))
+        };
+        self.unknown || self.names.contains(host) || wildcard() == Some(true)
     }
 }
 

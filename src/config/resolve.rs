@@ -11,6 +11,7 @@ use crate::generate::Links;
 use crate::model::{Sli, Slo};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
+use crate::routing::pattern::PathPattern;
 use crate::slo::policy::{Policy, Row, Severity};
 use crate::{admin, notify, probe, store};
 
@@ -167,9 +168,29 @@ fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {
             server_name: upstream.tls.server_name.map(|name| name.value),
             insecure: upstream.tls.insecure.value,
         },
+        health: health(upstream.health),
+        eject_after: match upstream.eject_after.value {
+            0 => None,
+            failures => u32::try_from(failures).ok(),
+        },
         connect_timeout: upstream.connect_timeout.value,
         idle_timeout: upstream.idle_timeout.value,
         idle_connections: upstream.idle_connections.value,
+    })
+}
+
+fn health(health: file::UpstreamHealth) -> Option<proxy::HealthCheck> {
+    let probe = match (health.probe.value, health.path.map(|path| path.value)) {
+        (file::Question::Off, _) => return None,
+        (file::Question::Http, Some(PathPattern::Exact(path))) => proxy::Probe::Http { path },
+        (file::Question::Tcp | file::Question::Http, _) => proxy::Probe::Tcp,
+    };
+    Some(proxy::HealthCheck {
+        probe,
+        interval: health.interval.value,
+        timeout: health.timeout.value,
+        rise: u32::try_from(health.rise.value).unwrap_or(u32::MAX),
+        fall: u32::try_from(health.fall.value).unwrap_or(u32::MAX),
     })
 }
 
@@ -184,6 +205,19 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         query: values(route.query),
         encoded: route.encoded.value,
         upstream: route.upstream?.value,
+        allow_from: values(route.allow_from),
+        deny_from: values(route.deny_from),
+        https: route.https.value,
+        request_headers: proxy::HeaderEdits {
+            remove: values(route.request_headers.remove),
+            set: values(route.request_headers.set),
+            add: Vec::new(),
+        },
+        response_headers: proxy::HeaderEdits {
+            remove: values(route.response_headers.remove),
+            set: values(route.response_headers.set),
+            add: values(route.response_headers.add),
+        },
         websocket: route.websocket.value,
         host_header: route.host_header.value,
         timeouts: proxy::Timeouts {

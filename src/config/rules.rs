@@ -26,6 +26,7 @@ pub(super) fn check(
     let names = check_names(file, findings);
     check_listener_addresses(&file.listeners, findings);
     check_routes(&file.routes, findings);
+    check_health(&file.upstreams, findings);
     check_policies(&file.policies, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
@@ -188,6 +189,25 @@ fn any_or_each<'f, T, U: ?Sized>(
         vec![None]
     } else {
         list.iter().map(|item| Some(of(&item.value))).collect()
+    }
+}
+
+/// A check that has everything but a question is meant to ask one.
+fn check_health(upstreams: &[Item<file::Upstream>], findings: &mut Findings) {
+    for upstream in upstreams {
+        let health = &upstream.value.health;
+        if let Some(path) = &health.path
+            && health.probe.value == file::Question::Off
+        {
+            let finding = Finding::new(
+                Code::Conflict,
+                path.span.clone(),
+                "there is a `path` and no `probe` that asks for it",
+            )
+            .reason("never asked for")
+            .help("add `probe = \"http\"`, or leave the path out");
+            findings.add(finding);
+        }
     }
 }
 

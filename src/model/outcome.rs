@@ -78,6 +78,8 @@ faults! {
     Misdirected = "misdirected", Downstream, Some(421);
     /// No route matches.
     NoRoute = "no_route", Downstream, Some(404);
+    /// The route takes no requests from the client's address.
+    Forbidden = "forbidden", Downstream, Some(403);
     /// The request asks for something this proxy does not do: CONNECT.
     NotAllowed = "not_allowed", Downstream, Some(405);
     /// A request was cut off because this process stopped before it was done.

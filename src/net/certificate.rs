@@ -101,18 +101,13 @@ impl ServerCertificate {
 
     /// Whether the certificate speaks for `host`; a wildcard stands for exactly one label (RFC 6125, 6.4.3).
     pub fn covers(&self, host: &str) -> bool {
-        covers(&self.names, host)
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => host
+                .split_once('.')
+                .is_some_and(|(_, parent)| parent == domain),
+            None => name == host,
+        })
     }
-}
-
-/// Whether one of a certificate's names stands for `host`.
-pub fn covers(names: &[String], host: &str) -> bool {
-    names.iter().any(|name| match name.strip_prefix("*.") {
-        Some(domain) => host
-            .split_once('.')
-            .is_some_and(|(_, parent)| parent == domain),
-        None => name == host,
-    })
 }
 
 /// What a certificate and its chain say about themselves.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::matcher::{Listeners, Rule};
 use crate::routing::pattern::{HostPattern, PathPattern};
@@ -84,6 +86,10 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// How its certificates are verified, for `https` endpoints.
     pub tls: UpstreamTls,
+    /// What its endpoints are asked again and again; `None`: nothing.
+    pub health: Option<HealthCheck>,
+    /// Failures in a row after which an endpoint is left alone for a while; `None`: it never is.
+    pub eject_after: Option<u32>,
     /// How long to wait for a connection, its TLS handshake included.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Shorter than what servers commonly keep theirs (5 s), so that a
@@ -91,6 +97,33 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per worker and endpoint.
     pub idle_connections: usize,
+}
+
+/// What endpoints are asked again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The question.
+    pub probe: Probe,
+    /// Between an answer and the next question, a tenth more or less.
+    pub interval: Duration,
+    /// For the whole of one question, connecting included.
+    pub timeout: Duration,
+    /// Good answers in a row that bring an endpoint back; at least 1.
+    pub rise: u32,
+    /// Bad answers in a row that take an endpoint away; at least 1.
+    pub fall: u32,
+}
+
+/// What an endpoint is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it can be connected to, TLS included.
+    Tcp,
+    /// A GET, to be answered with 2xx or 3xx.
+    Http {
+        /// The path.
+        path: String,
+    },
 }
 
 /// One address of an upstream.
@@ -147,6 +180,16 @@ pub struct Route {
     pub encoded: Encoded,
     /// The name of its upstream.
     pub upstream: String,
+    /// Networks of clients it answers; empty: everybody.
+    pub allow_from: Vec<Network>,
+    /// Networks of clients it does not answer, whatever `allow_from` says.
+    pub deny_from: Vec<Network>,
+    /// What becomes of a request over plain text.
+    pub https: Https,
+    /// What is changed about a request's headers on the way upstream.
+    pub request_headers: HeaderEdits,
+    /// What is changed about a response's headers on the way to the client.
+    pub response_headers: HeaderEdits,
     /// Whether a WebSocket upgrade may pass.
     pub websocket: bool,
     /// The Host header sent upstream: the client's, or the endpoint's.
@@ -169,6 +212,84 @@ pub enum Encoded {
     Report,
     /// It is passed on as data.
     Keep,
+}
+
+impl Route {
+    /// Whether it answers a client at this address.
+    pub fn answers(&self, client: std::net::IpAddr) -> bool {
+        let is_in = |networks: &[Network]| networks.iter().any(|it| it.contains(client));
+        (self.allow_from.is_empty() || is_in(&self.allow_from)) && !is_in(&self.deny_from)
+    }
+
+    /// Whether it does not answer everybody.
+    pub fn is_guarded(&self) -> bool {
+        !self.allow_from.is_empty() || !self.deny_from.is_empty()
+    }
+}
+
+/// What becomes of a request over plain text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Https {
+    /// It is served like any other.
+    #[default]
+    Any,
+    /// It is answered 308, to the same place over TLS.
+    Redirect,
+}
+
+/// What is changed about headers. Those that frame a message, speak of one connection or say who the client is cannot be
+/// named; see [`HeaderEdits::is_editable`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Removed.
+    pub remove: Vec<HeaderName>,
+    /// Given this value, whatever it had.
+    pub set: Vec<HeaderLine>,
+    /// Given this value beside those it has.
+    pub add: Vec<HeaderLine>,
+}
+
+impl HeaderEdits {
+    /// Whether a header's own values go.
+    pub fn replaces(&self, name: &HeaderName) -> bool {
+        self.remove.contains(name) || self.set.iter().any(|line| line.name == *name)
+    }
+
+    /// Whether a header may be edited.
+    pub fn is_editable(name: &HeaderName) -> bool {
+        let name = name.as_str();
+        let fixed = [
+            "connection",
+            "content-length",
+            "expect",
+            "forwarded",
+            "host",
+            "http2-settings",
+            "keep-alive",
+            "te",
+            "traceparent",
+            "tracestate",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "x-original-url",
+            "x-real-ip",
+            "x-request-id",
+            "x-rewrite-url",
+        ];
+        let of_a_group = name.starts_with("proxy-") || name.starts_with("x-forwarded-");
+        // CGI-style servers read `_` as `-`.
+        !(of_a_group || fixed.contains(&name) || name.contains('_'))
+    }
+}
+
+/// A header and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderLine {
+    /// Its name, in lower case.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
 }
 
 /// Which Host header the upstream sees.

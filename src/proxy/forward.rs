@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::config::Encoded;
+use super::config::{Encoded, Https};
 use super::connection::ConnectionState;
 use super::exchange::{Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
@@ -23,7 +23,7 @@ use super::respond::{self, ResponseBody};
 use super::tunnel::Tunnel;
 use super::worker::{Serving, Worker};
 use crate::clock::Clock;
-use crate::model::{Fault, Phase};
+use crate::model::{Fault, Phase, Side};
 use crate::net::http1::Head;
 use crate::net::mark;
 use crate::routing::{matcher, target};
@@ -41,9 +41,17 @@ pub(super) fn serve(
     async move {
         match prepared {
             Ok(prepared) => prepared.run(&connection).await,
-            Err((tracker, fault)) => respond::fault(*tracker, fault),
+            Err((tracker, Early::Fault(fault))) => respond::fault(*tracker, fault),
+            Err((tracker, Early::Redirect(place))) => respond::redirect(*tracker, &place),
         }
     }
+}
+
+/// What a request is answered that goes to no upstream.
+enum Early {
+    Fault(Fault),
+    /// That it is to be sent there instead.
+    Redirect(String),
 }
 
 /// A request that was checked and has a route.
@@ -66,11 +74,11 @@ impl Prepared {
     /// Checks and routes a request.
     ///
     /// # Errors
-    /// The fault to answer it with.
+    /// What to answer instead.
     fn new(
         connection: &Rc<ConnectionState>,
         request: Request<Incoming>,
-    ) -> Result<Self, (Box<Tracker>, Fault)> {
+    ) -> Result<Self, (Box<Tracker>, Early)> {
         let worker = &connection.worker;
         let started = worker.clock.tick();
         let generation = worker.generation();
@@ -100,7 +108,7 @@ impl Prepared {
         let framing = body_framing(&body);
         connection.body_unread.set(framing != BodyFraming::None);
         let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
-        let refuse = |tracker, fault| Err((Box::new(tracker), fault));
+        let refuse = |tracker, fault| Err((Box::new(tracker), Early::Fault(fault)));
         // Its target has no path, so it would not pass as a request for one.
         if tracker.facts().method == Method::CONNECT {
             return refuse(tracker, Fault::NotAllowed);
@@ -127,6 +135,19 @@ impl Prepared {
         });
         if let Some(route) = found {
             tracker.routed(route);
+            let route = &generation.routes[route].route;
+            if !route.answers(client.address) {
+                return refuse(tracker, Fault::Forbidden);
+            }
+            let tls = connection.tls.is_some();
+            if route.https == Https::Redirect
+                && !headers::came_over_tls(tls, client, &parts.headers)
+            {
+                let query = parts.uri.query().map(|query| format!("?{query}"));
+                let place = format!("{plain_host}{}{}", path.text, query.unwrap_or_default());
+                let place = Early::Redirect(format!("https://{place}"));
+                return Err((Box::new(tracker), place));
+            }
         }
         let encoded = found.map(|route| generation.routes[route].route.encoded);
         if path.encoded_separator && !may_pass(encoded.unwrap_or_default(), worker) {
@@ -286,6 +307,8 @@ struct Call<'a> {
 struct Answer {
     head: Head,
     exchange: Exchange,
+    /// Index of the route.
+    route: usize,
     /// Index of the upstream and of the endpoint.
     place: (usize, usize),
     idle: std::time::Duration,
@@ -315,12 +338,14 @@ impl Call<'_> {
             let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
+            self.exchanged(tracker, endpoint, &head);
             match head {
                 Ok(head) => {
                     let idle = self.generation.routes[self.route].route.timeouts.idle;
                     return Ok(Answer {
                         head,
                         exchange,
+                        route: self.route,
                         place: (self.upstream, endpoint),
                         idle,
                     });
@@ -337,6 +362,21 @@ impl Call<'_> {
                 }
             }
         }
+    }
+
+    /// Tells the pool how an exchange with an endpoint went. A connection that had been closed behind our back says
+    /// nothing about the endpoint, nor does what the client did.
+    fn exchanged(&self, tracker: &Tracker, endpoint: usize, head: &Result<Head, Failure>) {
+        let good = match head {
+            Ok(head) => !head.status.is_server_error(),
+            Err(Failure { stale: true, .. }) => return,
+            Err(Failure { fault, .. }) if fault.side() != Side::Upstream => return,
+            Err(Failure { .. }) => false,
+        };
+        let worker = tracker.worker();
+        let upstream = &self.generation.upstreams[self.upstream];
+        let now = worker.clock.tick();
+        worker.pools.exchanged(upstream, endpoint, good, now);
     }
 
     fn may_repeat(&self, tracker: &Tracker) -> bool {
@@ -408,6 +448,7 @@ impl Call<'_> {
                 trace: &facts.trace,
                 framing: self.framing,
                 websocket: self.websocket,
+                edits: &route.route.request_headers,
             },
         );
         Exchange::new(
@@ -436,6 +477,7 @@ impl Answer {
         let Self {
             mut head,
             exchange,
+            route,
             place,
             idle,
         } = self;
@@ -458,6 +500,8 @@ impl Answer {
             return response(head, ResponseBody::Empty);
         }
         headers::clean_response(&mut head.headers);
+        let route = &tracker.generation().routes[route].route;
+        headers::edit_response(&mut head.headers, &route.response_headers);
         if let Ok(id) = HeaderValue::from_bytes(tracker.facts().request_id.as_bytes()) {
             head.headers.insert(X_REQUEST_ID, id);
         }

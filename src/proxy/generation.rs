@@ -8,6 +8,7 @@ use rustls::server::ProducesTickets;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Upstream};
+use super::health::Standing;
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
 use crate::net::connect::Target;
@@ -73,6 +74,8 @@ pub(super) struct EndpointEntry {
     /// What the Host header says when the route wants the endpoint's.
     pub(super) authority: String,
     pub(super) target: Target,
+    /// What its health checks say; `None`: it has none.
+    pub(super) standing: Option<Arc<Standing>>,
 }
 
 /// What a TLS listener serves.
@@ -147,6 +150,27 @@ impl Generation {
             .filter(|(name, now)| chain_before(name).is_some_and(|chain| *chain != now.key.cert))
             .map(|(name, _)| name.as_str())
             .collect()
+    }
+
+    /// Takes over what `before` knows about the endpoints that both check, so that a reload does not send traffic to one
+    /// that is known to be down.
+    pub fn adopt_standings(&mut self, before: &Self) {
+        let mut known = FxHashMap::default();
+        for endpoint in before.upstreams.iter().flat_map(|it| &it.endpoints) {
+            known.extend(endpoint.standing.as_ref().map(|it| (endpoint.key, it)));
+        }
+        for endpoint in self.upstreams.iter_mut().flat_map(|it| &mut it.endpoints) {
+            if let (Some(own), Some(known)) = (&mut endpoint.standing, known.get(&endpoint.key)) {
+                *own = Arc::clone(known);
+            }
+        }
+    }
+
+    /// Every endpoint that has health checks, and whether it answers them.
+    pub fn standings(&self) -> impl Iterator<Item = (EndpointKey, bool)> {
+        let endpoints = self.upstreams.iter().flat_map(|it| &it.endpoints);
+        endpoints
+            .filter_map(|endpoint| Some((endpoint.key, !endpoint.standing.as_ref()?.is_down())))
     }
 
     /// What a listener serves; `None`: plain text.
@@ -224,6 +248,7 @@ impl UpstreamEntry {
                     .map_or("", |(_, authority)| authority)
                     .to_owned(),
                 address,
+                standing: upstream.health.as_ref().map(|_| Arc::default()),
                 target: Target {
                     host: endpoint.host.clone(),
                     port: endpoint.port,
@@ -245,5 +270,39 @@ impl RouteEntry {
             HostHeader::Client => client,
             HostHeader::Endpoint => endpoint.authority.as_bytes(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(health: &str, directory: &mut Directory) -> Generation {
+        let text = format!(
+            "[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'u'\nendpoints = ['http://a', 'http://b']\n{health}\n"
+        );
+        let read = crate::config::parse("t", &text, std::path::Path::new(""), &|_| None);
+        let tickets = tls::ticketer().unwrap();
+        Generation::build(&read.unwrap().proxy, directory, &tickets).unwrap()
+    }
+
+    #[test]
+    fn a_reload_does_not_forget_which_endpoints_are_down() {
+        let mut directory = Directory::default();
+        let before = built("health.probe = 'tcp'", &mut directory);
+        assert_eq!(before.standings().count(), 2);
+        let standing = before.upstreams[0].endpoints[1].standing.as_ref().unwrap();
+        standing.set(false);
+
+        let mut after = built("health = { probe = 'tcp', fall = 9 }", &mut directory);
+        assert!(after.standings().all(|(_, up)| up));
+        after.adopt_standings(&before);
+        let up: Vec<bool> = after.standings().map(|(_, up)| up).collect();
+        assert_eq!(up, [true, false]);
+
+        let mut unchecked = built("", &mut directory);
+        unchecked.adopt_standings(&after);
+        assert_eq!(unchecked.standings().count(), 0);
     }
 }

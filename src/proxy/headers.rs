@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::config::Network;
+use super::config::{HeaderEdits, Network};
 use super::identity::TraceContext;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -99,6 +99,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) framing: BodyFraming,
     /// Whether a WebSocket upgrade is asked for.
     pub(super) websocket: bool,
+    /// What the route changes.
+    pub(super) edits: &'a HeaderEdits,
 }
 
 /// Writes a request's head.
@@ -115,6 +117,7 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
         trace,
         framing,
         websocket,
+        edits,
     } = head;
     out.put_slice(method.as_str().as_bytes());
     out.put_u8(b' ');
@@ -123,11 +126,21 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
     field(out, "host", host);
     for (name, value) in *headers {
         let stale = !trace.is_continued() && *name == TRACESTATE;
-        if !stale && *name != COOKIE && !is_ours(name) && !is_hop_by_hop(name, headers) {
+        if !stale
+            && !edits.replaces(name)
+            && *name != COOKIE
+            && !is_ours(name)
+            && !is_hop_by_hop(name, headers)
+        {
             field(out, name.as_str(), value.as_bytes());
         }
     }
-    cookies(out, headers);
+    if !edits.replaces(&COOKIE) {
+        cookies(out, headers);
+    }
+    for line in edits.set.iter().chain(&edits.add) {
+        field(out, line.name.as_str(), line.value.as_bytes());
+    }
     forwarding(out, headers, *client, client_host, scheme);
     field(out, X_REQUEST_ID.as_str(), request_id);
     field(out, TRACEPARENT.as_str(), trace.as_bytes());
@@ -303,6 +316,25 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes a route's changes to a response's headers.
+pub(super) fn edit_response(headers: &mut HeaderMap, edits: &HeaderEdits) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for line in &edits.set {
+        headers.insert(line.name.clone(), line.value.clone());
+    }
+    for line in &edits.add {
+        headers.append(line.name.clone(), line.value.clone());
+    }
+}
+
+/// Whether a request came over TLS: to us, or to a proxy in front whose word is taken.
+pub(super) fn came_over_tls(tls: bool, client: Client, headers: &HeaderMap) -> bool {
+    let told = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    tls || (client.trusted && told() == Some(b"https"))
+}
+
 /// Leaves only trailers that may be trailers: nothing that frames, routes, or authenticates (RFC 9110, 6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     for name in [
@@ -382,6 +414,7 @@ mod tests {
                 trace: &trace,
                 framing: BodyFraming::None,
                 websocket,
+                edits: &HeaderEdits::default(),
             },
         );
         let text = String::from_utf8(out.to_vec()).unwrap();

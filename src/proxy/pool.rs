@@ -93,13 +93,31 @@ struct EndpointPool {
     /// After failures to connect: others are preferred until then.
     avoid_until: Tick,
     failures: u32,
+    /// Exchanges that failed in a row.
+    bad_in_a_row: u32,
+    /// After too many of those: left alone until then.
+    ejected_until: Tick,
+    /// How often that happened without a good exchange in between.
+    ejections: u32,
+}
+
+impl EndpointPool {
+    fn is_avoided(&self, now: Tick) -> bool {
+        self.avoid_until > now || self.ejected_until > now
+    }
 }
 
 /// The longest an endpoint is avoided after failing to connect.
 const MAX_AVOID: Duration = Duration::from_secs(10);
+/// How long an endpoint is left alone the first time that its exchanges fail too often in a row; twice as long each time
+/// that it goes on.
+const EJECTED: Duration = Duration::from_secs(10);
+/// The longest it is left alone.
+const MAX_EJECTED: Duration = Duration::from_secs(300);
 
 impl Pools {
-    /// The endpoints of an upstream in the order to try: round robin, those that failed to connect lately last.
+    /// The endpoints of an upstream in the order to try: round robin, those that failed lately after the others, and
+    /// those that their health checks say are down last.
     pub(super) fn order(&self, upstream: &UpstreamEntry, now: Tick, order: &mut Vec<usize>) {
         order.clear();
         let count = upstream.endpoints.len();
@@ -112,10 +130,10 @@ impl Pools {
         if count > 1 {
             let pools = self.endpoints.borrow();
             let avoided = |endpoint: &usize| {
-                let key = upstream.endpoints[*endpoint].key;
-                pools
-                    .get(key.index())
-                    .is_some_and(|pool| pool.avoid_until > now)
+                let entry = &upstream.endpoints[*endpoint];
+                let down = entry.standing.as_ref().is_some_and(|it| it.is_down());
+                let pool = pools.get(entry.key.index());
+                (down, pool.is_some_and(|pool| pool.is_avoided(now)))
             };
             order.sort_by_key(avoided);
         }
@@ -189,6 +207,40 @@ impl Pools {
                 pool.avoid_until = clock.tick().plus(avoid);
                 Err(fault)
             }
+        }
+    }
+
+    /// An exchange with an endpoint went well, or failed by the endpoint's doing. After so many failures in a row as its
+    /// upstream allows it is left alone for a while, by this worker: but never more than half of an upstream's
+    /// endpoints are, and so never the only one. What is broken everywhere is not mended by sending it elsewhere.
+    pub(super) fn exchanged(
+        &self,
+        upstream: &UpstreamEntry,
+        endpoint: usize,
+        good: bool,
+        now: Tick,
+    ) {
+        let Some(most) = upstream.upstream.eject_after else {
+            return;
+        };
+        let mut pools = self.endpoints.borrow_mut();
+        let key = |at: usize| upstream.endpoints[at].key;
+        let others = (0..upstream.endpoints.len()).filter(|at| *at != endpoint);
+        let ejected = others
+            .filter_map(|at| pools.get(key(at).index()))
+            .filter(|pool| pool.ejected_until > now)
+            .count();
+        let pool = pool(&mut pools, key(endpoint));
+        if good {
+            (pool.bad_in_a_row, pool.ejections) = (0, 0);
+            return;
+        }
+        pool.bad_in_a_row = pool.bad_in_a_row.saturating_add(1);
+        if pool.bad_in_a_row >= most && (ejected + 1) * 2 <= upstream.endpoints.len() {
+            let longer = EJECTED * (1 << pool.ejections.min(5));
+            pool.ejected_until = now.plus(longer.min(MAX_EJECTED));
+            pool.ejections = pool.ejections.saturating_add(1);
+            pool.bad_in_a_row = 0;
         }
     }
 

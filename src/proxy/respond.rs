@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER,
+};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
@@ -63,6 +65,25 @@ impl Body for ResponseBody {
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
+}
+
+/// Answers that what is asked for is elsewhere, and records it: a good answer.
+pub(super) fn redirect(mut tracker: Tracker, location: &str) -> Response<ResponseBody> {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        // Host and path in their one form, and a query that was parsed, hold no control.
+        return fault(tracker, Fault::Internal);
+    };
+    let mut response = Response::new(ResponseBody::Empty);
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if let Ok(id) = HeaderValue::from_bytes(tracker.facts().request_id.as_bytes()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    tracker.status(StatusCode::PERMANENT_REDIRECT.as_u16());
+    tracker.complete();
+    response
 }
 
 /// Answers a request that failed before a response began, and records it.

@@ -59,9 +59,10 @@ impl Listeners {
         Self(self.0 | other.0)
     }
 
-    /// Whether one listener is in both.
+    /// Whether a rule for these takes a request from one of `other`: for all means from anywhere, also from a listener
+    /// that the configuration no longer has.
     pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+        self.0 == Self::ALL.0 || self.0 & other.0 != 0
     }
 }
 
@@ -110,9 +111,17 @@ struct Paths {
     longest_prefix: usize,
 }
 
+/// Small, because a large table does not fit into the processor's caches: most rules ask for nothing beside host and path.
 #[derive(Clone, Debug)]
 struct Entry {
     rule: usize,
+    /// `None`: nothing.
+    asks: Option<Box<Asks>>,
+}
+
+/// What a rule asks for beside host and path.
+#[derive(Clone, Debug)]
+struct Asks {
     listeners: Listeners,
     methods: Vec<String>,
     headers: Vec<HeaderCondition>,
@@ -243,26 +252,40 @@ impl Paths {
 
 impl Entry {
     fn new(index: usize, rule: &Rule) -> Self {
-        Self {
-            rule: index,
+        let asks = Asks {
             listeners: rule.listeners,
             methods: rule.methods.clone(),
             headers: rule.counted_headers().cloned().collect(),
             query: rule.counted_query().cloned().collect(),
+        };
+        let nothing = asks.listeners == Listeners::ALL
+            && asks.methods.is_empty()
+            && asks.headers.is_empty()
+            && asks.query.is_empty();
+        Self {
+            rule: index,
+            asks: (!nothing).then(|| Box::new(asks)),
         }
     }
 
     /// Lower is better.
     fn rank(&self) -> impl Ord + use<> {
-        let negative = |count: usize| std::cmp::Reverse(count);
+        let asks = self.asks.as_ref();
+        let count = |of: fn(&Asks) -> usize| std::cmp::Reverse(asks.map_or(0, |asks| of(asks)));
         (
-            self.methods.is_empty(),
-            negative(self.headers.len()),
-            negative(self.query.len()),
+            asks.is_none_or(|asks| asks.methods.is_empty()),
+            count(|asks| asks.headers.len()),
+            count(|asks| asks.query.len()),
         )
     }
 
     fn takes(&self, request: &Request<'_>) -> bool {
+        self.asks.as_ref().is_none_or(|asks| asks.take(request))
+    }
+}
+
+impl Asks {
+    fn take(&self, request: &Request<'_>) -> bool {
         self.listeners.meets(request.listener)
             && (self.methods.is_empty() || self.methods.iter().any(|it| it == request.method))
             && self.headers.iter().all(|it| it.takes(request.headers))

@@ -152,6 +152,7 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         | Fault::BodyTooLarge
         | Fault::Misdirected
         | Fault::NoRoute
+        | Fault::Forbidden
         | Fault::NotAllowed => format!("look at route {} closer", route.id),
     }
 }

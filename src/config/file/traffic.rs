@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
-    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HOST, METHOD, NAME, OWNER,
-    PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME, Size, Time, Word,
+    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HEADER_LINE, HEADER_NAME,
+    HOST, METHOD, NAME, NETWORK, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
+    Size, Time, Word,
 };
 use crate::config::outline::Rule;
-use crate::proxy::config::{Encoded, Endpoint, HostHeader, Timeouts};
+use crate::proxy::config::{Encoded, Endpoint, HeaderLine, HostHeader, Https, Network, Timeouts};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
@@ -77,7 +80,9 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) connect_timeout: Located<Duration>,
     pub(in crate::config) idle_timeout: Located<Duration>,
     pub(in crate::config) idle_connections: Located<usize>,
+    pub(in crate::config) eject_after: Located<usize>,
     pub(in crate::config) tls: UpstreamTls,
+    pub(in crate::config) health: UpstreamHealth,
 }
 
 impl Section for Upstream {
@@ -112,8 +117,89 @@ impl Section for Upstream {
                 64,
                 "Unused connections kept per worker and endpoint.",
             ),
+            eject_after: keys.or(
+                "eject_after",
+                &Count(0..=1_000),
+                0,
+                "Failures in a row (5xx, resets, timeouts) after which a worker leaves an endpoint alone for 10 s, longer \
+                 each time that it goes on. Never more than half of the endpoints are, and so never the only one. 0: \
+                 no endpoint ever is.",
+            ),
             tls: keys.table("tls", "How the certificates of `https` endpoints are verified."),
+            health: keys.table(
+                "health",
+                "What every endpoint is asked again and again. One that does not answer is tried last; its standing shows \
+                 in `vestibule_endpoint_healthy`, on the screens and as an event. Checks are not traffic: no SLO counts \
+                 them.",
+            ),
         }
+    }
+}
+
+/// `[upstream.health]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct UpstreamHealth {
+    pub(in crate::config) probe: Located<Question>,
+    pub(in crate::config) path: Option<Located<PathPattern>>,
+    pub(in crate::config) interval: Located<Duration>,
+    pub(in crate::config) timeout: Located<Duration>,
+    pub(in crate::config) rise: Located<usize>,
+    pub(in crate::config) fall: Located<usize>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Question {
+    Off,
+    Tcp,
+    Http,
+}
+
+const QUESTIONS: Word<Question> = Word(&[
+    ("off", Question::Off),
+    ("tcp", Question::Tcp),
+    ("http", Question::Http),
+]);
+
+impl Section for UpstreamHealth {
+    const TITLE: &'static str = "`upstream.health`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let section = Self {
+            probe: keys.or(
+                "probe",
+                &QUESTIONS,
+                Question::Off,
+                "The question. `tcp`: whether it can be connected to, TLS included. `http`: a GET, to be answered with 2xx \
+                 or 3xx.",
+            ),
+            path: keys.optional(
+                "path",
+                &EXACT_PATH,
+                "only with `probe = \"http\"`, and required there",
+                "The path that is asked for.",
+            ),
+            interval: keys.or(
+                "interval",
+                &Time(MILLISECOND * 100..=HOUR),
+                SECOND * 5,
+                "Between an answer and the next question, a tenth more or less.",
+            ),
+            timeout: keys.or(
+                "timeout",
+                &Time(MILLISECOND * 10..=HOUR),
+                SECOND * 2,
+                "For the whole of one question, connecting included.",
+            ),
+            rise: keys.or("rise", &Count(1..=100), 2, "Good answers in a row that bring an endpoint back."),
+            fall: keys.or("fall", &Count(1..=100), 3, "Bad answers in a row that take an endpoint away."),
+        };
+        keys.rule(Rule::OnlyWith {
+            key: "path",
+            of: "probe",
+            value: "http",
+        });
+        section
     }
 }
 
@@ -165,17 +251,24 @@ pub(in crate::config) struct Route {
     pub(in crate::config) query: Vec<Located<QueryCondition>>,
     pub(in crate::config) encoded: Located<Encoded>,
     pub(in crate::config) upstream: Option<Located<String>>,
+    pub(in crate::config) allow_from: Vec<Located<Network>>,
+    pub(in crate::config) deny_from: Vec<Located<Network>>,
+    pub(in crate::config) https: Located<Https>,
     pub(in crate::config) websocket: Located<bool>,
     pub(in crate::config) host_header: Located<HostHeader>,
     pub(in crate::config) max_body: Located<u64>,
     pub(in crate::config) owner: Option<Located<String>>,
     pub(in crate::config) timeouts: RouteTimeouts,
+    pub(in crate::config) request_headers: RequestHeaders,
+    pub(in crate::config) response_headers: ResponseHeaders,
 }
 
 const HOST_HEADERS: Word<HostHeader> = Word(&[
     ("client", HostHeader::Client),
     ("endpoint", HostHeader::Endpoint),
 ]);
+
+const HTTPS: Word<Https> = Word(&[("any", Https::Any), ("redirect", Https::Redirect)]);
 
 const ENCODED: Word<Encoded> = Word(&[
     ("refuse", Encoded::Refuse),
@@ -267,6 +360,28 @@ impl Section for Route {
                  a separator, and passes it on; `report` does the same and counts it, to see who would be refused.",
             ),
             upstream: keys.required("upstream", &NAME, "The name of the upstream it goes to."),
+            allow_from: keys.list(
+                "allow_from",
+                &NETWORK,
+                1_000,
+                "everybody",
+                "Networks of the clients it answers; all others are answered 403. The client is whom `trusted_proxies` \
+                 name, else the peer.",
+            ),
+            deny_from: keys.list(
+                "deny_from",
+                &NETWORK,
+                1_000,
+                "nobody",
+                "Networks of clients that are answered 403, whatever `allow_from` says.",
+            ),
+            https: keys.or(
+                "https",
+                &HTTPS,
+                Https::default(),
+                "What becomes of a request over plain text: `redirect` answers 308 to the same place at `https://`, without \
+                 a port. What a trusted proxy received over TLS counts as such.",
+            ),
             websocket: keys.or(
                 "websocket",
                 &Flag,
@@ -292,6 +407,71 @@ impl Section for Route {
                 "Who answers for it: a team, a person, a channel. Shown in alerts.",
             ),
             timeouts: keys.table("timeouts", "How long each part of a request may take."),
+            request_headers: keys.table(
+                "request_headers",
+                "What is changed about a request's headers on the way upstream.",
+            ),
+            response_headers: keys.table(
+                "response_headers",
+                "What is changed about an upstream's response headers on the way to the client, such as \
+                 `strict-transport-security`.",
+            ),
+        }
+    }
+}
+
+/// `[route.request_headers]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RequestHeaders {
+    pub(in crate::config) remove: Vec<Located<HeaderName>>,
+    pub(in crate::config) set: Vec<Located<HeaderLine>>,
+}
+
+impl Section for RequestHeaders {
+    const TITLE: &'static str = "`route.request_headers`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            remove: keys.list("remove", &HEADER_NAME, 64, "none", "Headers that go."),
+            set: keys.list(
+                "set",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers and the one value they get.",
+            ),
+        }
+    }
+}
+
+/// `[route.response_headers]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct ResponseHeaders {
+    pub(in crate::config) remove: Vec<Located<HeaderName>>,
+    pub(in crate::config) set: Vec<Located<HeaderLine>>,
+    pub(in crate::config) add: Vec<Located<HeaderLine>>,
+}
+
+impl Section for ResponseHeaders {
+    const TITLE: &'static str = "`route.response_headers`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            remove: keys.list("remove", &HEADER_NAME, 64, "none", "Headers that go."),
+            set: keys.list(
+                "set",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers and the one value they get.",
+            ),
+            add: keys.list(
+                "add",
+                &HEADER_LINE,
+                64,
+                "none",
+                "Headers that get one value more, such as `vary: origin`.",
+            ),
         }
     }
 }

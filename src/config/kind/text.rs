@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
 use super::{Kind, Refusal, Scalar, quoted, string_schema};
@@ -12,7 +12,7 @@ use crate::config::finding::did_you_mean;
 use crate::config::lint::Lint;
 use crate::export::accesslog;
 use crate::model::Objective;
-use crate::proxy::config::{Endpoint, Network};
+use crate::proxy::config::{Endpoint, HeaderEdits, HeaderLine, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
@@ -366,6 +366,46 @@ pub(in crate::config) const HEADER_CONDITION: Text<HeaderCondition> = Text {
     read: |text| text.parse().map_err(Refusal::invalid),
     write: ToString::to_string,
 };
+
+/// A header to be written.
+pub(in crate::config) const HEADER_LINE: Text<HeaderLine> = Text {
+    expects: "a header and its value like `x-env: production`",
+    pattern: Some("[A-Za-z0-9-]+ *:.*"),
+    read: |text| {
+        let (name, value) = text.split_once(':').ok_or_else(|| {
+            Refusal::invalid(format!("`{text}` has no `:` between a name and a value"))
+        })?;
+        let value = value.trim();
+        let refuse = || Refusal::invalid(format!("`{value}` is not the value of a header"));
+        Ok(HeaderLine {
+            name: read_editable(name.trim())?,
+            value: HeaderValue::from_str(value).ok().ok_or_else(refuse)?,
+        })
+    },
+    write: |line| format!("{}: {}", line.name, line.value.to_str().unwrap_or_default()),
+};
+
+/// A header to be removed.
+pub(in crate::config) const HEADER_NAME: Text<HeaderName> = Text {
+    expects: "the name of a header",
+    pattern: Some("[A-Za-z0-9-]+"),
+    read: read_editable,
+    write: ToString::to_string,
+};
+
+fn read_editable(text: &str) -> Result<HeaderName, Refusal> {
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .ok()
+        .ok_or_else(|| Refusal::invalid(format!("`{text}` is not the name of a header")))?;
+    if HeaderEdits::is_editable(&name) {
+        Ok(name)
+    } else {
+        let message = format!("`{name}` cannot be edited");
+        Err(Refusal::invalid(message).help(
+            "what frames a message, speaks of one connection or says who the client is stays the proxy's",
+        ))
+    }
+}
 
 /// A query parameter that a request must have.
 pub(in crate::config) const QUERY_CONDITION: Text<QueryCondition> = Text {

@@ -62,6 +62,26 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
         }
     }
     for (item, upstream) in subject.file.upstreams.iter().zip(&subject.proxy.upstreams) {
+        let unasked = upstream.health.is_none() && upstream.eject_after.is_none();
+        if unasked && upstream.endpoints.len() > 1 {
+            let (name, count) = (&upstream.name, upstream.endpoints.len());
+            let message = format!("the {count} endpoints of `{name}` have no health checks");
+            hits.add(Lint::L106, name, item.span.clone(), message)
+                .set_reason("no `health`, no `eject_after`");
+        }
+        if let Some(health) = &upstream.health
+            && (health.rise == 1 || health.fall == 1)
+        {
+            let name = &upstream.name;
+            let message = format!("one answer changes the standing of an endpoint of `{name}`");
+            let written = &item.value.health;
+            let span = if health.fall == 1 {
+                &written.fall.span
+            } else {
+                &written.rise.span
+            };
+            hits.add(Lint::L107, name, span.clone(), message);
+        }
         if upstream.idle_timeout >= COMMON_KEEP_ALIVE {
             let message = format!(
                 "unused connections to `{}` are kept for {}",

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Hits, Lint, Subject};
 use crate::config::file::Upstream;
 use crate::config::keys::Located;
-use crate::proxy::config::{Endpoint, HostHeader};
+use crate::proxy::config::{Encoded, Endpoint, HostHeader};
+use crate::routing::explain::{self, Standing};
+use crate::routing::witness::Witness;
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     for item in &subject.file.upstreams {
@@ -29,6 +31,7 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                 .set_reason("anyone may name any address");
         }
     }
+    guards(subject, hits);
     for (at, item) in subject.routes() {
         let route = &subject.proxy.routes[at];
         if route.hosts.is_empty() && route.host_header == HostHeader::Client {
@@ -38,6 +41,89 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                 .set_reason("takes every host");
         }
     }
+}
+
+/// Comparisons of guarded routes with others: enough for every table but the largest, which are looked through in part.
+const MOST_COMPARISONS: usize = 200_000;
+
+/// Routes that answer some clients only, and the ways around them.
+fn guards(subject: &Subject<'_>, hits: &mut Hits) {
+    let routes = &subject.proxy.routes;
+    let mut left = MOST_COMPARISONS;
+    for (at, item) in subject.routes().filter(|(at, _)| routes[*at].is_guarded()) {
+        let rule = &subject.rules[at];
+        let requests = subject.samples.requests(rule);
+        if let Some((witness, other)) = requests.iter().find_map(|it| respelt(subject, at, it)) {
+            let (id, other_id) = (subject.id(at), subject.id(other));
+            let message = format!("`{}` goes past the guard of route `{id}`", witness.path);
+            hits.add(
+                Lint::S304,
+                other_id,
+                subject.file.routes[other].span.clone(),
+                message,
+            )
+            .set_reason("takes it, and answers everybody")
+            .set_also(item.span.clone(), "is guarded")
+            .set_witness(subject.witnessed(&witness));
+        }
+        for (other, other_item) in subject.routes() {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            if other == at || routes[other].is_guarded() {
+                continue;
+            }
+            let within = subject
+                .samples
+                .requests(&subject.rules[other])
+                .into_iter()
+                .find(|it| {
+                    let standing = explain::explain(std::slice::from_ref(rule), &it.request());
+                    standing == [Standing::Wins] && subject.is_taken_by(it, other)
+                });
+            if let Some(witness) = within {
+                let (id, other_id) = (subject.id(at), subject.id(other));
+                let message = format!(
+                    "route `{other_id}` answers everybody for what `{id}` would answer some for"
+                );
+                hits.add(Lint::S305, other_id, other_item.span.clone(), message)
+                    .set_reason("more specific, and without the guard")
+                    .set_also(item.span.clone(), "is guarded")
+                    .set_witness(subject.witnessed(&witness));
+            }
+        }
+    }
+}
+
+/// Another spelling of a guarded request that a route without a guard takes to the same upstream.
+fn respelt(subject: &Subject<'_>, guarded: usize, request: &Witness) -> Option<(Witness, usize)> {
+    let routes = &subject.proxy.routes;
+    let path = &request.path;
+    // One upper-case letter, a parameter, an encoded separator: what case-insensitive servers, servlet containers and
+    // servers that decode twice read as the path itself.
+    let upper = path.find(|c: char| c.is_ascii_lowercase()).map(|at| {
+        let mut path = path.clone().into_bytes();
+        path[at] = path[at].to_ascii_uppercase();
+        String::from_utf8_lossy(&path).into_owned()
+    });
+    let (first, rest) = path
+        .get(1..)?
+        .split_once('/')
+        .unwrap_or((path.get(1..)?, ""));
+    let parameter = Some(format!("/{first};a/{rest}"));
+    let encoded = (!rest.is_empty()).then(|| format!("/{first}%2F{rest}"));
+    [upper, parameter, encoded]
+        .into_iter()
+        .flatten()
+        .find_map(|path| {
+            let witness = request.at(&path);
+            let winner = subject.matcher.find(&witness.request())?;
+            let (other, own) = (&routes[winner], &routes[guarded]);
+            let refused = path.contains("%2F") && other.encoded == Encoded::Refuse;
+            let around = !other.is_guarded() && other.upstream == own.upstream && !refused;
+            (around && subject.is_taken_by(&witness, winner)).then_some((witness, winner))
+        })
 }
 
 fn ourselves(subject: &Subject<'_>, name: &str, endpoint: &Located<Endpoint>, hits: &mut Hits) {

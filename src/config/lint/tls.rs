@@ -1,20 +1,22 @@
 //! Certificates, and the hosts they are for.
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Hits, Lint, Subject};
 use crate::config::finding::Span;
-use crate::proxy::config::Listener;
+use crate::proxy::config::{Https, Listener};
 use crate::routing::pattern::HostPattern;
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
+    let routed = Routed::of(subject);
     for (at, item) in subject.file.certificates.iter().enumerate() {
         let certificate = &subject.proxy.certificates[at];
         let name = certificate.name.as_str();
         let span = |located: Option<&Span>| located.cloned().unwrap_or(item.span.clone());
         let chain = span(item.value.chain_file.as_ref().map(|it| &it.span));
         let key = span(item.value.key_file.as_ref().map(|it| &it.span));
-        one(subject, at, name, &chain, hits);
+        one(subject, at, name, &chain, &routed, hits);
         let mode = std::fs::metadata(&certificate.key).map(|it| it.permissions().mode());
         if let Ok(mode) = mode
             && mode & 0o044 != 0
@@ -27,10 +29,69 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     hosts(subject, hits);
 }
 
+/// The hosts that routes take. Sets, because there may be ten thousand of them and of certificates.
+#[derive(Default)]
+struct Routed<'a> {
+    any: bool,
+    hosts: HashSet<&'a str>,
+    /// What follows the first label of those.
+    parents: HashSet<&'a str>,
+    /// Domains that wildcards stand below.
+    domains: HashSet<&'a str>,
+}
+
+impl<'a> Routed<'a> {
+    fn of(subject: &'a Subject<'_>) -> Self {
+        let mut routed = Self::default();
+        for rule in &subject.rules {
+            routed.any |= rule.hosts.is_empty();
+            for host in &rule.hosts {
+                match host {
+                    HostPattern::Exact(host) => {
+                        routed.hosts.insert(host);
+                        routed
+                            .parents
+                            .extend(host.split_once('.').map(|(_, parent)| parent));
+                    }
+                    HostPattern::Below(domain) => {
+                        routed.domains.insert(domain);
+                    }
+                }
+            }
+        }
+        routed
+    }
+
+    /// Whether a route takes a host that a certificate names so.
+    fn takes(&self, name: &str) -> bool {
+        let (own, mut rest) = match name.strip_prefix("*.") {
+            Some(domain) => (self.parents.contains(domain), name),
+            None => (self.hosts.contains(name), name),
+        };
+        if self.any || own {
+            return true;
+        }
+        while let Some((_, parent)) = rest.split_once('.') {
+            if self.domains.contains(parent) {
+                return true;
+            }
+            rest = parent;
+        }
+        false
+    }
+}
+
 const DAY: i64 = 86_400;
 
 /// What one certificate says about itself.
-fn one(subject: &Subject<'_>, at: usize, name: &str, span: &Span, hits: &mut Hits) {
+fn one(
+    subject: &Subject<'_>,
+    at: usize,
+    name: &str,
+    span: &Span,
+    routed: &Routed<'_>,
+    hits: &mut Hits,
+) {
     let Some(facts) = &subject.facts[at] else {
         return;
     };
@@ -74,24 +135,7 @@ fn one(subject: &Subject<'_>, at: usize, name: &str, span: &Span, hits: &mut Hit
             hits.add(Lint::T213, name, span.clone(), message);
         }
     }
-    let is_any = subject.rules.iter().any(|rule| rule.hosts.is_empty());
-    let taken = |certified: &String| {
-        is_any
-            || subject
-                .rules
-                .iter()
-                .flat_map(|rule| &rule.hosts)
-                .any(|host| match (host, certified.strip_prefix("*.")) {
-                    (HostPattern::Exact(host), Some(domain)) => host
-                        .split_once('.')
-                        .is_some_and(|(_, parent)| parent == domain),
-                    (HostPattern::Below(below), Some(domain)) => {
-                        domain == below || domain.ends_with(&format!(".{below}"))
-                    }
-                    (pattern, None) => pattern.takes(certified),
-                })
-    };
-    if !facts.names.iter().any(taken) {
+    if !facts.names.iter().any(|name| routed.takes(name)) {
         let names = facts.names.join(", ");
         let message = format!("no route takes a host of certificate `{name}`: {names}");
         hits.add(Lint::T216, name, span.clone(), message);
@@ -126,6 +170,14 @@ fn hosts(subject: &Subject<'_>, hits: &mut Hits) {
             let (with, without): (Vec<&Listener>, Vec<&Listener>) = tls
                 .iter()
                 .partition(|listener| subject.covers(listener, &asked));
+            if plain && !with.is_empty() && subject.proxy.routes[at].https == Https::Any {
+                let message = format!("route `{id}` serves `{}` over plain text, too", host.value);
+                let mut requests = subject.samples.requests(&subject.rules[at]).into_iter();
+                let witness = requests.next().map(|it| it.to(&asked));
+                hits.add(Lint::T207, id, host.span.clone(), message)
+                    .set_reason("has a certificate")
+                    .set_witness(witness.and_then(|it| subject.witnessed(&it)));
+            }
             let lint = match (with.is_empty(), plain) {
                 (true, false) => Lint::R004,
                 (true, true) => Lint::T201,

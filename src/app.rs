@@ -35,7 +35,7 @@ mod workers;
 
 use pipeline::Pipeline;
 use supervise::Daemon;
-use workers::Workers;
+use workers::{Habits, Workers};
 
 /// Where a new configuration comes from when a reload is asked for.
 /// Says in one line why there is none to be had.
@@ -183,16 +183,18 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     let exporter = otlp::Exporter::start(&resolved.otlp, clock, inputs)?;
     let ring = exporter.as_ref().and_then(supervise::ring);
-    let sinks: Vec<_> = sink.iter().chain(&ring).cloned().collect();
+    let habits = Habits {
+        logs: sink.iter().chain(&ring).cloned().collect(),
+        traces: resolved.otlp.marked(),
+        marks: marks.clone(),
+    };
     let workers = Workers::start(
         resolved.proxy.workers,
         clock,
         &generation,
         &rules,
         bound,
-        &sinks,
-        resolved.otlp.marked(),
-        marks.as_ref(),
+        &habits,
     )
     .map_err(RunError::Thread)?;
     if let Some(address) = admin.as_ref().and_then(admin::Bound::tcp_address) {

@@ -23,6 +23,17 @@ pub(super) struct Workers {
     listening: Vec<Listening>,
 }
 
+/// What every worker does with every request, whatever the configuration says of its route.
+#[derive(Clone, Debug)]
+pub(super) struct Habits {
+    /// Who wants a record of it: the access log, the exporter.
+    pub(super) logs: Vec<AccessSink>,
+    /// Which traces that begin here are marked as sampled.
+    pub(super) traces: TraceShare,
+    /// Knows probes' requests; `None`: all are users'.
+    pub(super) marks: Option<MarkKey>,
+}
+
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
@@ -66,9 +77,7 @@ impl Workers {
         generation: &Arc<Generation>,
         rules: &Arc<Rules>,
         bound: Vec<Bound>,
-        logs: &[AccessSink],
-        traces: TraceShare,
-        marks: Option<&MarkKey>,
+        habits: &Habits,
     ) -> io::Result<Self> {
         let listening = bound.iter().map(listening).collect();
         let handles = deal(count, bound)
@@ -81,9 +90,9 @@ impl Workers {
                     generation: Arc::clone(generation),
                     rules: Arc::clone(rules),
                     sockets,
-                    logs: logs.to_vec(),
-                    traces,
-                    marks: marks.cloned(),
+                    logs: habits.logs.clone(),
+                    traces: habits.traces,
+                    marks: habits.marks.clone(),
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;

@@ -120,12 +120,13 @@ fn serve(resolved: Resolved, reload: Option<app::Reload>) -> Exit {
                     complain(app::greeting(&greeting, &snapshot).trim_end());
                 }
             });
-            let served = app::run(Options {
+            // Boxed: it is the whole daemon.
+            let served = Box::pin(app::run(Options {
                 resolved,
                 reload,
                 signals,
                 snapshots,
-            })
+            }))
             .await;
             greet.abort();
             served

@@ -85,26 +85,11 @@ impl Prepared {
         let (parts, body) = request.into_parts();
         let client = Client::new(connection.peer, &parts.headers, &generation.trusted_proxies);
         let (host, path) = (host(&parts), target::path(parts.uri.path()));
-        let facts = RequestFacts {
-            client: client.address,
-            tls: connection.tls.is_some(),
-            version: parts.version,
-            host: host
-                .clone()
-                .unwrap_or_else(|_| HeaderValue::from_static("")),
-            path: match path.as_ref().map(|path| &path.text) {
-                Ok(Cow::Owned(path)) => PathText::Owned(path.clone()),
-                Ok(Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
-            },
-            user_agent: parts.headers.get(USER_AGENT).cloned(),
-            request_id: RequestId::keep_or_make(parts.headers.get(&X_REQUEST_ID), &worker.ids),
-            trace: TraceContext::continue_or_begin(
-                parts.headers.get(&TRACEPARENT).map(HeaderValue::as_bytes),
-                &worker.ids,
-            ),
-            is_probe: is_probe(worker, &parts, host.as_ref().ok()),
-            method: parts.method,
+        let text = match path.as_ref().map(|path| &path.text) {
+            Ok(Cow::Owned(path)) => PathText::Owned(path.clone()),
+            Ok(Cow::Borrowed(_)) | Err(_) => shared_path(&parts.uri),
         };
+        let facts = facts(connection, &parts, client, host.as_ref().ok(), text);
         let framing = body_framing(&body);
         connection.body_unread.set(framing != BodyFraming::None);
         let mut tracker = Tracker::new(connection, Rc::clone(&generation), started, facts);
@@ -242,6 +227,32 @@ fn is_probe(worker: &Worker, parts: &http::request::Parts, host: Option<&HeaderV
         path: parts.uri.path(),
     };
     key.knows(mark.as_bytes(), line, worker.clock.now())
+}
+
+fn facts(
+    connection: &ConnectionState,
+    parts: &http::request::Parts,
+    client: Client,
+    host: Option<&HeaderValue>,
+    path: PathText,
+) -> RequestFacts {
+    let worker = &connection.worker;
+    let header = |name| parts.headers.get(name);
+    RequestFacts {
+        client: client.address,
+        tls: connection.tls.is_some(),
+        version: parts.version,
+        host: host.map_or_else(|| HeaderValue::from_static(""), HeaderValue::clone),
+        path,
+        user_agent: header(USER_AGENT).cloned(),
+        request_id: RequestId::keep_or_make(header(X_REQUEST_ID), &worker.ids),
+        trace: TraceContext::continue_or_begin(
+            header(TRACEPARENT).map(HeaderValue::as_bytes),
+            &worker.ids,
+        ),
+        is_probe: is_probe(worker, parts, host),
+        method: parts.method.clone(),
+    }
 }
 
 /// The one host a request asks for (RFC 9112, 3.2): exactly one Host, agreeing with the target's authority if it has

@@ -194,7 +194,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         &generation,
         &rules,
         bound,
-        &habits,
+        habits,
     )
     .map_err(RunError::Thread)?;
     if let Some(address) = admin.as_ref().and_then(admin::Bound::tcp_address) {

@@ -226,6 +226,9 @@ impl Daemon {
         self.second().await;
         self.ready.send_replace(true);
         loop {
+            if self.until_next_second().is_zero() {
+                self.second().await;
+            }
             tokio::select! {
                 biased;
                 signal = channels.signals.recv() => match signal {
@@ -261,10 +264,13 @@ impl Daemon {
         self.stop().await;
     }
 
+    /// Zero when a second is over that was not counted yet, however long ago: whoever asks all the time for snapshots
+    /// must not keep us from it.
     fn until_next_second(&self) -> Duration {
-        let past = self.clock.now().as_millis() % 1_000;
-        // A little into the second, so that the wall clock has surely turned when we wake.
-        Duration::from_millis(1_000 - past + 2)
+        let now = self.clock.now().as_millis();
+        // A little into the second, so that the wall clock has surely turned when we wake. It may also have gone back.
+        let next = (self.ticked + 1) * 1_000 + 2;
+        Duration::from_millis(next.saturating_sub(now).min(1_002))
     }
 
     /// A second is over: count it, judge, publish.

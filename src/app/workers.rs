@@ -77,7 +77,7 @@ impl Workers {
         generation: &Arc<Generation>,
         rules: &Arc<Rules>,
         bound: Vec<Bound>,
-        habits: &Habits,
+        habits: Habits,
     ) -> io::Result<Self> {
         let listening = bound.iter().map(listening).collect();
         let handles = deal(count, bound)
@@ -96,6 +96,8 @@ impl Workers {
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
+        // The access log ends when the last of its senders does: none may outlive the workers.
+        drop(habits);
         let spare = handles.iter().map(|_| Shard::new()).collect();
         Ok(Self {
             handles,

@@ -9,9 +9,9 @@ use crate::catalog::{
     ACCEPT_FAILURES, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER,
     CERT_NOT_BEFORE, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED, CONNECTIONS, DEGRADED,
     DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS,
-    EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
-    PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
-    PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
+    EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS,
+    OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED,
+    PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
     PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
     RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
     STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
@@ -455,6 +455,8 @@ fn own() -> Board {
                         .query("scrape_duration_seconds{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
                     Panel::new(Lines, "Samples per scrape", Count, 12, "Label values come from the configuration or closed sets: it moves with the configuration, not with traffic.")
                         .query("scrape_samples_scraped{job=~\"$job\",instance=~\"$instance\"}", "{{instance}}"),
+                    Panel::new(Lines, "Receivers of alerts told", Count, 24, "Attempts in each interval. A failed one is repeated until it arrives. Empty when nobody is to be told.")
+                        .query(format!("sum by (instance, receiver, result) (increase({}[$__rate_interval]))", of(&NOTIFICATIONS, &[])), "{{instance}} {{receiver}} {{result}}"),
                 ],
             ),
             (

@@ -1,6 +1,6 @@
 //! Telling people: what fires is handed to Alertmanager, to a webhook or to a chat.
 //!
-//! Nothing is queued. Each receiver has a [`Ledger`] of what it was told, and is told the difference between that and
+//! Nothing is queued. Each receiver has a ledger of what it was told, and is told the difference between that and
 //! what is: so a receiver that was away for an hour hears of what fires now, once, and not of an hour's flapping. The
 //! ledgers are kept beside the history, so a restart neither repeats a page nor forgets to take one back.
 //!

@@ -1,7 +1,7 @@
 //! Measurements as OTLP metrics.
 //!
 //! Durations are `http.server.request.duration` of the HTTP semantic conventions, as an exponential histogram. Every
-//! other series is one of the [catalog](crate::catalog) under a name that Prometheus' translation turns back into the
+//! other series is one of the catalog under a name that Prometheus' translation turns back into the
 //! catalog's own, so that rules and dashboards read the same whichever way the series came. Counters carry the moment
 //! that they began to count, so that a restart is not mistaken for a loss, and nothing is sent for a fault or status
 //! that never was.

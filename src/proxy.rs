@@ -4,6 +4,7 @@
 //! recorder. Its way through this folder: [`listener`] binds, `worker` accepts, `connection` guards the client's side,
 //! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation. Beside it, on the control thread, [`health`] asks endpoints how they are.
 
+mod balance;
 pub mod config;
 mod connection;
 mod exchange;

@@ -12,7 +12,8 @@ use crate::model::Fault;
 use crate::net::certificate::{CertificateError, ServerCertificate};
 use crate::net::tls::CertificateStore;
 use crate::proxy::config::{
-    Encoded, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Route, Upstream,
+    Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Route,
+    Upstream,
 };
 use crate::routing::explain::{self, Standing, Tier};
 use crate::routing::matcher::{Listeners, Matcher, Request, Rule};
@@ -225,7 +226,7 @@ impl Table {
         let endpoints = upstream.map_or(&[][..], |upstream| &upstream.endpoints);
         decision.upstream = Some(Destination {
             name: route.upstream.clone(),
-            endpoints: endpoints.iter().map(ToString::to_string).collect(),
+            endpoints: endpoints.iter().map(Endpoint::weighted).collect(),
         });
         if endpoints.is_empty() {
             let reason = "the route's upstream has no endpoints";
@@ -403,6 +404,9 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         step("request headers", edits);
     }
     if let Some(upstream) = upstream {
+        if upstream.endpoints.len() > 1 {
+            step("endpoint", upstream.balance.to_string());
+        }
         step(
             "connect",
             format!("within {:?}, else 504", upstream.connect_timeout),

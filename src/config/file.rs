@@ -26,7 +26,9 @@ pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use synthetic::{Probe, ProbeFile};
-pub(super) use traffic::{Certificate, Listener, Question, Route, Upstream, UpstreamHealth};
+pub(super) use traffic::{
+    Balancing, Certificate, Listener, Question, Route, Upstream, UpstreamHealth,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -168,6 +168,16 @@ fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {
             server_name: upstream.tls.server_name.map(|name| name.value),
             insecure: upstream.tls.insecure.value,
         },
+        balance: match (upstream.balance.value, upstream.hash_on) {
+            (file::Balancing::RoundRobin, _) => proxy::Balance::RoundRobin,
+            (file::Balancing::LeastRequests, _) => proxy::Balance::LeastRequests,
+            (file::Balancing::Latency, _) => proxy::Balance::Latency,
+            (file::Balancing::Hash, key) => {
+                proxy::Balance::Hash(key.map_or(proxy::HashKey::Client, |key| key.value))
+            }
+        },
+        slow_start: upstream.slow_start.value,
+        panic_below: u8::try_from(upstream.panic_below.value).unwrap_or(100),
         health: health(upstream.health),
         eject_after: match upstream.eject_after.value {
             0 => None,

@@ -26,6 +26,7 @@ pub(super) fn check(
     let names = check_names(file, findings);
     check_listener_addresses(&file.listeners, findings);
     check_routes(&file.routes, findings);
+    check_endpoints(&file.upstreams, findings);
     check_health(&file.upstreams, findings);
     check_policies(&file.policies, findings);
     check_files(file, base, findings);
@@ -189,6 +190,25 @@ fn any_or_each<'f, T, U: ?Sized>(
         vec![None]
     } else {
         list.iter().map(|item| Some(of(&item.value))).collect()
+    }
+}
+
+/// The same server with two weights is one server too many.
+fn check_endpoints(upstreams: &[Item<file::Upstream>], findings: &mut Findings) {
+    for upstream in upstreams {
+        let mut seen: HashMap<String, &Span> = HashMap::new();
+        for endpoint in &upstream.value.endpoints {
+            let address = endpoint.value.to_string();
+            if let Some(first) = seen.get(&address) {
+                let message = format!("`{address}` is in `endpoints` twice");
+                let finding = Finding::new(Code::Duplicate, endpoint.span.clone(), message)
+                    .reason("again here")
+                    .also((*first).clone(), "first here");
+                findings.add(finding);
+            } else {
+                seen.insert(address, &endpoint.span);
+            }
+        }
     }
 }
 

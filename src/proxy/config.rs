@@ -84,6 +84,12 @@ pub struct Upstream {
     pub name: String,
     /// Its endpoints; may be empty (answered 503).
     pub endpoints: Vec<Endpoint>,
+    /// How its endpoints share its requests.
+    pub balance: Balance,
+    /// How long an endpoint that comes back is given less than its share; zero: it is not.
+    pub slow_start: Duration,
+    /// When fewer than this many of a hundred endpoints answer their health checks, the checks are not believed.
+    pub panic_below: u8,
     /// How its certificates are verified, for `https` endpoints.
     pub tls: UpstreamTls,
     /// What its endpoints are asked again and again; `None`: nothing.
@@ -97,6 +103,48 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per worker and endpoint.
     pub idle_connections: usize,
+}
+
+/// How an upstream's endpoints share its requests. Each worker judges by what it has seen itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// To the one of two with fewer requests in flight.
+    LeastRequests,
+    /// To the one of two that would answer sooner: by its latency, where peaks weigh at once and fade slowly, times its
+    /// requests in flight.
+    Latency,
+    /// To the same one for the same key.
+    Hash(HashKey),
+}
+
+impl std::fmt::Display for Balance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RoundRobin => f.write_str("in turn"),
+            Self::LeastRequests => f.write_str("to the one of two with fewer requests in flight"),
+            Self::Latency => f.write_str("to the one of two that would answer sooner"),
+            Self::Hash(HashKey::Client) => f.write_str("the same for the same client"),
+            Self::Hash(HashKey::Path) => f.write_str("the same for the same path"),
+            Self::Hash(HashKey::Header(name)) => write!(f, "the same for the same `{name}`"),
+            Self::Hash(HashKey::Cookie(name)) => write!(f, "the same for the same cookie `{name}`"),
+        }
+    }
+}
+
+/// What is the same for requests that belong to the same endpoint. A request without it goes by its client's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Client,
+    /// The path.
+    Path,
+    /// A header.
+    Header(HeaderName),
+    /// A cookie, by name.
+    Cookie(String),
 }
 
 /// What endpoints are asked again and again.
@@ -135,6 +183,8 @@ pub struct Endpoint {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Its share of the requests beside the others'; at least 1.
+    pub weight: u16,
 }
 
 impl std::fmt::Display for Endpoint {
@@ -144,6 +194,16 @@ impl std::fmt::Display for Endpoint {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Endpoint {
+    /// As it is written in a configuration, with its weight if it has one.
+    pub fn weighted(&self) -> String {
+        match self.weight {
+            1 => self.to_string(),
+            weight => format!("{self} weight={weight}"),
         }
     }
 }

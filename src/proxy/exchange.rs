@@ -22,7 +22,7 @@ use super::pool::Connection;
 use super::respond::Incomplete;
 use super::worker::Worker;
 use crate::clock::{Clock, SystemClock, Tick};
-use crate::model::Fault;
+use crate::model::{EndpointKey, Fault};
 use crate::net::http1::{Decoded, Decoder, Framing, Head, parse_head};
 use crate::net::stream::Stream;
 
@@ -52,6 +52,30 @@ pub(super) struct Exchange {
     sent: Option<Tick>,
     /// Since when nothing moved while we wanted it to.
     waiting: Option<Tick>,
+    _busy: Busy,
+}
+
+/// Counts an exchange among those under way at its endpoint, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Busy {
+    worker: Rc<Worker>,
+    endpoint: EndpointKey,
+}
+
+impl Busy {
+    pub(super) fn new(worker: &Rc<Worker>, endpoint: EndpointKey) -> Self {
+        worker.pools.in_flight(endpoint, 1);
+        Self {
+            worker: Rc::clone(worker),
+            endpoint,
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.worker.pools.in_flight(self.endpoint, -1);
+    }
 }
 
 /// The request's side.
@@ -104,6 +128,7 @@ impl Exchange {
         head: BytesMut,
         (body, framing): (Option<Incoming>, BodyFraming),
         max_body_bytes: u64,
+        busy: Busy,
     ) -> Self {
         let outgoing = Outgoing {
             method,
@@ -128,6 +153,7 @@ impl Exchange {
             informational: 0,
             sent: None,
             waiting: None,
+            _busy: busy,
         }
     }
 

@@ -1,9 +1,10 @@
 //! A request's way: check, route, pick an endpoint, send, answer.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
@@ -11,18 +12,19 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::config::{Encoded, Https};
+use super::balance;
+use super::config::{Balance, Encoded, HashKey, Https};
 use super::connection::ConnectionState;
-use super::exchange::{Exchange, Failure, UpstreamBody, release};
+use super::exchange::{Busy, Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
 use super::headers::{self, BodyFraming, Client, RequestHead, TRACEPARENT, X_REQUEST_ID};
 use super::identity::{RequestId, TraceContext};
 use super::observe::{PathText, RequestFacts, Tracker, scheme};
-use super::pool::Connection;
+use super::pool::{Connection, FAILURE_COUNTS_AS};
 use super::respond::{self, ResponseBody};
 use super::tunnel::Tunnel;
 use super::worker::{Serving, Worker};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::model::{Fault, Phase, Side};
 use crate::net::http1::Head;
 use crate::net::mark;
@@ -322,12 +324,7 @@ struct Answer {
     route: usize,
     /// Index of the upstream and of the endpoint.
     place: (usize, usize),
-    idle: std::time::Duration,
-}
-
-thread_local! {
-    /// The order in which endpoints are tried; kept so that choosing allocates nothing.
-    static ORDER: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    idle: Duration,
 }
 
 /// Endpoints tried at most for one request.
@@ -347,9 +344,10 @@ impl Call<'_> {
         loop {
             let (endpoint, connection) = self.connect(tracker, repeated).await?;
             let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
+            let began = tracker.phase_began();
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
-            self.exchanged(tracker, endpoint, &head);
+            self.exchanged(tracker, endpoint, began, &head);
             match head {
                 Ok(head) => {
                     let idle = self.generation.routes[self.route].route.timeouts.idle;
@@ -377,7 +375,13 @@ impl Call<'_> {
 
     /// Tells the pool how an exchange with an endpoint went. A connection that had been closed behind our back says
     /// nothing about the endpoint, nor does what the client did.
-    fn exchanged(&self, tracker: &Tracker, endpoint: usize, head: &Result<Head, Failure>) {
+    fn exchanged(
+        &self,
+        tracker: &Tracker,
+        endpoint: usize,
+        began: Tick,
+        head: &Result<Head, Failure>,
+    ) {
         let good = match head {
             Ok(head) => !head.status.is_server_error(),
             Err(Failure { stale: true, .. }) => return,
@@ -388,6 +392,16 @@ impl Call<'_> {
         let upstream = &self.generation.upstreams[self.upstream];
         let now = worker.clock.tick();
         worker.pools.exchanged(upstream, endpoint, good, now);
+        if upstream.upstream.balance == Balance::Latency {
+            let took = Duration::from_micros(now.micros_since(began));
+            let penalty = if good {
+                Duration::ZERO
+            } else {
+                FAILURE_COUNTS_AS
+            };
+            let key = upstream.endpoints[endpoint].key;
+            worker.pools.answered(key, took + penalty, now);
+        }
     }
 
     fn may_repeat(&self, tracker: &Tracker) -> bool {
@@ -404,12 +418,11 @@ impl Call<'_> {
         let upstream = &self.generation.upstreams[self.upstream];
         let now = worker.clock.tick();
         let mut order = [0; MAX_ENDPOINTS];
-        let count = ORDER.with_borrow_mut(|all| {
-            worker.pools.order(upstream, now, all);
-            let count = all.len().min(MAX_ENDPOINTS);
-            order[..count].copy_from_slice(&all[..count]);
-            count
-        });
+        let key = match &upstream.upstream.balance {
+            Balance::Hash(key) => Some(self.hash(key)),
+            Balance::RoundRobin | Balance::LeastRequests | Balance::Latency => None,
+        };
+        let count = worker.pools.order(upstream, key, now, &mut order);
         tracker.phase_ended(Phase::Edge, now);
         let mut last = Fault::NoEndpoint;
         for &endpoint in &order[..count] {
@@ -471,7 +484,29 @@ impl Call<'_> {
             head,
             (body, self.framing),
             route.route.max_body_bytes,
+            Busy::new(tracker.worker(), endpoint.key),
         )
+    }
+
+    /// What decides which endpoint this request belongs to.
+    fn hash(&self, key: &HashKey) -> u64 {
+        let named = match key {
+            HashKey::Client => None,
+            HashKey::Path => Some(self.path().as_bytes()),
+            HashKey::Header(name) => self.headers.get(name).map(HeaderValue::as_bytes),
+            HashKey::Cookie(name) => headers::cookie(self.headers, name),
+        };
+        match (named, self.client.address) {
+            (Some(named), _) => balance::key(named),
+            (None, IpAddr::V4(address)) => balance::key(&address.octets()),
+            (None, IpAddr::V6(address)) => balance::key(&address.octets()),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.target
+            .split_once('?')
+            .map_or(self.target, |(path, _)| path)
     }
 }
 

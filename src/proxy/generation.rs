@@ -7,6 +7,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::balance::Shares;
 use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Upstream};
 use super::health::Standing;
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
@@ -63,6 +64,7 @@ pub(super) struct RouteEntry {
 pub(super) struct UpstreamEntry {
     pub(super) upstream: Upstream,
     pub(super) endpoints: Vec<EndpointEntry>,
+    pub(super) shares: Shares,
 }
 
 /// An endpoint as the request path needs it.
@@ -256,7 +258,10 @@ impl UpstreamEntry {
                 },
             });
         }
+        let weights = upstream.endpoints.iter().map(|it| it.weight);
+        let addresses = endpoints.iter().map(|it| it.address.as_str());
         Ok(Self {
+            shares: Shares::new(addresses.zip(weights)),
             upstream: upstream.clone(),
             endpoints,
         })

@@ -374,6 +374,16 @@ pub(super) fn write_trailers(out: &mut BytesMut, trailers: &mut HeaderMap) {
     out.put_slice(b"\r\n");
 }
 
+/// The value of the first cookie with this name (RFC 6265, 4.2.1).
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

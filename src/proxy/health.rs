@@ -14,10 +14,10 @@ use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
+use super::balance::Chance;
 use super::config::{HealthCheck, Probe};
 use super::generation::Generation;
 use crate::clock::{Clock as _, SystemClock, Tick};
-use crate::model::EndpointKey;
 use crate::net::connect::{Target, connect};
 use crate::net::http1;
 
@@ -59,8 +59,8 @@ impl Checks {
                             address: endpoint.address.clone(),
                             standing: Arc::clone(standing),
                             chance: Chance::new(
-                                clock.tick().micros_since(Tick::default()),
-                                endpoint.key,
+                                clock.tick().micros_since(Tick::default())
+                                    ^ ((endpoint.key.index() as u64) << 32),
                             ),
                         }
                         .run(),
@@ -173,24 +173,6 @@ impl Judge {
     }
 }
 
-/// Numbers that are different on every endpoint and at every start; nothing secret hangs on them.
-struct Chance(u64);
-
-impl Chance {
-    fn new(seed: u64, endpoint: EndpointKey) -> Self {
-        Self(seed ^ (endpoint.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// From 0 to below 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f64 / (1_u64 << 24) as f64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -235,14 +217,6 @@ mod tests {
                     prop_assert!(since >= needed);
                     since = 0;
                 }
-            }
-        }
-
-        #[test]
-        fn a_share_is_a_share(seed in any::<u64>(), key in any::<u32>()) {
-            let mut chance = Chance::new(seed, EndpointKey(key));
-            for _ in 0..10 {
-                prop_assert!((0.0..1.0).contains(&chance.share()));
             }
         }
     }

@@ -149,6 +149,13 @@ impl Tracker {
         }
     }
 
+    /// When the phase under way began.
+    pub(super) fn phase_began(&self) -> Tick {
+        self.state
+            .as_ref()
+            .map_or(Tick::default(), |state| state.phase_began)
+    }
+
     /// The phase under way ends now; time of the same phase in an earlier attempt is added.
     pub(super) fn phase_ends(&mut self, phase: Phase) {
         self.phase_ended(phase, self.worker.clock.tick());

@@ -9,11 +9,16 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::balance::Chance;
 use super::generation::{EndpointEntry, UpstreamEntry};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::model::{EndpointKey, Fault};
 use crate::net::connect::{ConnectError, connect};
 use crate::net::stream::Stream;
+
+mod choice;
+
+use choice::{Field, Latency, Rank};
 
 /// A connection to an endpoint, with the one timer that all its exchanges share.
 #[derive(Debug)]
@@ -76,13 +81,14 @@ impl Connection {
     }
 }
 
-/// One worker's unused connections, by endpoint, and which endpoint comes next.
+/// One worker's unused connections, by endpoint, what it knows of each endpoint, and which comes next.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     /// By [`EndpointKey::index`].
     endpoints: RefCell<Vec<EndpointPool>>,
     /// Grows with every choice; all upstreams share it, which spreads as well as one each.
     turn: Cell<usize>,
+    chance: Cell<Chance>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +105,11 @@ struct EndpointPool {
     ejected_until: Tick,
     /// How often that happened without a good exchange in between.
     ejections: u32,
+    /// Exchanges under way.
+    in_flight: u32,
+    latency: Latency,
+    /// Since when it has been worth its share: since it was first seen, or came back; `None`: it is new or away.
+    back_since: Option<Tick>,
 }
 
 impl EndpointPool {
@@ -106,6 +117,9 @@ impl EndpointPool {
         self.avoid_until > now || self.ejected_until > now
     }
 }
+
+/// What a failure counts as beside the time it took, so that an endpoint that fails fast does not look quick.
+pub(super) const FAILURE_COUNTS_AS: Duration = Duration::from_secs(1);
 
 /// The longest an endpoint is avoided after failing to connect.
 const MAX_AVOID: Duration = Duration::from_secs(10);
@@ -116,27 +130,62 @@ const EJECTED: Duration = Duration::from_secs(10);
 const MAX_EJECTED: Duration = Duration::from_secs(300);
 
 impl Pools {
-    /// The endpoints of an upstream in the order to try: round robin, those that failed lately after the others, and
-    /// those that their health checks say are down last.
-    pub(super) fn order(&self, upstream: &UpstreamEntry, now: Tick, order: &mut Vec<usize>) {
-        order.clear();
+    /// Those of the worker with this index: workers do not choose in step.
+    pub(super) fn new(worker: usize) -> Self {
+        Self {
+            turn: Cell::new(worker),
+            chance: Cell::new(Chance::new(worker as u64)),
+            ..Self::default()
+        }
+    }
+
+    /// The endpoints of an upstream in the order to try, at most as many as `order` has room for: the one that its
+    /// balance chooses, then others. Those that failed lately come after the others, and those that their health checks
+    /// say are down last, unless so many are that the checks are not believed. Returns how many there are.
+    pub(super) fn order(
+        &self,
+        upstream: &UpstreamEntry,
+        key: Option<u64>,
+        now: Tick,
+        order: &mut [usize],
+    ) -> usize {
         let count = upstream.endpoints.len();
-        if count == 0 {
-            return;
+        if count == 0 || order.is_empty() {
+            return 0;
         }
-        let first = self.turn.get();
-        self.turn.set(first.wrapping_add(1));
-        order.extend((0..count).map(|offset| first.wrapping_add(offset) % count));
-        if count > 1 {
-            let pools = self.endpoints.borrow();
-            let avoided = |endpoint: &usize| {
-                let entry = &upstream.endpoints[*endpoint];
-                let down = entry.standing.as_ref().is_some_and(|it| it.is_down());
-                let pool = pools.get(entry.key.index());
-                (down, pool.is_some_and(|pool| pool.is_avoided(now)))
-            };
-            order.sort_by_key(avoided);
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let mut pools = self.endpoints.borrow_mut();
+        let field = Field::new(upstream, &mut pools, now);
+        let mut chance = self.chance.get();
+        let first = field.first(turn, key, &mut chance);
+        self.chance.set(chance);
+        let rest = (1..count).map(|step| first.wrapping_add(step) % count);
+        let mut filled = 1;
+        order[0] = first;
+        for rank in Rank::ALL {
+            for endpoint in rest.clone().filter(|it| field.rank(*it) == rank) {
+                if filled == order.len() {
+                    return filled;
+                }
+                order[filled] = endpoint;
+                filled += 1;
+            }
         }
+        filled
+    }
+
+    /// An attempt at an endpoint is under way, or over.
+    pub(super) fn in_flight(&self, endpoint: EndpointKey, by: i32) {
+        let mut pools = self.endpoints.borrow_mut();
+        let pool = pool(&mut pools, endpoint);
+        pool.in_flight = pool.in_flight.saturating_add_signed(by);
+    }
+
+    /// How long an endpoint took to answer.
+    pub(super) fn answered(&self, endpoint: EndpointKey, took: Duration, now: Tick) {
+        let mut pools = self.endpoints.borrow_mut();
+        pool(&mut pools, endpoint).latency.take(took, now);
     }
 
     /// A connection that was used before and is still good.
@@ -269,4 +318,60 @@ fn pool(pools: &mut Vec<EndpointPool>, endpoint: EndpointKey) -> &mut EndpointPo
         pools.resize_with(endpoint.index() + 1, EndpointPool::default);
     }
     &mut pools[endpoint.index()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::Directory;
+    use crate::net::tls;
+    use crate::proxy::generation::Generation;
+
+    fn generation(upstream: &str) -> Generation {
+        let text = format!(
+            "[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'u'\nendpoints = ['http://a', 'http://b']\n{upstream}\n"
+        );
+        let read = crate::config::parse("t", &text, Path::new(""), &|_| None).unwrap();
+        let tickets = tls::ticketer().unwrap();
+        Generation::build(&read.proxy, &mut Directory::default(), &tickets).unwrap()
+    }
+
+    fn at(seconds: u64) -> Tick {
+        Tick::default().plus(Duration::from_secs(seconds))
+    }
+
+    /// Of a thousand requests, how many `a` is given.
+    fn given_to_a(pools: &Pools, upstream: &UpstreamEntry, now: Tick) -> usize {
+        let mut order = [0; 3];
+        let mut given = 0;
+        for _ in 0..1_000 {
+            assert_eq!(pools.order(upstream, None, now, &mut order), 2);
+            given += usize::from(order[0] == 0);
+        }
+        given
+    }
+
+    #[test]
+    fn an_endpoint_that_comes_back_gets_its_share_little_by_little() {
+        for balance in ["round_robin", "least_requests", "latency"] {
+            let generation = generation(&format!(
+                "eject_after = 1\nslow_start = '100s'\nbalance = '{balance}'"
+            ));
+            let (pools, upstream) = (Pools::new(0), &generation.upstreams[0]);
+            let _ = given_to_a(&pools, upstream, at(0));
+            assert!((400..600).contains(&given_to_a(&pools, upstream, at(200))));
+            pools.exchanged(upstream, 0, false, at(200));
+            assert_eq!(given_to_a(&pools, upstream, at(201)), 0);
+            let shares = [211, 250, 400].map(|now| given_to_a(&pools, upstream, at(now)));
+            assert!(shares[0] < 150, "{balance}: {shares:?}");
+            assert!((400..600).contains(&shares[2]), "{balance}: {shares:?}");
+            // Round robin grows evenly; of two that cost the same the draw decides, so the others leap at the end.
+            if balance == "round_robin" {
+                assert!((150..300).contains(&shares[1]), "{shares:?}");
+            }
+        }
+    }
 }

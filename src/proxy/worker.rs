@@ -259,7 +259,7 @@ fn run(
     let worker = Rc::new(Worker {
         clock,
         recorder: RefCell::new(Recorder::new(rules)),
-        pools: Pools::default(),
+        pools: Pools::new(setup.index),
         ids: IdSource::from_system(traces),
         logs: logs.into_iter().map(LogBuffer::new).collect(),
         flat: RefCell::new(Vec::with_capacity(socket::COPY)),

@@ -9,12 +9,14 @@ use http::HeaderName;
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
-    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HEADER_CONDITION, HEADER_LINE, HEADER_NAME,
-    HOST, METHOD, NAME, NETWORK, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, SERVER_NAME,
-    Size, Time, Word,
+    ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HASH_KEY, HEADER_CONDITION, HEADER_LINE,
+    HEADER_NAME, HOST, METHOD, NAME, NETWORK, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION,
+    SERVER_NAME, Size, Time, Word,
 };
 use crate::config::outline::Rule;
-use crate::proxy::config::{Encoded, Endpoint, HeaderLine, HostHeader, Https, Network, Timeouts};
+use crate::proxy::config::{
+    Encoded, Endpoint, HashKey, HeaderLine, HostHeader, Https, Network, Timeouts,
+};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
@@ -81,6 +83,10 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) idle_timeout: Located<Duration>,
     pub(in crate::config) idle_connections: Located<usize>,
     pub(in crate::config) eject_after: Located<usize>,
+    pub(in crate::config) balance: Located<Balancing>,
+    pub(in crate::config) hash_on: Option<Located<HashKey>>,
+    pub(in crate::config) slow_start: Located<Duration>,
+    pub(in crate::config) panic_below: Located<usize>,
     pub(in crate::config) tls: UpstreamTls,
     pub(in crate::config) health: UpstreamHealth,
 }
@@ -89,14 +95,46 @@ impl Section for Upstream {
     const TITLE: &'static str = "`[[upstream]]`";
 
     fn read(keys: &mut Keys<'_, '_>) -> Self {
-        Self {
+        let section = Self {
             name: keys.required("name", &NAME, "Its unique name."),
             endpoints: keys.list(
                 "endpoints",
                 &ENDPOINT,
                 1_000,
                 "its requests are answered 503",
-                "The servers behind it, by `http://` or `https://`, host and port, without a path.",
+                "The servers behind it, by `http://` or `https://`, host and port, without a path. ` weight=3` behind one \
+                 gives it three times the share of one without.",
+            ),
+            balance: keys.or(
+                "balance",
+                &BALANCING,
+                Balancing::RoundRobin,
+                "Which endpoint takes a request. `round_robin`: each in turn. `least_requests`: of two drawn by weight the \
+                 one with fewer requests in flight. `latency`: of two the one that would answer sooner, by its latency \
+                 (peaks weigh at once and fade over 10 s) times its requests in flight; a failure counts as a second. \
+                 `hash`: the same one for the same `hash_on`; when it is down, its keys alone move. Each worker judges by \
+                 what it has seen itself.",
+            ),
+            hash_on: keys.optional(
+                "hash_on",
+                &HASH_KEY,
+                "only with `balance = \"hash\"`, and required there",
+                "What is the same for requests that belong to the same endpoint: `client` (its address), `path`, \
+                 `header:NAME` or `cookie:NAME`. A request that has it not goes by its client's address.",
+            ),
+            slow_start: keys.or(
+                "slow_start",
+                &Time(Duration::ZERO..=HOUR),
+                Duration::ZERO,
+                "How long an endpoint that comes back, or is new, is given less than its share: a tenth at first, then \
+                 more and more. Not with `hash`. Zero: it gets its share at once.",
+            ),
+            panic_below: keys.or(
+                "panic_below",
+                &Count(0..=100),
+                50,
+                "When fewer than this many of a hundred endpoints answer their health checks, the checks are not believed \
+                 and all endpoints are tried alike: the few that are left would only be overrun. 0: they always are.",
             ),
             connect_timeout: keys.or(
                 "connect_timeout",
@@ -132,9 +170,31 @@ impl Section for Upstream {
                  in `vestibule_endpoint_healthy`, on the screens and as an event. Checks are not traffic: no SLO counts \
                  them.",
             ),
-        }
+        };
+        keys.rule(Rule::OnlyWith {
+            key: "hash_on",
+            of: "balance",
+            value: "hash",
+        });
+        section
     }
 }
+
+/// How endpoints share requests, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Balancing {
+    RoundRobin,
+    LeastRequests,
+    Latency,
+    Hash,
+}
+
+const BALANCING: Word<Balancing> = Word(&[
+    ("round_robin", Balancing::RoundRobin),
+    ("least_requests", Balancing::LeastRequests),
+    ("latency", Balancing::Latency),
+    ("hash", Balancing::Hash),
+]);
 
 /// `[upstream.health]`
 #[derive(Clone, Debug)]

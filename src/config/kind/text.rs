@@ -1,6 +1,6 @@
 //! Kinds that are written as a string.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue, Uri};
@@ -12,15 +12,17 @@ use crate::config::finding::did_you_mean;
 use crate::config::lint::Lint;
 use crate::export::accesslog;
 use crate::model::Objective;
-use crate::proxy::config::{Endpoint, HeaderEdits, HeaderLine, Network};
+use crate::proxy::config::{HeaderEdits, HeaderLine, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
 mod receiver;
+mod upstream;
 
 pub(in crate::config) use receiver::{
     ATTRIBUTE, HEADER_PAIR, RECEIVER, ReceiverUrl, read_header, read_receiver,
 };
+pub(in crate::config) use upstream::{ENDPOINT, HASH_KEY};
 
 /// A kind whose values are read from a string and written back to one.
 pub(in crate::config) struct Text<T> {
@@ -226,73 +228,6 @@ pub(in crate::config) const LOOPBACK: Text<SocketAddr> = Text {
     write: ToString::to_string,
 };
 
-/// The address of a server.
-pub(in crate::config) const ENDPOINT: Text<Endpoint> = Text {
-    expects: "a URL like `http://10.0.0.1:8080`",
-    pattern: Some(r"https?://[^/?#@ ]+/?"),
-    read: read_endpoint,
-    write: ToString::to_string,
-};
-
-fn read_endpoint(text: &str) -> Result<Endpoint, Refusal> {
-    // Not quoted: whoever writes a user name here writes a password beside it.
-    if text.contains('@') {
-        return Err(
-            Refusal::invalid("an endpoint has no user name and no password")
-                .help("leave out everything up to the @"),
-        );
-    }
-    let refuse = |why: &str| Refusal::invalid(format!("`{text}` is not an endpoint: {why}"));
-    let no_scheme = || {
-        refuse("it must begin with http:// or https://").help(format!("write \"http://{text}\""))
-    };
-    if !text.contains("://") {
-        return Err(no_scheme());
-    }
-    let uri: Uri = text
-        .parse()
-        .ok()
-        .ok_or_else(|| refuse("it is not a URL").help("write it like \"http://10.0.0.1:8080\""))?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        Some(_) | None => return Err(refuse("only http:// and https:// are spoken")),
-    };
-    let whole = uri.path().is_empty() || uri.path() == "/";
-    if !whole || uri.query().is_some() || text.contains('#') {
-        return Err(refuse("it has a path")
-            .help("end it after the host and port: the path that is sent is the client's"));
-    }
-    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-    let host = uri.host().unwrap_or_default();
-    let port = match authority.strip_prefix(host) {
-        Some("") => Some(if tls { 443 } else { 80 }),
-        Some(_) | None => uri.port_u16().filter(|port| *port != 0),
-    };
-    let port = port.ok_or_else(|| refuse("its port is not from 1 to 65535"))?;
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let (host, fits) = if let Some(address) = bracketed {
-        (address, address.parse::<Ipv6Addr>().is_ok())
-    } else {
-        // Wider than DNS: service names in container networks have underscores.
-        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        (
-            host,
-            (1..=253).contains(&host.len()) && host.chars().all(named),
-        )
-    };
-    if !fits {
-        return Err(refuse("its host is neither a name nor an address"));
-    }
-    Ok(Endpoint {
-        tls,
-        host: host.to_owned(),
-        port,
-    })
-}
-
 /// A host or every host below a domain.
 pub(in crate::config) const HOST: Text<HostPattern> = Text {
     expects: "a host like `shop.example` or `*.shop.example`",
@@ -479,49 +414,6 @@ pub(in crate::config) const OBJECTIVE: Text<Objective> = Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endpoints_are_read_as_scheme_host_and_port() {
-        for (text, tls, host, port) in [
-            ("http://10.0.0.1:8080", false, "10.0.0.1", 8080),
-            ("https://api.internal", true, "api.internal", 443),
-            ("http://web_1/", false, "web_1", 80),
-            ("http://[::1]:3000", false, "::1", 3000),
-            ("https://[2001:db8::1]", true, "2001:db8::1", 443),
-        ] {
-            let endpoint = read_endpoint(text).unwrap();
-            assert_eq!(
-                (endpoint.tls, endpoint.host.as_str(), endpoint.port),
-                (tls, host, port),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_endpoint_is_refused() {
-        for text in [
-            "",
-            "10.0.0.1:8080",
-            "localhost",
-            "ftp://a",
-            "unix:///run/a",
-            "http://",
-            "http://:80",
-            "http://a:0",
-            "http://a:",
-            "http://a:99999",
-            "http://a/path",
-            "http://a?b",
-            "http://a#b",
-            "http://user:secret@a",
-            "http://a b",
-            "http://[::1",
-            "http://[nope]",
-        ] {
-            assert!(read_endpoint(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn addresses_are_not_names() {

@@ -146,10 +146,14 @@ catalog! {
         "Response body bytes sent since this process started.";
     RETRIES = "vestibule_upstream_retries_total", Counter, One, [ROUTE],
         "Upstream attempts beyond each request's first since this process started.";
+    RETRIES_REFUSED = "vestibule_retries_refused_total", Counter, One, [],
+        "Retries not made because their route's retry budget was spent, since this process started.";
     ENDPOINT_REQUESTS = "vestibule_endpoint_requests_total", Counter, One, [UPSTREAM, ENDPOINT, closed("outcome", 2)],
         "Requests by the endpoint tried last and by outcome since this process started.";
     ENDPOINT_CONNECT_FAILURES = "vestibule_endpoint_connect_failures_total", Counter, One, [UPSTREAM, ENDPOINT],
         "Attempts that got no connection to the endpoint since this process started.";
+    ENDPOINT_RETRIED = "vestibule_endpoint_retried_total", Counter, One, [UPSTREAM, ENDPOINT],
+        "Attempts that the endpoint failed and that were followed by another since this process started.";
     ENDPOINT_HEALTHY = "vestibule_endpoint_healthy", Gauge, One, [UPSTREAM, ENDPOINT],
         "1 when the endpoint is thought to work, 0 when it is not.";
     SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod observe;
 mod pool;
 mod respond;
+mod retry;
 mod socket;
 mod tunnel;
 pub mod worker;

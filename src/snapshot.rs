@@ -228,6 +228,9 @@ pub struct EndpointShare {
     pub bad: u64,
     /// Attempts that got no connection.
     pub connect_failures: u64,
+    /// Attempts that failed and were followed by another.
+    #[serde(default)]
+    pub retried: u64,
 }
 
 /// One phase's time.
@@ -269,6 +272,9 @@ pub struct EndpointView {
     pub bad: u64,
     /// Attempts of the last minute that got no connection.
     pub connect_failures: u64,
+    /// Attempts of the last minute that failed and were followed by another.
+    #[serde(default)]
+    pub retried: u64,
 }
 
 /// One SLO.
@@ -673,6 +679,8 @@ pub struct Totals {
     pub encoded_refused: u64,
     /// Paths with an encoded separator that a route reports and passes on.
     pub encoded_reported: u64,
+    /// Retries not made because their route's budget was spent.
+    pub retries_refused: u64,
     /// Connections that could not be accepted.
     pub accept_failures: u64,
 }

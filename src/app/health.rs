@@ -107,7 +107,7 @@ impl Health {
 impl Endpoint {
     /// The new state, if it is one.
     fn judge(&self, seen: EndpointTally) -> Option<bool> {
-        let failures = seen.bad + seen.connect_failures;
+        let failures = seen.failures();
         if self.failing_since.is_none() {
             // Half of what reached it or more.
             (failures >= MIN_FAILURES && failures >= seen.good).then_some(false)
@@ -130,6 +130,7 @@ mod tests {
                 good,
                 bad,
                 connect_failures,
+                retried: 0,
             };
             let changes = health.second(
                 Timestamp::from_secs(at as u64),

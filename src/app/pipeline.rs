@@ -314,7 +314,7 @@ impl Pipeline {
         {
             let (upstream, address) = self.directory.endpoint_name(change.endpoint);
             let seen = change.seen;
-            let failures = seen.bad + seen.connect_failures;
+            let failures = seen.failures();
             let text = if change.healthy {
                 format!("{address} of {upstream} works again")
             } else {

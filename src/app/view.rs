@@ -168,6 +168,7 @@ impl View<'_> {
                     good,
                     bad,
                     connect_failures,
+                    retried: _,
                 } = tally.unwrap_or_default();
                 EndpointEvidence {
                     address,
@@ -239,6 +240,7 @@ impl View<'_> {
                             good,
                             bad,
                             connect_failures,
+                            retried,
                         } = tally.unwrap_or_default();
                         EndpointView {
                             address,
@@ -247,6 +249,7 @@ impl View<'_> {
                             good,
                             bad,
                             connect_failures,
+                            retried,
                         }
                     })
                     .collect(),
@@ -369,6 +372,7 @@ impl View<'_> {
             handshakes_failed: gathered.handshakes_failed,
             encoded_refused: gathered.encoded_refused,
             encoded_reported: gathered.encoded_reported,
+            retries_refused: gathered.retries_refused,
             accept_failures: gathered.accept_failures,
         }
     }

@@ -56,6 +56,7 @@ pub(super) struct Gathered {
     pub(super) handshakes_failed: u64,
     pub(super) encoded_refused: u64,
     pub(super) encoded_reported: u64,
+    pub(super) retries_refused: u64,
     pub(super) accept_failures: u64,
     pub(super) probe_requests: u64,
     /// Workers that no longer answer.
@@ -193,6 +194,7 @@ impl Gathered {
             handshakes_failed,
             encoded_refused,
             encoded_reported,
+            retries_refused,
             accept_failures,
             probe_requests,
         } = collected;
@@ -204,6 +206,7 @@ impl Gathered {
         self.handshakes_failed += handshakes_failed;
         self.encoded_refused += encoded_refused;
         self.encoded_reported += encoded_reported;
+        self.retries_refused += retries_refused;
         self.accept_failures += accept_failures;
         self.probe_requests += probe_requests;
     }

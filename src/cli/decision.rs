@@ -12,7 +12,7 @@ use crate::model::Fault;
 use crate::net::certificate::{CertificateError, ServerCertificate};
 use crate::net::tls::CertificateStore;
 use crate::proxy::config::{
-    Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Route,
+    Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Retry, Route,
     Upstream,
 };
 use crate::routing::explain::{self, Standing, Tier};
@@ -427,6 +427,9 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         "first byte",
         format!("within {:?}, else 504", route.timeouts.first_byte),
     );
+    if let Some(retry) = &route.retry {
+        step("retry", describe_retry(retry));
+    }
     step("idle", format!("at most {:?}", route.timeouts.idle));
     let total = route.timeouts.total;
     let total = total.map_or("as long as bytes keep flowing".to_owned(), |total| {
@@ -437,6 +440,22 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         step("response headers", edits);
     }
     steps
+}
+
+fn describe_retry(retry: &Retry) -> String {
+    let mut on: Vec<String> = Vec::new();
+    on.extend(retry.reset.then(|| "reset".to_owned()));
+    on.extend(retry.timeout.then(|| "timeout".to_owned()));
+    on.extend(retry.statuses.iter().map(ToString::to_string));
+    let per_try = retry
+        .per_try
+        .map_or(String::new(), |it| format!(", each within {it:?}"));
+    format!(
+        "up to {} times after {}{per_try}, {} for a hundred requests",
+        retry.attempts,
+        on.join(", "),
+        retry.budget_percent
+    )
 }
 
 /// What a rule asks for.

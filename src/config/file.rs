@@ -27,7 +27,8 @@ pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use synthetic::{Probe, ProbeFile};
 pub(super) use traffic::{
-    Balancing, Certificate, Listener, Question, Route, Upstream, UpstreamHealth,
+    Balancing, Certificate, Listener, Question, RetryOn, Route, RouteRetry, Upstream,
+    UpstreamHealth,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -115,6 +115,17 @@ lints! {
     L102 = Warning, "An inner timeout is not shorter than the outer one",
         "The outer one always ends first, so the inner one never tells which part was slow.",
         "make the inner timeout shorter than the outer one";
+    L103 = Warning, "Retries for requests that are never repeated",
+        "A request whose method may not be repeated (POST, PATCH) is never retried, whatever `retry` says, and this route \
+         takes no others.",
+        "leave `retry` out, or add the methods it is meant for";
+    L104 = Warning, "The attempts do not fit into the whole",
+        "All attempts together may take longer than `total` allows, so the last ones are cut off or never made.",
+        "shorten `per_try`, make fewer attempts, or raise `total`";
+    L105 = Warning, "Retries without a budget that holds",
+        "When everything fails, every request is sent again: a service that is down gets a multiple of its load just when it \
+         tries to come back.",
+        "keep `budget` at 20 or so";
     L106 = Note, "Several endpoints, and nothing asks them how they are",
         "One that hangs keeps its share of the requests until each of them times out.",
         "add `health`, or at least `eject_after`";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Resolved;
-use super::file::{self, File, Indicator};
+use super::file::{self, File, Indicator, RetryOn};
 use super::keys::{Item, Located};
 use super::report::Report;
 use crate::export::accesslog;
@@ -235,8 +235,24 @@ fn route(route: file::Route) -> Option<proxy::Route> {
             idle: route.timeouts.idle.value,
             total: route.timeouts.total.map(|total| total.value),
         },
+        retry: retry(route.retry),
         max_body_bytes: route.max_body.value,
         owner: route.owner.map(|owner| owner.value),
+    })
+}
+
+fn retry(retry: file::RouteRetry) -> Option<proxy::Retry> {
+    let attempts = u8::try_from(retry.attempts.value)
+        .ok()
+        .filter(|it| *it > 0)?;
+    let on = retry.on();
+    Some(proxy::Retry {
+        attempts,
+        reset: on.contains(&RetryOn::Reset),
+        timeout: on.contains(&RetryOn::Timeout),
+        statuses: on.iter().filter_map(|on| on.status()).collect(),
+        per_try: retry.per_try.map(|time| time.value),
+        budget_percent: u8::try_from(retry.budget.value).unwrap_or(100),
     })
 }
 

@@ -114,6 +114,11 @@ fn endpoints(page: &mut Page, snapshot: &Snapshot) {
             tally.connect_failures,
         );
     }
+    page.head(&catalog::ENDPOINT_RETRIED);
+    for (upstream, endpoint, tally) in &snapshot.totals.endpoints {
+        let labels = [upstream.as_str(), endpoint.as_str()];
+        page.sample(&catalog::ENDPOINT_RETRIED, &labels, tally.retried);
+    }
     page.head(&catalog::ENDPOINT_HEALTHY);
     for upstream in &snapshot.upstreams {
         for endpoint in &upstream.endpoints {
@@ -335,6 +340,7 @@ fn edge(page: &mut Page, snapshot: &Snapshot) {
     page.head(&catalog::ENCODED);
     page.sample(&catalog::ENCODED, &["refused"], totals.encoded_refused);
     page.sample(&catalog::ENCODED, &["reported"], totals.encoded_reported);
+    page.one(&catalog::RETRIES_REFUSED, &[], totals.retries_refused);
     page.one(&catalog::ACCEPT_FAILURES, &[], totals.accept_failures);
     page.head(&catalog::DROPPED);
     for queue in &snapshot.queues {

@@ -128,6 +128,16 @@ pub struct EndpointTally {
     pub bad: u64,
     /// Attempts that could not get a connection to it, later successful elsewhere or not.
     pub connect_failures: u64,
+    /// Attempts that it failed and that were followed by another, so that the client may not have noticed.
+    pub retried: u64,
+}
+
+impl EndpointTally {
+    /// Everything that failed, whether the client noticed or not.
+    pub const fn failures(self) -> u64 {
+        let seen = self.bad.saturating_add(self.connect_failures);
+        seen.saturating_add(self.retried)
+    }
 }
 
 impl AddAssign for EndpointTally {
@@ -135,6 +145,7 @@ impl AddAssign for EndpointTally {
         self.good = self.good.saturating_add(other.good);
         self.bad = self.bad.saturating_add(other.bad);
         self.connect_failures = self.connect_failures.saturating_add(other.connect_failures);
+        self.retried = self.retried.saturating_add(other.retried);
     }
 }
 
@@ -300,6 +311,7 @@ mod tests {
                         good,
                         bad,
                         connect_failures: 0,
+                        retried: 0,
                     },
                 ));
                 for micros in durations {

@@ -256,10 +256,29 @@ pub struct Route {
     pub host_header: HostHeader,
     /// Its timeouts.
     pub timeouts: Timeouts,
+    /// When a request that failed goes out again; `None`: only when it cannot have been acted on.
+    pub retry: Option<Retry>,
     /// The largest request body in bytes.
     pub max_body_bytes: u64,
     /// Who answers for it.
     pub owner: Option<String>,
+}
+
+/// When a request that failed goes out again. Only one that may be repeated does, and that has no body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts beside the first; at least 1.
+    pub attempts: u8,
+    /// Whether one that was cut off before its response goes out again.
+    pub reset: bool,
+    /// Whether one that got no response in time does.
+    pub timeout: bool,
+    /// Statuses that are worth another attempt.
+    pub statuses: Vec<u16>,
+    /// How long each attempt waits for its response's head; `None`: as long as the route does.
+    pub per_try: Option<Duration>,
+    /// Retries for a hundred requests.
+    pub budget_percent: u8,
 }
 
 /// What becomes of a path with an encoded separator, which some servers read as data and others as a separator.

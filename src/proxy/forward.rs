@@ -22,6 +22,7 @@ use super::identity::{RequestId, TraceContext};
 use super::observe::{PathText, RequestFacts, Tracker, scheme};
 use super::pool::{Connection, FAILURE_COUNTS_AS};
 use super::respond::{self, ResponseBody};
+use super::retry::{self, Budget};
 use super::tunnel::Tunnel;
 use super::worker::{Serving, Worker};
 use crate::clock::{Clock, Tick};
@@ -327,43 +328,80 @@ struct Answer {
     idle: Duration,
 }
 
-/// Endpoints tried at most for one request.
+/// Endpoints tried at most for a connection.
 const MAX_ENDPOINTS: usize = 3;
+
+/// Endpoints that have failed a request, at most as many as there can be retries.
+#[derive(Debug, Default)]
+struct Tried {
+    endpoints: [usize; MAX_RETRIES],
+    count: usize,
+}
+
+/// Retries that a configuration can ask for at most.
+const MAX_RETRIES: usize = 5;
+
+impl Tried {
+    fn add(&mut self, endpoint: usize) {
+        if let Some(place) = self.endpoints.get_mut(self.count) {
+            *place = endpoint;
+        }
+        self.count += 1;
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        &self.endpoints[..self.count.min(MAX_RETRIES)]
+    }
+}
 
 impl Call<'_> {
     /// Gets a connection and exchanges on it.
     ///
-    /// Another endpoint is tried only while nothing was sent. A request is repeated only when it may be (RFC 9110,
-    /// 9.2.2), has no body, and met a connection that had been closed behind our back.
+    /// Another endpoint is tried while nothing was sent. A request is repeated only when it may be and has no body: when
+    /// it met a connection that had been closed behind our back, and when its route asks for it.
     async fn run(
         &self,
         tracker: &mut Tracker,
         mut body: Option<Incoming>,
     ) -> Result<Answer, Fault> {
-        let mut repeated = false;
+        let route = &self.generation.routes[self.route];
+        if let Some(retry) = &route.route.retry {
+            self.budget(tracker, |budget| budget.earn(retry.budget_percent));
+        }
+        let (mut repeated, mut tried) = (false, Tried::default());
         loop {
-            let (endpoint, connection) = self.connect(tracker, repeated).await?;
+            let (endpoint, connection) = self.connect(tracker, repeated, tried.as_slice()).await?;
             let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
             let began = tracker.phase_began();
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
             self.exchanged(tracker, endpoint, began, &head);
+            let stale = matches!(head, Err(Failure { stale: true, .. }));
+            if stale && !repeated && self.may_repeat(tracker) {
+                repeated = true;
+                continue;
+            }
+            let status = head.as_ref().map(|head| head.status).map_err(|it| *it);
+            if self.tries_again(tracker, status, &tried) {
+                let place = (self.upstream, endpoint);
+                tracker.retried(self.generation.upstreams[place.0].endpoints[endpoint].key);
+                tried.add(endpoint);
+                // What it answered is not wanted. With nothing left to read, the connection is.
+                if exchange.is_end() && head.is_ok() {
+                    let now = tracker.worker().clock.tick();
+                    release(tracker, exchange, place, now);
+                }
+                continue;
+            }
             match head {
                 Ok(head) => {
-                    let idle = self.generation.routes[self.route].route.timeouts.idle;
                     return Ok(Answer {
                         head,
                         exchange,
                         route: self.route,
                         place: (self.upstream, endpoint),
-                        idle,
+                        idle: route.route.timeouts.idle,
                     });
-                }
-                Err(Failure {
-                    fault: _,
-                    stale: true,
-                }) if !repeated && self.may_repeat(tracker) => {
-                    repeated = true;
                 }
                 Err(Failure { fault, stale: _ }) => {
                     tracker.bytes_in(exchange.request_bytes());
@@ -371,6 +409,42 @@ impl Call<'_> {
                 }
             }
         }
+    }
+
+    /// Whether an attempt that came to this is followed by another.
+    fn tries_again(
+        &self,
+        tracker: &Tracker,
+        answer: Result<StatusCode, Failure>,
+        tried: &Tried,
+    ) -> bool {
+        let Some(retry) = &self.generation.routes[self.route].route.retry else {
+            return false;
+        };
+        let wanted = retry::is_wanted(retry, answer)
+            && tried.count < usize::from(retry.attempts)
+            && self.may_repeat(tracker)
+            && !self.websocket;
+        if !wanted {
+            return false;
+        }
+        let worker = tracker.worker();
+        let now = worker.clock.tick();
+        let spent = self.budget(tracker, |budget| budget.spend(now));
+        if !spent {
+            let refused = &worker.retries_refused;
+            refused.set(refused.get() + 1);
+        }
+        spent
+    }
+
+    fn budget<T>(&self, tracker: &Tracker, with: impl FnOnce(&mut Budget) -> T) -> T {
+        let index = self.generation.routes[self.route].key.index();
+        let mut budgets = tracker.worker().retries.borrow_mut();
+        if budgets.len() <= index {
+            budgets.resize(index + 1, Budget::default());
+        }
+        with(&mut budgets[index])
     }
 
     /// Tells the pool how an exchange with an endpoint went. A connection that had been closed behind our back says
@@ -413,6 +487,7 @@ impl Call<'_> {
         &self,
         tracker: &mut Tracker,
         fresh: bool,
+        tried: &[usize],
     ) -> Result<(usize, Connection), Fault> {
         let worker = Rc::clone(tracker.worker());
         let upstream = &self.generation.upstreams[self.upstream];
@@ -422,7 +497,7 @@ impl Call<'_> {
             Balance::Hash(key) => Some(self.hash(key)),
             Balance::RoundRobin | Balance::LeastRequests | Balance::Latency => None,
         };
-        let count = worker.pools.order(upstream, key, now, &mut order);
+        let count = worker.pools.order(upstream, key, now, tried, &mut order);
         tracker.phase_ended(Phase::Edge, now);
         let mut last = Fault::NoEndpoint;
         for &endpoint in &order[..count] {
@@ -478,7 +553,7 @@ impl Call<'_> {
         Exchange::new(
             connection,
             tracker.worker().clock,
-            route.route.timeouts,
+            route.timeouts(),
             tracker.started(),
             facts.method.clone(),
             head,

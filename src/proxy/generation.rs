@@ -8,7 +8,7 @@ use rustls::server::ProducesTickets;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::balance::Shares;
-use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Upstream};
+use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
 use super::health::Standing;
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
@@ -269,6 +269,16 @@ impl UpstreamEntry {
 }
 
 impl RouteEntry {
+    /// How long one attempt may take.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        let timeouts = self.route.timeouts;
+        let per_try = self.route.retry.as_ref().and_then(|retry| retry.per_try);
+        Timeouts {
+            first_byte: per_try.map_or(timeouts.first_byte, |it| it.min(timeouts.first_byte)),
+            ..timeouts
+        }
+    }
+
     /// The Host header the upstream sees.
     pub(super) fn host<'a>(&self, client: &'a [u8], endpoint: &'a EndpointEntry) -> &'a [u8] {
         match self.route.host_header {

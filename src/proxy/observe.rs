@@ -180,6 +180,15 @@ impl Tracker {
             .connect_failure(route, endpoint);
     }
 
+    /// An attempt failed, and another follows.
+    pub(super) fn retried(&mut self, endpoint: EndpointKey) {
+        if self.facts().is_probe {
+            return;
+        }
+        let route = self.route_key();
+        self.worker.recorder.borrow_mut().retried(route, endpoint);
+    }
+
     pub(super) fn status(&mut self, status: u16) {
         if let Some(state) = &mut self.state {
             state.status = Some(status);

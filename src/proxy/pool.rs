@@ -141,12 +141,14 @@ impl Pools {
 
     /// The endpoints of an upstream in the order to try, at most as many as `order` has room for: the one that its
     /// balance chooses, then others. Those that failed lately come after the others, and those that their health checks
-    /// say are down last, unless so many are that the checks are not believed. Returns how many there are.
+    /// say are down last, unless so many are that the checks are not believed. Those that were `tried` already come after
+    /// all that were not. Returns how many there are.
     pub(super) fn order(
         &self,
         upstream: &UpstreamEntry,
         key: Option<u64>,
         now: Tick,
+        tried: &[usize],
         order: &mut [usize],
     ) -> usize {
         let count = upstream.endpoints.len();
@@ -154,9 +156,12 @@ impl Pools {
             return 0;
         }
         let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+        if tried.is_empty() {
+            // A retry takes no turn: with two endpoints every request would begin at the one that fails.
+            self.turn.set(turn.wrapping_add(1));
+        }
         let mut pools = self.endpoints.borrow_mut();
-        let field = Field::new(upstream, &mut pools, now);
+        let field = Field::new(upstream, &mut pools, now, tried);
         let mut chance = self.chance.get();
         let first = field.first(turn, key, &mut chance);
         self.chance.set(chance);
@@ -348,7 +353,7 @@ mod tests {
         let mut order = [0; 3];
         let mut given = 0;
         for _ in 0..1_000 {
-            assert_eq!(pools.order(upstream, None, now, &mut order), 2);
+            assert_eq!(pools.order(upstream, None, now, &[], &mut order), 2);
             given += usize::from(order[0] == 0);
         }
         given

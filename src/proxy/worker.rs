@@ -19,6 +19,7 @@ use super::generation::Generation;
 use super::identity::IdSource;
 use super::observe::{AccessSink, LogBuffer};
 use super::pool::Pools;
+use super::retry::Budget;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{AccessRecord, TraceShare};
@@ -50,6 +51,9 @@ pub(super) struct Worker {
     pub(super) encoded_refused: Cell<u64>,
     /// Those that were passed on and are to be counted.
     pub(super) encoded_reported: Cell<u64>,
+    pub(super) retries_refused: Cell<u64>,
+    /// By [`RouteKey::index`](crate::model::RouteKey::index).
+    pub(super) retries: RefCell<Vec<Budget>>,
     connections: Cell<u64>,
     accept_failures: Cell<u64>,
     /// No new requests on a connection after the one it serves.
@@ -129,6 +133,8 @@ pub struct Collected {
     pub encoded_refused: u64,
     /// Paths with an encoded separator that were passed on and are to be counted, since the start.
     pub encoded_reported: u64,
+    /// Retries that were not made because the budget was spent, since the start.
+    pub retries_refused: u64,
     /// Connections that could not be accepted since the start.
     pub accept_failures: u64,
     /// Requests of probes since the start. They are in no shard.
@@ -270,6 +276,8 @@ fn run(
         handshakes_failed: Cell::new(0),
         encoded_refused: Cell::new(0),
         encoded_reported: Cell::new(0),
+        retries_refused: Cell::new(0),
+        retries: RefCell::default(),
         connections: Cell::new(0),
         accept_failures: Cell::new(0),
         marks,
@@ -388,6 +396,7 @@ impl Worker {
             handshakes_failed: self.handshakes_failed.get(),
             encoded_refused: self.encoded_refused.get(),
             encoded_reported: self.encoded_reported.get(),
+            retries_refused: self.retries_refused.get(),
             accept_failures: self.accept_failures.get(),
             probe_requests: self.probe_requests.get(),
         }

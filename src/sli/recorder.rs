@@ -151,6 +151,12 @@ impl Recorder {
         entry(&mut slot.endpoints, endpoint).connect_failures += 1;
     }
 
+    /// Counts an attempt that its endpoint failed and that is followed by another.
+    pub fn retried(&mut self, route: RouteKey, endpoint: EndpointKey) {
+        let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
+        entry(&mut slot.endpoints, endpoint).retried += 1;
+    }
+
     /// Hands out everything counted since the last call.
     pub fn take(&mut self) -> Shard {
         let Self {
@@ -341,7 +347,8 @@ mod tests {
                 EndpointTally {
                     good: 1,
                     bad: 0,
-                    connect_failures: 0
+                    connect_failures: 0,
+                    retried: 0,
                 }
             )]
         );

@@ -26,6 +26,7 @@ mod origin;
 mod peers;
 mod policy;
 mod proxy;
+mod retry;
 mod routing;
 mod synthetic;
 mod terminal;

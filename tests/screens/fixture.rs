@@ -246,6 +246,7 @@ pub(crate) fn all_well() -> Snapshot {
                     good: 2_500,
                     bad: 0,
                     connect_failures: 0,
+                    retried: 0,
                 })
                 .collect(),
         })
@@ -507,6 +508,7 @@ fn share(endpoint: &str, good: u64, bad: u64, connect_failures: u64) -> Endpoint
         good,
         bad,
         connect_failures,
+        retried: 0,
     }
 }
 

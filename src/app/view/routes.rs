@@ -153,6 +153,7 @@ fn shown(view: &View<'_>, route: &Route<'_>, measured: Measured, edge_bad: u64) 
         good: tally.good,
         bad: tally.bad,
         connect_failures: tally.connect_failures,
+        retried: tally.retried,
     });
     RouteView {
         id: route.id.to_owned(),

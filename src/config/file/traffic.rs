@@ -319,6 +319,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) max_body: Located<u64>,
     pub(in crate::config) owner: Option<Located<String>>,
     pub(in crate::config) timeouts: RouteTimeouts,
+    pub(in crate::config) retry: RouteRetry,
     pub(in crate::config) request_headers: RequestHeaders,
     pub(in crate::config) response_headers: ResponseHeaders,
 }
@@ -467,6 +468,12 @@ impl Section for Route {
                 "Who answers for it: a team, a person, a channel. Shown in alerts.",
             ),
             timeouts: keys.table("timeouts", "How long each part of a request may take."),
+            retry: keys.table(
+                "retry",
+                "When a request that failed goes out again. Every attempt that failed is counted at its endpoint, so \
+                 retries hide nothing. One that cannot have been acted on (no connection, or one that had been closed \
+                 already) is sent elsewhere without any of this.",
+            ),
             request_headers: keys.table(
                 "request_headers",
                 "What is changed about a request's headers on the way upstream.",
@@ -567,6 +574,91 @@ impl Section for RouteTimeouts {
                 &Time(MILLISECOND..=DAY),
                 "as long as bytes keep flowing",
                 "The whole exchange.",
+            ),
+        }
+    }
+}
+
+/// `[route.retry]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RouteRetry {
+    pub(in crate::config) attempts: Located<usize>,
+    on: Vec<Located<RetryOn>>,
+    pub(in crate::config) per_try: Option<Located<Duration>>,
+    pub(in crate::config) budget: Located<usize>,
+}
+
+/// What is worth another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum RetryOn {
+    Reset,
+    Timeout,
+    Status(u16),
+}
+
+impl RetryOn {
+    /// The status it stands for, if it is one.
+    pub(in crate::config) const fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Reset | Self::Timeout => None,
+        }
+    }
+}
+
+const RETRY_ON: Word<RetryOn> = Word(&[
+    ("reset", RetryOn::Reset),
+    ("timeout", RetryOn::Timeout),
+    ("500", RetryOn::Status(500)),
+    ("502", RetryOn::Status(502)),
+    ("503", RetryOn::Status(503)),
+    ("504", RetryOn::Status(504)),
+]);
+
+impl RouteRetry {
+    /// What is worth another attempt.
+    pub(in crate::config) fn on(&self) -> Vec<RetryOn> {
+        if self.on.is_empty() {
+            let statuses = [502, 503, 504].map(RetryOn::Status);
+            return [&[RetryOn::Reset][..], &statuses].concat();
+        }
+        self.on.iter().map(|on| on.value).collect()
+    }
+}
+
+impl Section for RouteRetry {
+    const TITLE: &'static str = "`route.retry`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            attempts: keys.or(
+                "attempts",
+                &Count(0..=5),
+                0,
+                "Attempts beside the first, on another endpoint if there is one. Only for requests without a body whose \
+                 method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE). 0: none.",
+            ),
+            on: keys.list(
+                "on",
+                &RETRY_ON,
+                6,
+                "`[\"reset\", \"502\", \"503\", \"504\"]`",
+                "What is worth another attempt: `reset` (cut off before the response), `timeout` (no response within \
+                 `per_try`), or a status.",
+            ),
+            per_try: keys.optional(
+                "per_try",
+                &Time(MILLISECOND..=DAY),
+                "the route's `first_byte`",
+                "How long each attempt waits for its response's head.",
+            ),
+            budget: keys.or(
+                "budget",
+                &Count(0..=100),
+                20,
+                "Retries for a hundred requests, per worker, ten saved up at most and one a second for free: what keeps \
+                 retries from finishing off a service that is down. Those it refuses count in \
+                 `vestibule_retries_refused_total`.",
             ),
         }
     }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 use super::{Hits, Lint, Subject};
+use crate::config::file::RouteRetry;
 use crate::config::kind::time_text;
+use crate::proxy::config::{Retry, Route};
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     for (at, item) in subject.routes() {
@@ -52,6 +56,9 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                     .set_reason("longer than the drain");
             }
         }
+        if let Some(retry) = &route.retry {
+            retries(hits, id, route, retry, &item.value.retry);
+        }
         if route.max_body_bytes >= LARGE_BODY {
             let message = format!(
                 "route `{id}` takes bodies of {} GiB",
@@ -95,6 +102,45 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     }
 }
 
+fn retries(hits: &mut Hits, id: &str, route: &Route, retry: &Retry, written: &RouteRetry) {
+    let repeats = |method: &String| {
+        Method::from_bytes(method.as_bytes()).is_ok_and(|method| method.is_idempotent())
+    };
+    if !route.methods.is_empty() && !route.methods.iter().any(repeats) {
+        let message = format!(
+            "route `{id}` retries, and takes only {}",
+            route.methods.join(", ")
+        );
+        hits.add(Lint::L103, id, written.attempts.span.clone(), message)
+            .set_reason("never happens");
+    }
+    let per_try = retry.per_try.unwrap_or(route.timeouts.first_byte);
+    let all = per_try.saturating_mul(u32::from(retry.attempts) + 1);
+    if let Some(total) = route.timeouts.total.filter(|total| all > *total) {
+        let message = format!(
+            "{} attempts of route `{id}` may take {} each, and `total` is {}",
+            retry.attempts + 1,
+            time_text(per_try),
+            time_text(total)
+        );
+        let span = written
+            .per_try
+            .as_ref()
+            .map_or(&written.attempts.span, |it| &it.span);
+        hits.add(Lint::L104, id, span.clone(), message)
+            .set_reason("too long in sum");
+    }
+    if retry.budget_percent > LARGE_BUDGET {
+        let message = format!(
+            "route `{id}` may send {} of a hundred requests again",
+            retry.budget_percent
+        );
+        hits.add(Lint::L105, id, written.budget.span.clone(), message);
+    }
+}
+
+/// A budget above this does not keep an upstream that is down from being overrun (the usual one is 20 %).
+const LARGE_BUDGET: u8 = 50;
 /// From here on a timeout is one in name only.
 const PRACTICALLY_NONE: Duration = Duration::from_secs(600);
 /// From here on a body keeps a connection busy for minutes on common links.

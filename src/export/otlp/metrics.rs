@@ -475,6 +475,10 @@ impl Families {
         for (upstream, endpoint, tally) in endpoints {
             self.count(&[upstream, endpoint], tally.connect_failures);
         }
+        self.begin(&catalog::ENDPOINT_RETRIED);
+        for (upstream, endpoint, tally) in endpoints {
+            self.count(&[upstream, endpoint], tally.retried);
+        }
         self.begin(&catalog::ENDPOINT_HEALTHY);
         for upstream in &snapshot.upstreams {
             for endpoint in &upstream.endpoints {
@@ -553,6 +557,7 @@ impl Families {
         self.begin(&catalog::ENCODED);
         self.count(&["refused"], totals.encoded_refused);
         self.count(&["reported"], totals.encoded_reported);
+        self.one(&catalog::RETRIES_REFUSED, totals.retries_refused);
         self.one(&catalog::IN_FLIGHT, snapshot.edge.in_flight);
         self.one(&catalog::CONNECTIONS, snapshot.edge.connections);
         self.one(&catalog::TUNNELS, totals.tunnels);

@@ -9,12 +9,13 @@ use crate::catalog::{
     ACCEPT_FAILURES, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER,
     CERT_NOT_BEFORE, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_REFUSED, CONNECTIONS, DEGRADED,
     DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS,
-    EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS,
-    OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED,
-    PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
-    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
-    RESPONSES, RETRIES, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING,
-    STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
+    ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED,
+    OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES,
+    PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS,
+    PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS,
+    RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS,
+    SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY,
+    TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -235,11 +236,14 @@ fn debug() -> Board {
             (
                 "The way to the service",
                 vec![
-                    Panel::new(Lines, "Connections not made", PerSecond, 8, "Attempts per second that got no connection to the endpoint: the ten worst.")
+                    Panel::new(Lines, "Connections not made", PerSecond, 6, "Attempts per second that got no connection to the endpoint: the ten worst.")
                         .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_CONNECT_FAILURES, &[])), "{{upstream}} {{endpoint}}"),
-                    Panel::new(Lines, "Requests sent again", PerSecond, 8, "Attempts per second beyond each request's first.")
-                        .query(format!("sum by (route) ({})", rate(&RETRIES, &[ROUTE])), "{{route}}"),
-                    Panel::new(Lines, "Health of endpoints", Count, 8, "1 when an endpoint is thought to work by every instance.")
+                    Panel::new(Lines, "Requests sent again", PerSecond, 6, "Attempts per second beyond each request's first; those that the retry budget refused.")
+                        .query(format!("sum by (route) ({})", rate(&RETRIES, &[ROUTE])), "{{route}}")
+                        .query(format!("sum({})", rate(&RETRIES_REFUSED, &[])), "refused"),
+                    Panel::new(Lines, "Failures that retries hid", PerSecond, 6, "Attempts per second that an endpoint failed and that were followed by another: the ten worst.")
+                        .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_RETRIED, &[])), "{{upstream}} {{endpoint}}"),
+                    Panel::new(Lines, "Health of endpoints", Count, 6, "1 when an endpoint is thought to work by every instance.")
                         .query(worst(&ENDPOINT_HEALTHY, "upstream, endpoint", &[]), "{{upstream}} {{endpoint}}"),
                 ],
             ),

@@ -42,10 +42,12 @@ pub(super) enum Rank {
     Avoided,
     /// Its health checks say that it does not answer.
     Down,
+    /// It has failed this very request.
+    Tried,
 }
 
 impl Rank {
-    pub(super) const ALL: [Self; 3] = [Self::Good, Self::Avoided, Self::Down];
+    pub(super) const ALL: [Self; 4] = [Self::Good, Self::Avoided, Self::Down, Self::Tried];
 }
 
 /// An upstream's endpoints as they stand now.
@@ -53,6 +55,7 @@ pub(super) struct Field<'a> {
     upstream: &'a UpstreamEntry,
     pools: &'a [EndpointPool],
     now: Tick,
+    tried: &'a [usize],
     /// So few endpoints are up that the checks are not believed.
     panics: bool,
 }
@@ -65,6 +68,7 @@ impl<'a> Field<'a> {
         upstream: &'a UpstreamEntry,
         pools: &'a mut Vec<EndpointPool>,
         now: Tick,
+        tried: &'a [usize],
     ) -> Self {
         let (mut down, slow_start) = (0, !upstream.upstream.slow_start.is_zero());
         for endpoint in &upstream.endpoints {
@@ -84,6 +88,7 @@ impl<'a> Field<'a> {
             upstream,
             pools,
             now,
+            tried,
             panics: down > 0
                 && up * 100 < upstream.endpoints.len() * usize::from(upstream.upstream.panic_below),
         }
@@ -96,7 +101,9 @@ impl<'a> Field<'a> {
 
     pub(super) fn rank(&self, endpoint: usize) -> Rank {
         let standing = self.upstream.endpoints[endpoint].standing.as_ref();
-        if !self.panics && standing.is_some_and(|it| it.is_down()) {
+        if self.tried.contains(&endpoint) {
+            Rank::Tried
+        } else if !self.panics && standing.is_some_and(|it| it.is_down()) {
             Rank::Down
         } else if self
             .pool(endpoint)

@@ -559,6 +559,7 @@ mod tests {
                 good,
                 bad,
                 connect_failures: 0,
+                retried: 0,
             },
         ));
         let mut latency = Latency::new();

@@ -265,7 +265,7 @@ struct Endpoint<'a> {
     healthy: Option<bool>,
 }
 
-fn endpoints<'a>() -> [Column<Endpoint<'a>>; 5] {
+fn endpoints<'a>() -> [Column<Endpoint<'a>>; 6] {
     [
         Column {
             head: "HEALTH",
@@ -314,6 +314,13 @@ fn endpoints<'a>() -> [Column<Endpoint<'a>>; 5] {
             rank: 2,
             kind: Kind::Right,
             cell: Cell::Fixed(|endpoint| plain(fmt::si(endpoint.share.connect_failures as f64))),
+        },
+        Column {
+            head: "RETRIED",
+            width: 7,
+            rank: 3,
+            kind: Kind::Right,
+            cell: Cell::Fixed(|endpoint| plain(fmt::si(endpoint.share.retried as f64))),
         },
     ]
 }

@@ -146,6 +146,10 @@ catalog! {
         "Response body bytes sent since this process started.";
     RETRIES = "vestibule_upstream_retries_total", Counter, One, [ROUTE],
         "Upstream attempts beyond each request's first since this process started.";
+    RATE_LIMITED = "vestibule_rate_limited_requests_total", Counter, One, [configured("limit")],
+        "Requests over the rate limit, answered 429 or only counted, since it was first configured as it is.";
+    RATE_LIMIT_EVICTIONS = "vestibule_rate_limit_evictions_total", Counter, One, [configured("limit")],
+        "Keys that the rate limit forgot before their time for want of room, since it was first configured as it is.";
     RETRIES_REFUSED = "vestibule_retries_refused_total", Counter, One, [],
         "Retries not made because their route's retry budget was spent, since this process started.";
     ENDPOINT_REQUESTS = "vestibule_endpoint_requests_total", Counter, One, [UPSTREAM, ENDPOINT, closed("outcome", 2)],

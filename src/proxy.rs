@@ -13,6 +13,7 @@ pub mod generation;
 mod headers;
 pub mod health;
 mod identity;
+pub mod limit;
 pub mod listener;
 pub mod observe;
 mod pool;

@@ -683,6 +683,19 @@ pub struct Totals {
     pub retries_refused: u64,
     /// Connections that could not be accepted.
     pub accept_failures: u64,
+    /// By rate limit, in configured order.
+    pub rate_limits: Vec<RateLimitTotals>,
+}
+
+/// One rate limit's counters since it was first configured as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimitTotals {
+    /// Its name.
+    pub name: String,
+    /// Requests over it: answered 429, or only counted if it only reports.
+    pub refused: u64,
+    /// Keys forgotten before their time, for want of room.
+    pub evicted: u64,
 }
 
 /// One probe's counters since the process started, and its last run.

@@ -26,7 +26,9 @@ use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
-use crate::snapshot::{ConfigView, ExporterView, Gap, ListenerView, QueueView, Snapshot};
+use crate::snapshot::{
+    ConfigView, ExporterView, Gap, ListenerView, QueueView, RateLimitTotals, Snapshot,
+};
 
 /// What a daemon is made of.
 pub(super) struct Parts {
@@ -155,6 +157,7 @@ impl Daemon {
             receivers: Vec::new(),
             queues: Vec::new(),
             probe_runs: 0,
+            rate_limits: Vec::new(),
             exporters: Vec::new(),
         };
         Self {
@@ -309,6 +312,14 @@ impl Daemon {
     }
 
     fn publish(&mut self, now: Timestamp, mut gathered: Gathered) -> Arc<Snapshot> {
+        let limits = self.generation.limit_counts();
+        self.around.rate_limits = limits
+            .map(|limit| RateLimitTotals {
+                name: limit.name.to_owned(),
+                refused: limit.refused,
+                evicted: limit.evicted,
+            })
+            .collect();
         self.pipeline.judge(now);
         self.seq += 1;
         let snapshot = Arc::new(view::snapshot(
@@ -484,7 +495,7 @@ impl Daemon {
         let generation =
             Generation::build(&resolved.proxy, &mut self.pipeline.directory, &self.tickets);
         let mut generation = generation.map_err(|error| error.to_string())?;
-        generation.adopt_standings(&self.generation);
+        generation.adopt(&self.generation);
         let generation = Arc::new(generation);
         let probes = prepare(resolved.probes.definitions.clone());
         let probes = probes.map_err(|error| error.to_string())?;

@@ -10,8 +10,8 @@ use crate::slo::burn;
 use crate::slo::engine::{AlertStatus, SloStatus};
 use crate::snapshot::{
     AlertView, ConfigView, EVENTS, EdgeView, EndpointView, ExporterView, Gap, ListenerView,
-    ProcessView, QueueView, ReceiverView, SCHEMA, SloView, Snapshot, StoreView, Totals,
-    UpstreamView,
+    ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SloView, Snapshot, StoreView,
+    Totals, UpstreamView,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
@@ -39,6 +39,7 @@ pub(super) struct Surroundings {
     pub(super) queues: Vec<QueueView>,
     /// Runs of probes under way.
     pub(super) probe_runs: u64,
+    pub(super) rate_limits: Vec<RateLimitTotals>,
     pub(super) exporters: Vec<ExporterView>,
 }
 
@@ -374,6 +375,7 @@ impl View<'_> {
             encoded_reported: gathered.encoded_reported,
             retries_refused: gathered.retries_refused,
             accept_failures: gathered.accept_failures,
+            rate_limits: self.around.rate_limits.clone(),
         }
     }
 }

@@ -385,6 +385,12 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
         };
         step("encoded separator", value.to_owned());
     }
+    if !route.rate_limits.is_empty() {
+        step(
+            "rate limits",
+            format!("{}, else 429", route.rate_limits.join(", ")),
+        );
+    }
     step(
         "body",
         format!("at most {} bytes, else 413", route.max_body_bytes),

@@ -19,12 +19,14 @@ use crate::store;
 mod export;
 mod notify;
 mod promise;
+mod rate;
 mod synthetic;
 mod traffic;
 
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
+pub(super) use rate::RateLimit;
 pub(super) use synthetic::{Probe, ProbeFile};
 pub(super) use traffic::{
     Balancing, Certificate, Listener, Question, RetryOn, Route, RouteRetry, Upstream,
@@ -52,6 +54,7 @@ pub(super) struct File {
     pub(super) certificates: Vec<Item<Certificate>>,
     pub(super) upstreams: Vec<Item<Upstream>>,
     pub(super) routes: Vec<Item<Route>>,
+    pub(super) rate_limits: Vec<Item<RateLimit>>,
     pub(super) slos: Vec<Item<Slo>>,
     pub(super) policies: Vec<Item<Policy>>,
     pub(super) proxy: Proxy,
@@ -98,6 +101,13 @@ impl Section for File {
                 "A rule that selects requests and says where they go. The most specific route takes a request, wherever \
                  it stands in the file. A request that no route takes is answered 404 and counted under the route \
                  `none`.",
+            ),
+            rate_limits: keys.tables(
+                "rate_limit",
+                0,
+                100,
+                "How many requests who may make. Routes name the limits that they are under. Buckets are shared by all \
+                 workers, and outlive a reload that does not change them.",
             ),
             slos: keys.tables(
                 "slo",

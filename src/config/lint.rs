@@ -132,6 +132,9 @@ lints! {
     L107 = Note, "A health check that changes its mind at one answer",
         "One lost packet or one slow second takes an endpoint away or brings a sick one back, and moves its load about.",
         "set `rise` and `fall` to 2 or more";
+    L110 = Note, "A rate limit by something that anybody can make up",
+        "Whoever changes the header with every request has a bucket for every request.",
+        "put a limit with `key = \"client\"` on the route as well";
     L111 = Note, "Request bodies of a GiB and more",
         "One client can keep an upstream busy with a body that nobody wants.",
         "set `max_body` to what the service takes";

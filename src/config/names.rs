@@ -91,7 +91,7 @@ impl<'f> Names<'f> {
             let known = self.places.keys().chain(&self.shipped).copied();
             finding = finding.help(match did_you_mean(text, known) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => format!("add a `[[{}]]` of that name", self.sort),
+                None => format!("add a `[[{}]]` of that name", self.sort.replace(' ', "_")),
             });
         }
         findings.add(finding);

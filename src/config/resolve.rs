@@ -31,6 +31,7 @@ pub(super) fn resolve(
         certificates,
         upstreams,
         routes,
+        rate_limits,
         slos,
         policies,
         proxy: data_plane,
@@ -77,6 +78,7 @@ pub(super) fn resolve(
         certificates: all(certificates, |it| certificate(it, base))?,
         upstreams: all(upstreams, |it| upstream(it, base))?,
         routes: all(routes, route)?,
+        rate_limits: all(rate_limits, rate_limit)?,
         limits: proxy::Limits {
             header_timeout: limits.header_timeout.value,
             keep_alive: limits.keep_alive.value,
@@ -217,6 +219,7 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         upstream: route.upstream?.value,
         allow_from: values(route.allow_from),
         deny_from: values(route.deny_from),
+        rate_limits: values(route.rate_limits),
         https: route.https.value,
         request_headers: proxy::HeaderEdits {
             remove: values(route.request_headers.remove),
@@ -238,6 +241,18 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         retry: retry(route.retry),
         max_body_bytes: route.max_body.value,
         owner: route.owner.map(|owner| owner.value),
+    })
+}
+
+fn rate_limit(limit: file::RateLimit) -> Option<proxy::RateLimit> {
+    Some(proxy::RateLimit {
+        name: limit.name?.value,
+        key: limit.key.value,
+        rate: limit.rate?.value,
+        burst: u32::try_from(limit.burst.value).unwrap_or(u32::MAX),
+        headers: values(limit.headers),
+        keys: limit.keys.value,
+        report: limit.report.value,
     })
 }
 

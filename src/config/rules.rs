@@ -47,6 +47,7 @@ struct AllNames<'f> {
     upstreams: Names<'f>,
     policies: Names<'f>,
     routes: Names<'f>,
+    limits: Names<'f>,
 }
 
 fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
@@ -60,6 +61,12 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         findings,
     );
     let mut upstreams = Names::gather("upstream", &file.upstreams, |it| it.name.as_ref(), findings);
+    let mut limits = Names::gather(
+        "rate limit",
+        &file.rate_limits,
+        |it| it.name.as_ref(),
+        findings,
+    );
     let mut routes = Names::gather("route", &file.routes, |it| it.id.as_ref(), findings);
     let mut policies = Names::gather("policy", &file.policies, |it| it.name.as_ref(), findings)
         .with_shipped(SHIPPED_POLICIES, findings);
@@ -71,6 +78,9 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
     for route in &file.routes {
         for name in &route.value.listeners {
             listeners.refer(name, findings);
+        }
+        for name in &route.value.rate_limits {
+            limits.refer(name, findings);
         }
         if let Some(name) = &route.value.upstream {
             upstreams.refer(name, findings);
@@ -87,6 +97,7 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         upstreams,
         policies,
         routes,
+        limits,
     }
 }
 
@@ -467,6 +478,8 @@ fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
     let upstreams = file.upstreams.iter().map(|it| it.value.name.as_ref());
     warn_unused("upstream", upstreams, &names.upstreams, findings);
     let policies = file.policies.iter().map(|it| it.value.name.as_ref());
+    let limits = file.rate_limits.iter().map(|it| it.value.name.as_ref());
+    warn_unused("rate limit", limits, &names.limits, findings);
     warn_unused("policy", policies, &names.policies, findings);
 }
 

@@ -340,6 +340,18 @@ fn edge(page: &mut Page, snapshot: &Snapshot) {
     page.head(&catalog::ENCODED);
     page.sample(&catalog::ENCODED, &["refused"], totals.encoded_refused);
     page.sample(&catalog::ENCODED, &["reported"], totals.encoded_reported);
+    page.head(&catalog::RATE_LIMITED);
+    for limit in &totals.rate_limits {
+        page.sample(&catalog::RATE_LIMITED, &[&limit.name], limit.refused);
+    }
+    page.head(&catalog::RATE_LIMIT_EVICTIONS);
+    for limit in &totals.rate_limits {
+        page.sample(
+            &catalog::RATE_LIMIT_EVICTIONS,
+            &[&limit.name],
+            limit.evicted,
+        );
+    }
     page.one(&catalog::RETRIES_REFUSED, &[], totals.retries_refused);
     page.one(&catalog::ACCEPT_FAILURES, &[], totals.accept_failures);
     page.head(&catalog::DROPPED);

@@ -80,6 +80,8 @@ faults! {
     NoRoute = "no_route", Downstream, Some(404);
     /// The route takes no requests from the client's address.
     Forbidden = "forbidden", Downstream, Some(403);
+    /// The client has made more requests than its rate limit allows.
+    RateLimited = "rate_limited", Downstream, Some(429);
     /// The request asks for something this proxy does not do: CONNECT.
     NotAllowed = "not_allowed", Downstream, Some(405);
     /// A request was cut off because this process stopped before it was done.

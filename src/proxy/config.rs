@@ -23,6 +23,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Routes; ids are unique and none is `none`.
     pub routes: Vec<Route>,
+    /// Rate limits, by name.
+    pub rate_limits: Vec<RateLimit>,
     /// Limits on what clients may send.
     pub limits: Limits,
     /// Networks whose forwarding headers are believed; nobody's by default.
@@ -244,6 +246,8 @@ pub struct Route {
     pub allow_from: Vec<Network>,
     /// Networks of clients it does not answer, whatever `allow_from` says.
     pub deny_from: Vec<Network>,
+    /// Names of the rate limits that its requests are under.
+    pub rate_limits: Vec<String>,
     /// What becomes of a request over plain text.
     pub https: Https,
     /// What is changed about a request's headers on the way upstream.
@@ -262,6 +266,95 @@ pub struct Route {
     pub max_body_bytes: u64,
     /// Who answers for it.
     pub owner: Option<String>,
+}
+
+/// So many requests in a time, for each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Unique name.
+    pub name: String,
+    /// Who has a bucket of their own.
+    pub key: LimitKey,
+    /// How many in the long run.
+    pub rate: Rate,
+    /// How many at once; at least 1.
+    pub burst: u32,
+    /// Headers that a request must have for it to apply.
+    pub headers: Vec<HeaderCondition>,
+    /// Keys that are remembered.
+    pub keys: usize,
+    /// What is over it is counted and served all the same.
+    pub report: bool,
+}
+
+/// Who has a bucket of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitKey {
+    /// Each address; each /64 network of IPv6.
+    Client,
+    /// Each route.
+    Route,
+    /// Each value of a header; without it, each client.
+    Header(HeaderName),
+    /// There is one bucket.
+    All,
+}
+
+/// So many requests in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    per: Duration,
+}
+
+/// Why a text is not a [`Rate`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a rate: write a whole number from 1 to 1000000 and `/s`, `/m`, `/h` or `/d`")]
+pub struct RateError(String);
+
+/// The most a rate's number can be: at one a microsecond the clock is the limit.
+const MAX_RATE: u32 = 1_000_000;
+const RATE_UNITS: [(&str, Duration); 4] = [
+    ("s", Duration::from_secs(1)),
+    ("m", Duration::from_secs(60)),
+    ("h", Duration::from_secs(3_600)),
+    ("d", Duration::from_secs(86_400)),
+];
+
+impl Rate {
+    /// `count` requests in `per`; `None` when it is none, or more than a million in a second.
+    pub fn new(count: u32, per: Duration) -> Option<Self> {
+        ((1..=MAX_RATE).contains(&count) && per >= Duration::from_secs(1))
+            .then_some(Self { count, per })
+    }
+
+    /// Nanoseconds from one request to the next in the long run; at least 1,000.
+    pub fn step_ns(self) -> u64 {
+        let step = self.per.as_nanos() / u128::from(self.count);
+        u64::try_from(step).unwrap_or(u64::MAX)
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = RATE_UNITS.iter().find(|(_, per)| *per == self.per);
+        write!(f, "{}/{}", self.count, unit.map_or("s", |(unit, _)| unit))
+    }
+}
+
+impl std::str::FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let per = RATE_UNITS.iter().find(|(name, _)| *name == unit)?.1;
+            // `parse` would take a sign.
+            let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+            Self::new(count.parse().ok().filter(|_| digits)?, per)
+        };
+        read().ok_or_else(|| RateError(text.to_owned()))
+    }
 }
 
 /// When a request that failed goes out again. Only one that may be repeated does, and that has no body.

@@ -19,6 +19,7 @@ use super::exchange::{Busy, Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
 use super::headers::{self, BodyFraming, Client, RequestHead, TRACEPARENT, X_REQUEST_ID};
 use super::identity::{RequestId, TraceContext};
+use super::limit::{Caller, Quota, Verdict};
 use super::observe::{PathText, RequestFacts, Tracker, scheme};
 use super::pool::{Connection, FAILURE_COUNTS_AS};
 use super::respond::{self, ResponseBody};
@@ -46,6 +47,11 @@ pub(super) fn serve(
             Ok(prepared) => prepared.run(&connection).await,
             Err((tracker, Early::Fault(fault))) => respond::fault(*tracker, fault),
             Err((tracker, Early::Redirect(place))) => respond::redirect(*tracker, &place),
+            Err((tracker, Early::Limited(quota))) => {
+                let mut response = respond::fault(*tracker, Fault::RateLimited);
+                respond::quota(&mut response, quota, true);
+                response
+            }
         }
     }
 }
@@ -55,6 +61,8 @@ enum Early {
     Fault(Fault),
     /// That it is to be sent there instead.
     Redirect(String),
+    /// That it is one too many.
+    Limited(Quota),
 }
 
 /// A request that was checked and has a route.
@@ -71,6 +79,8 @@ struct Prepared {
     body: Incoming,
     framing: BodyFraming,
     websocket: bool,
+    /// What its limits leave; `None`: it is under none.
+    quota: Option<Quota>,
 }
 
 impl Prepared {
@@ -144,6 +154,15 @@ impl Prepared {
         let Some(route) = found else {
             return refuse(tracker, Fault::NoRoute);
         };
+        let caller = Caller {
+            address: client.address,
+            headers: &parts.headers,
+            route,
+        };
+        let quota = match limited(&generation, caller, &tracker) {
+            Ok(quota) => quota,
+            Err(quota) => return Err((Box::new(tracker), Early::Limited(quota))),
+        };
         let entry = &generation.routes[route].route;
         if matches!(framing, BodyFraming::Length(length) if length > entry.max_body_bytes) {
             return refuse(tracker, Fault::BodyTooLarge);
@@ -171,6 +190,7 @@ impl Prepared {
             body,
             framing,
             websocket,
+            quota,
         })
     }
 
@@ -187,6 +207,7 @@ impl Prepared {
             body,
             framing,
             websocket,
+            quota,
         } = self;
         let call = Call {
             generation: &generation,
@@ -200,10 +221,38 @@ impl Prepared {
             websocket,
         };
         let body = (framing != BodyFraming::None).then_some(body);
-        match call.run(&mut tracker, body).await {
+        let mut response = match call.run(&mut tracker, body).await {
             Ok(answer) => answer.into_response(connection, tracker, websocket),
             Err(fault) => respond::fault(tracker, fault),
+        };
+        if let Some(quota) = quota {
+            respond::quota(&mut response, quota, false);
         }
+        response
+    }
+}
+
+/// What a request's rate limits leave its client.
+///
+/// # Errors
+/// It is over one of them.
+fn limited(
+    generation: &Generation,
+    caller: Caller<'_>,
+    tracker: &Tracker,
+) -> Result<Option<Quota>, Quota> {
+    let limits = &generation.routes[caller.route].rate_limits;
+    // Probes measure the service, not how much of it a client is given.
+    if limits.is_empty() || tracker.facts().is_probe {
+        return Ok(None);
+    }
+    let taken = generation
+        .rate_limits
+        .take(limits, caller, tracker.started());
+    match taken {
+        Verdict::Free => Ok(None),
+        Verdict::Passes(quota) => Ok(Some(quota)),
+        Verdict::Over(quota) => Err(quota),
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, ServerConfig};
 use super::balance::Shares;
 use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
 use super::health::Standing;
+use super::limit::{self, LimitCount};
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
 use crate::net::connect::Target;
@@ -44,6 +45,7 @@ pub struct Generation {
     pub(super) routes: Vec<RouteEntry>,
     pub(super) upstreams: Vec<UpstreamEntry>,
     pub(super) limits: Limits,
+    pub(super) rate_limits: limit::Limits,
     pub(super) trusted_proxies: Vec<Network>,
     listeners: FxHashMap<String, ListenerTls>,
     /// By name, in the configuration's order.
@@ -57,6 +59,8 @@ pub(super) struct RouteEntry {
     pub(super) route: Route,
     /// Its place in [`Generation::upstreams`].
     pub(super) upstream: usize,
+    /// Places of its limits in [`Generation::rate_limits`].
+    pub(super) rate_limits: Box<[usize]>,
 }
 
 /// An upstream as the request path needs it.
@@ -110,7 +114,9 @@ impl Generation {
                 .iter()
                 .position(named)
                 .expect("a route's upstream exists");
+            let place = |name: &String| config.rate_limits.iter().position(|it| it.name == *name);
             routes.push(RouteEntry {
+                rate_limits: route.rate_limits.iter().filter_map(place).collect(),
                 key: directory.route(&route.id)?,
                 route: route.clone(),
                 upstream,
@@ -126,6 +132,7 @@ impl Generation {
             routes,
             upstreams,
             limits: config.limits,
+            rate_limits: limit::Limits::new(&config.rate_limits),
             trusted_proxies: config.trusted_proxies.clone(),
             listeners: listeners(config, &certificates, ticketer)?,
             certificates,
@@ -154,9 +161,15 @@ impl Generation {
             .collect()
     }
 
-    /// Takes over what `before` knows about the endpoints that both check, so that a reload does not send traffic to one
-    /// that is known to be down.
-    pub fn adopt_standings(&mut self, before: &Self) {
+    /// What each rate limit has come to.
+    pub fn limit_counts(&self) -> impl Iterator<Item = LimitCount<'_>> {
+        self.rate_limits.counts()
+    }
+
+    /// Takes over what `before` knows: about the endpoints that both check, so that a reload does not send traffic to one
+    /// that is known to be down, and how much is used up of the rate limits that both have.
+    pub fn adopt(&mut self, before: &Self) {
+        self.rate_limits.adopt(&before.rate_limits);
         let mut known = FxHashMap::default();
         for endpoint in before.upstreams.iter().flat_map(|it| &it.endpoints) {
             known.extend(endpoint.standing.as_ref().map(|it| (endpoint.key, it)));
@@ -312,12 +325,12 @@ mod tests {
 
         let mut after = built("health = { probe = 'tcp', fall = 9 }", &mut directory);
         assert!(after.standings().all(|(_, up)| up));
-        after.adopt_standings(&before);
+        after.adopt(&before);
         let up: Vec<bool> = after.standings().map(|(_, up)| up).collect();
         assert_eq!(up, [true, false]);
 
         let mut unchecked = built("", &mut directory);
-        unchecked.adopt_standings(&after);
+        unchecked.adopt(&after);
         assert_eq!(unchecked.standings().count(), 0);
     }
 }

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::UpstreamBody;
 use super::headers::X_REQUEST_ID;
+use super::limit::Quota;
 use super::observe::Tracker;
 use crate::model::Fault;
 
@@ -85,6 +86,22 @@ pub(super) fn redirect(mut tracker: Tracker, location: &str) -> Response<Respons
     tracker.complete();
     response
 }
+
+/// Says what a client's rate limit leaves it (`RateLimit-*` as of draft-ietf-httpapi-ratelimit-headers-03, the form that
+/// clients know), and when to come again if it is over it (RFC 9110, 10.2.3).
+pub(super) fn quota(response: &mut Response<ResponseBody>, quota: Quota, over: bool) {
+    let headers = response.headers_mut();
+    headers.insert(RATE_LIMIT, HeaderValue::from(quota.burst));
+    headers.insert(RATE_REMAINING, HeaderValue::from(quota.remaining));
+    headers.insert(RATE_RESET, HeaderValue::from(quota.reset_s));
+    if over {
+        headers.insert(RETRY_AFTER, HeaderValue::from(quota.reset_s.max(1)));
+    }
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Answers a request that failed before a response began, and records it.
 ///

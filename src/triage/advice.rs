@@ -153,6 +153,7 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         | Fault::Misdirected
         | Fault::NoRoute
         | Fault::Forbidden
+        | Fault::RateLimited
         | Fault::NotAllowed => format!("look at route {} closer", route.id),
     }
 }

@@ -20,6 +20,7 @@ mod harness;
 mod health;
 mod http2;
 mod lifecycle;
+mod limits;
 mod metrics;
 mod notify;
 mod origin;

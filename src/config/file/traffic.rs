@@ -313,6 +313,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upstream: Option<Located<String>>,
     pub(in crate::config) allow_from: Vec<Located<Network>>,
     pub(in crate::config) deny_from: Vec<Located<Network>>,
+    pub(in crate::config) rate_limits: Vec<Located<String>>,
     pub(in crate::config) https: Located<Https>,
     pub(in crate::config) websocket: Located<bool>,
     pub(in crate::config) host_header: Located<HostHeader>,
@@ -435,6 +436,14 @@ impl Section for Route {
                 1_000,
                 "nobody",
                 "Networks of clients that are answered 403, whatever `allow_from` says.",
+            ),
+            rate_limits: keys.list(
+                "rate_limits",
+                &NAME,
+                8,
+                "no limit",
+                "Names of the rate limits that its requests are under. One that is over any of them is answered 429, which \
+                 is the client's doing and spends no budget.",
             ),
             https: keys.or(
                 "https",

@@ -22,7 +22,7 @@ mod upstream;
 pub(in crate::config) use receiver::{
     ATTRIBUTE, HEADER_PAIR, RECEIVER, ReceiverUrl, read_header, read_receiver,
 };
-pub(in crate::config) use upstream::{ENDPOINT, HASH_KEY};
+pub(in crate::config) use upstream::{ENDPOINT, HASH_KEY, LIMIT_KEY, RATE};
 
 /// A kind whose values are read from a string and written back to one.
 pub(in crate::config) struct Text<T> {

@@ -7,7 +7,7 @@ use http::Method;
 use super::{Hits, Lint, Subject};
 use crate::config::file::RouteRetry;
 use crate::config::kind::time_text;
-use crate::proxy::config::{Retry, Route};
+use crate::proxy::config::{LimitKey, RateLimit, Retry, Route};
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     for (at, item) in subject.routes() {
@@ -56,6 +56,12 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                     .set_reason("longer than the drain");
             }
         }
+        if let Some(limit) = only_by_header(&subject.proxy.rate_limits, route)
+            && let Some(written) = item.value.rate_limits.first()
+        {
+            let message = format!("route `{id}` is limited by headers only, such as by `{limit}`");
+            hits.add(Lint::L110, id, written.span.clone(), message);
+        }
         if let Some(retry) = &route.retry {
             retries(hits, id, route, retry, &item.value.retry);
         }
@@ -68,6 +74,10 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                 .set_reason("very large");
         }
     }
+    upstreams(subject, hits);
+}
+
+fn upstreams(subject: &Subject<'_>, hits: &mut Hits) {
     for (item, upstream) in subject.file.upstreams.iter().zip(&subject.proxy.upstreams) {
         let unasked = upstream.health.is_none() && upstream.eject_after.is_none();
         if unasked && upstream.endpoints.len() > 1 {
@@ -100,6 +110,16 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                 .set_reason("servers commonly close after 5 s");
         }
     }
+}
+
+/// The name of a limit of a route, if all of them go by headers.
+fn only_by_header<'a>(limits: &'a [RateLimit], route: &Route) -> Option<&'a str> {
+    let mut named = limits
+        .iter()
+        .filter(|it| route.rate_limits.contains(&it.name));
+    let first = named.next()?;
+    let by_header = |limit: &RateLimit| matches!(limit.key, LimitKey::Header(_));
+    (by_header(first) && named.all(by_header)).then_some(&first.name)
 }
 
 fn retries(hits: &mut Hits, id: &str, route: &Route, retry: &Retry, written: &RouteRetry) {

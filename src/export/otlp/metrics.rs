@@ -557,6 +557,14 @@ impl Families {
         self.begin(&catalog::ENCODED);
         self.count(&["refused"], totals.encoded_refused);
         self.count(&["reported"], totals.encoded_reported);
+        self.begin(&catalog::RATE_LIMITED);
+        for limit in &totals.rate_limits {
+            self.count(&[&limit.name], limit.refused);
+        }
+        self.begin(&catalog::RATE_LIMIT_EVICTIONS);
+        for limit in &totals.rate_limits {
+            self.count(&[&limit.name], limit.evicted);
+        }
         self.one(&catalog::RETRIES_REFUSED, totals.retries_refused);
         self.one(&catalog::IN_FLIGHT, snapshot.edge.in_flight);
         self.one(&catalog::CONNECTIONS, snapshot.edge.connections);

@@ -12,10 +12,10 @@ use crate::catalog::{
     ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED,
     OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES,
     PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS,
-    PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, REQUEST_BYTES, REQUESTS,
-    RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS,
-    SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY,
-    TUNNELS, WORKERS,
+    PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, RATE_LIMIT_EVICTIONS,
+    RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED,
+    ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG,
+    STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -241,6 +241,10 @@ fn debug() -> Board {
                     Panel::new(Lines, "Requests sent again", PerSecond, 6, "Attempts per second beyond each request's first; those that the retry budget refused.")
                         .query(format!("sum by (route) ({})", rate(&RETRIES, &[ROUTE])), "{{route}}")
                         .query(format!("sum({})", rate(&RETRIES_REFUSED, &[])), "refused"),
+                    Panel::new(Lines, "Over a rate limit", PerSecond, 12, "Requests per second that were over a rate limit: answered 429, or only counted.")
+                        .query(format!("sum by (limit) ({})", rate(&RATE_LIMITED, &[])), "{{limit}}"),
+                    Panel::new(Lines, "Keys forgotten", PerSecond, 12, "Keys per second that a rate limit forgot before their time: raise its `keys` if this is not an attack.")
+                        .query(format!("sum by (limit) ({})", rate(&RATE_LIMIT_EVICTIONS, &[])), "{{limit}}"),
                     Panel::new(Lines, "Failures that retries hid", PerSecond, 6, "Attempts per second that an endpoint failed and that were followed by another: the ten worst.")
                         .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_RETRIED, &[])), "{{upstream}} {{endpoint}}"),
                     Panel::new(Lines, "Health of endpoints", Count, 6, "1 when an endpoint is thought to work by every instance.")

@@ -1,11 +1,11 @@
-//! Kinds of text that an upstream is described by.
+//! Kinds of text that say who takes a request, and how many of whose.
 
 use std::net::Ipv6Addr;
 
 use http::{HeaderName, Uri};
 
 use super::{Refusal, Text};
-use crate::proxy::config::{Endpoint, HashKey};
+use crate::proxy::config::{Endpoint, HashKey, LimitKey, Rate};
 
 /// The address of a server.
 pub(in crate::config) const ENDPOINT: Text<Endpoint> = Text {
@@ -128,6 +128,39 @@ fn read_hash_key(text: &str) -> Result<HashKey, Refusal> {
     }
 }
 
+/// Who has a bucket of their own.
+pub(in crate::config) const LIMIT_KEY: Text<LimitKey> = Text {
+    expects: "`client`, `header:NAME`, `route` or `all`",
+    pattern: Some("client|route|all|header:[A-Za-z0-9-]+"),
+    read: |text| match text {
+        "client" => Ok(LimitKey::Client),
+        "route" => Ok(LimitKey::Route),
+        "all" => Ok(LimitKey::All),
+        _ => text
+            .strip_prefix("header:")
+            .and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+            .map(LimitKey::Header)
+            .ok_or_else(|| {
+                Refusal::invalid(format!("`{text}` is nothing that requests are counted by"))
+                    .help("write `client`, `header:NAME`, `route` or `all`")
+            }),
+    },
+    write: |key| match key {
+        LimitKey::Client => "client".to_owned(),
+        LimitKey::Route => "route".to_owned(),
+        LimitKey::All => "all".to_owned(),
+        LimitKey::Header(name) => format!("header:{name}"),
+    },
+};
+
+/// So many requests in a time.
+pub(in crate::config) const RATE: Text<Rate> = Text {
+    expects: "a rate like `100/s`, `30/m` or `1000/h`",
+    pattern: Some("[0-9]+/[smhd]"),
+    read: |text| text.parse().map_err(Refusal::invalid),
+    write: ToString::to_string,
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +248,34 @@ mod tests {
             "query:q",
         ] {
             assert!(read_hash_key(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_and_written() {
+        for (text, step_ns) in [
+            ("1/s", 1_000_000_000),
+            ("1000000/s", 1_000),
+            ("300000/s", 3_333),
+            ("30/m", 2_000_000_000),
+            ("1/d", 86_400_000_000_000),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.step_ns(), rate.to_string().as_str()), (step_ns, text));
+        }
+        for text in [
+            "",
+            "10",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "1/w",
+            "1000001/s",
+            "10 /s",
+            "/s",
+        ] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
         }
     }
 }

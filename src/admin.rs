@@ -12,12 +12,15 @@
 //! | `GET /v1/events?limit=N` | the newest events |
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `POST /v1/deploys` | announces a deploy |
-//! | `GET /metrics` | Prometheus text |
+//! | `GET /metrics` | everything for Prometheus, in the format that `Accept` prefers |
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -43,6 +46,19 @@ pub struct Config {
 /// why it could not.
 pub type ReadSlots = Arc<dyn Fn(&str, u32) -> Result<Vec<ProbeSlotView>, String> + Send + Sync>;
 
+/// Makes the metrics page for a reader that sent this `Accept`, counted up to now; `None` while nothing is measured.
+pub type ReadMetrics =
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<MetricsPage>> + Send>> + Send + Sync>;
+
+/// A metrics page.
+#[derive(Clone, Debug)]
+pub struct MetricsPage {
+    /// What it is written in.
+    pub content_type: HeaderValue,
+    /// The page.
+    pub body: Bytes,
+}
+
 /// What the API is wired to.
 #[derive(Clone)]
 pub struct Handlers {
@@ -55,9 +71,7 @@ pub struct Handlers {
     /// Reads how a probe's newest slots ended; blocks.
     pub slots: ReadSlots,
     /// Makes the metrics page.
-    pub metrics: fn(&Snapshot) -> String,
-    /// The metrics page's content type.
-    pub metrics_type: &'static str,
+    pub metrics: ReadMetrics,
     /// Whether traffic is taken.
     pub ready: watch::Receiver<bool>,
 }

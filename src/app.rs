@@ -10,7 +10,7 @@ use crate::admin;
 use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
-use crate::export::{accesslog, exposition, otlp};
+use crate::export::{accesslog, otlp};
 use crate::model::Full;
 use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
@@ -25,6 +25,7 @@ use crate::store::{self, OpenError};
 mod certs;
 mod health;
 mod machine;
+mod pages;
 mod pipeline;
 mod probes;
 mod reload;
@@ -177,7 +178,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     let (ask, asks) = mpsc::channel(1);
     let inputs = otlp::Inputs {
-        asks: ask,
+        asks: ask.clone(),
         snapshots: snapshots.subscribe(),
         baseline: pipeline.baseline(),
     };
@@ -186,6 +187,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let habits = Habits {
         logs: sink.iter().chain(&ring).cloned().collect(),
         traces: resolved.otlp.marked(),
+        exported: resolved.otlp.exported(),
         marks: marks.clone(),
     };
     let workers = Workers::start(
@@ -208,14 +210,14 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);
+    let metrics = pages::read(refresh.clone(), ask, snapshots.subscribe());
     let api = admin.map(|admin| {
         tokio::spawn(admin.serve(admin::Handlers {
             snapshots: snapshots.subscribe(),
             refresh,
             deploys: deploy,
             slots: read_slots(resolved.store.dir.clone()),
-            metrics: exposition::text,
-            metrics_type: exposition::CONTENT_TYPE,
+            metrics,
             ready: is_ready,
         }))
     });

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateFacts, DURATION_BOUNDS_US, EndpointTally, Event, EventKind, Fault, Missed,
+    CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault, Missed,
     ProbeFailure, ProbePhase, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::alert::AlertState;
@@ -707,8 +707,8 @@ pub struct ProbeTotals {
     pub failures: [u64; ProbeFailure::COUNT],
     /// Missed slots, indexed by [`Missed::index`].
     pub missed: [u64; Missed::COUNT],
-    /// Runs by duration, as in [`RouteTotals::durations`].
-    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// Runs by duration.
+    pub durations: Durations,
     /// The sum of durations in microseconds.
     pub duration_us: u64,
     /// The last run's phases.
@@ -724,8 +724,10 @@ pub struct RouteTotals {
     pub faults: [u64; Fault::COUNT],
     /// By status class, see [`crate::model::RouteSlot::classes`].
     pub classes: [u64; 6],
-    /// By duration, see [`crate::model::RouteSlot::durations`].
-    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// Valid requests by duration, at the standard bounds and at those of the route's SLOs.
+    pub durations: Durations,
+    /// Requests with an exported trace, the newest of each bucket of `durations` that has one; in no order.
+    pub exemplars: Vec<Exemplar>,
     /// The sum of durations in microseconds.
     pub duration_us: u64,
     /// Request body bytes.
@@ -746,10 +748,27 @@ impl RouteTotals {
         };
         add(&mut self.faults, &slot.faults);
         add(&mut self.classes, &slot.classes);
-        add(&mut self.durations, &slot.durations);
+        self.durations += &slot.durations;
+        for exemplar in slot.exemplars.iter().flatten() {
+            self.exemplify(*exemplar);
+        }
         self.duration_us = self.duration_us.saturating_add(slot.duration_us);
         self.bytes_in = self.bytes_in.saturating_add(slot.bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(slot.bytes_out);
         self.retries = self.retries.saturating_add(slot.retries);
+    }
+
+    /// Keeps the newer one of those in the same bucket.
+    fn exemplify(&mut self, exemplar: Exemplar) {
+        let bucket = |exemplar: &Exemplar| self.durations.bucket(exemplar.duration_us);
+        let wanted = bucket(&exemplar);
+        let known = self
+            .exemplars
+            .iter()
+            .position(|known| bucket(known) == wanted);
+        match known.map(|place| &mut self.exemplars[place]) {
+            Some(known) => *known = (*known).max(exemplar),
+            None => self.exemplars.push(exemplar),
+        }
     }
 }

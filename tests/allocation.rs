@@ -10,8 +10,8 @@ use vestibule::export::accesslog::write_line;
 use vestibule::export::otlp::write_record;
 use vestibule::model::WriteAccessLine;
 use vestibule::model::{
-    AccessRecord, EndpointKey, Fault, Observation, Outcome, RouteKey, Sli, SloKey, Source,
-    Timestamp,
+    AccessRecord, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli, SloKey,
+    Source, Timestamp,
 };
 use vestibule::sli::recorder::{Recorder, Rules};
 
@@ -67,6 +67,12 @@ fn second() -> Vec<Observation> {
 fn record_all(recorder: &mut Recorder, observations: &[Observation]) {
     for observation in observations {
         recorder.record(black_box(observation));
+        recorder.exemplify(observation.route, observation.duration_us, || Exemplar {
+            at: Timestamp::from_millis(1_795_420_960_123),
+            duration_us: observation.duration_us,
+            trace_id: 1,
+            span_id: 1,
+        });
         recorder.connect_failure(observation.route, EndpointKey(0));
     }
 }

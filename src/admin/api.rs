@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Either, Full, Limited};
@@ -50,7 +50,7 @@ pub(super) async fn answer(
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
-        (&Method::GET, "/metrics") => metrics(&handlers).await,
+        (&Method::GET, "/metrics") => metrics(&handlers, &request).await,
         (&Method::GET, "/v1/snapshot") => match fresh(&handlers).await {
             Some(snapshot) => json(StatusCode::OK, &*cut(&snapshot, &query)),
             None => starting(),
@@ -124,15 +124,20 @@ async fn fresh(handlers: &Handlers) -> Option<Arc<Snapshot>> {
     handlers.snapshots.borrow().clone()
 }
 
-async fn metrics(handlers: &Handlers) -> Response<Body> {
-    let Some(snapshot) = fresh(handlers).await else {
+async fn metrics(handlers: &Handlers, request: &Request<Incoming>) -> Response<Body> {
+    let accept: Vec<&str> = request
+        .headers()
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let Some(page) = (handlers.metrics)(accept.join(",")).await else {
         return starting();
     };
-    let mut response = text((handlers.metrics)(&snapshot));
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(handlers.metrics_type),
-    );
+    let mut response = text(page.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, page.content_type);
+    headers.insert(VARY, HeaderValue::from_static("accept"));
     response
 }
 

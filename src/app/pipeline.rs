@@ -14,8 +14,9 @@ use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::export::otlp::Baseline;
 use crate::model::{
-    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full, NO_ROUTE,
-    RouteKey, RouteSlot, Scope, Slo, SloKey, SlotRecord, Tally, Timestamp, Window,
+    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full,
+    MAX_FURTHER_BOUNDS, NO_ROUTE, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord, Tally,
+    Timestamp, Window,
 };
 use crate::probe::run::Probe;
 use crate::sli::recorder::Rules;
@@ -154,6 +155,23 @@ impl Pipeline {
         for key in routes {
             of(&mut self.routes, key.index()).configured = true;
         }
+        for (route, _, sli) in &rules {
+            // There at zero before the first request, and for as long as the process lives.
+            if let Sli::Latency { under } = sli {
+                let durations = &mut of(&mut self.routes, route.index()).totals.durations;
+                let under_us = u64::try_from(under.as_micros()).unwrap_or(u64::MAX);
+                durations.know(under_us);
+                if !durations.knows(under_us) {
+                    let route = self.directory.route_id(*route);
+                    tracing::warn!(
+                        route,
+                        under_us,
+                        most = MAX_FURTHER_BOUNDS,
+                        "no bucket ends at this bound until a restart: the route has had too many"
+                    );
+                }
+            }
+        }
         for state in &mut self.slos {
             state.configured = false;
         }
@@ -162,7 +180,12 @@ impl Pipeline {
         }
         self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
-        Ok(Rules::new(rules))
+        let mut rules = Rules::new(rules);
+        for (index, state) in self.routes.iter().enumerate() {
+            // Also at what is no longer promised: what has been counted goes on.
+            rules.count_at(RouteKey(index as u32), state.totals.durations.further());
+        }
+        Ok(rules)
     }
 
     /// Takes up what earlier runs left.

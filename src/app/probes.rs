@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    CertificateFacts, DURATION_BOUNDS_US, Event, EventKind, Missed, Scope, Slo, SloKey,
-    SlotOutcome, SlotRecord, Tally, Timestamp,
+    CertificateFacts, Event, EventKind, Missed, Scope, Slo, SloKey, SlotOutcome, SlotRecord, Tally,
+    Timestamp,
 };
 use crate::probe::run::Probe;
 use crate::probe::schedule::{Schedule, slots_while_down};
@@ -280,8 +280,7 @@ impl State {
             }
         }
         if let Some(run) = &record.run {
-            let place = DURATION_BOUNDS_US.partition_point(|bound| *bound < run.duration_us);
-            totals.durations[place] += 1;
+            totals.durations.record(run.duration_us);
             totals.duration_us = totals.duration_us.saturating_add(run.duration_us);
             totals.lag_us = record.lag_us;
             totals.phases = run.phases;

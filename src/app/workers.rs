@@ -30,6 +30,8 @@ pub(super) struct Habits {
     pub(super) logs: Vec<AccessSink>,
     /// Which traces that begin here are marked as sampled.
     pub(super) traces: TraceShare,
+    /// Which of them are exported; `None`: no trace is.
+    pub(super) exported: Option<TraceShare>,
     /// Knows probes' requests; `None`: all are users'.
     pub(super) marks: Option<MarkKey>,
 }
@@ -93,6 +95,7 @@ impl Workers {
                     sockets,
                     logs: habits.logs.clone(),
                     traces: habits.traces,
+                    exported: habits.exported,
                     marks: habits.marks.clone(),
                 })
             })

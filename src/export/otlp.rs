@@ -203,6 +203,12 @@ impl Config {
             .map_or(TraceShare::ALL, |traces| traces.marked)
     }
 
+    /// Which traces that begin here are exported, whatever becomes of the request; `None`: no trace is.
+    pub fn exported(&self) -> Option<TraceShare> {
+        let share = |traces: &Traces| traces.sampling.share;
+        self.traces.as_ref().map(share)
+    }
+
     /// Where a signal goes, if it is exported.
     fn receiver(&self, signal: Signal) -> Option<&Receiver> {
         match signal {

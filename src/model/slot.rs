@@ -8,7 +8,7 @@ use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointKey, Fault, Latency, Phase, RouteKey, SloKey};
+use super::{Durations, EndpointKey, Exemplar, Fault, Latency, Phase, RouteKey, SloKey};
 
 /// Valid events of an SLO, counted exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,13 +149,6 @@ impl AddAssign for EndpointTally {
     }
 }
 
-/// Upper bounds of the exported duration histogram in microseconds (OpenTelemetry semantic conventions,
-/// `http.server.request.duration`).
-pub const DURATION_BOUNDS_US: [u64; 14] = [
-    5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
-    2_500_000, 5_000_000, 7_500_000, 10_000_000,
-];
-
 /// One route's share of a slot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteSlot {
@@ -173,9 +166,10 @@ pub struct RouteSlot {
     pub latency: Option<Latency>,
     /// Durations of each phase, indexed by [`Phase::index`]; `None` when no request reached it.
     pub phases: [Option<Latency>; Phase::ALL.len()],
-    /// Valid requests by duration: place *i* counts those above bound *i* − 1 and up to bound *i* of
-    /// [`DURATION_BOUNDS_US`]; the last place has no upper bound.
-    pub durations: [u64; DURATION_BOUNDS_US.len() + 1],
+    /// Valid requests by duration.
+    pub durations: Durations,
+    /// Traces of valid requests, by [`Durations::place`].
+    pub exemplars: [Option<Exemplar>; Durations::PLACES],
     /// The sum of total durations behind `latency`, in microseconds.
     pub duration_us: u64,
     /// Request body bytes read.
@@ -198,6 +192,7 @@ impl RouteSlot {
             latency,
             phases,
             durations,
+            exemplars,
             duration_us,
             bytes_in,
             bytes_out,
@@ -210,8 +205,10 @@ impl RouteSlot {
         for (mine, theirs) in self.classes.iter_mut().zip(classes) {
             *mine = mine.saturating_add(*theirs);
         }
-        for (mine, theirs) in self.durations.iter_mut().zip(durations) {
-            *mine = mine.saturating_add(*theirs);
+        self.durations += durations;
+        for (mine, theirs) in self.exemplars.iter_mut().zip(exemplars) {
+            // None is older than any.
+            *mine = (*mine).max(*theirs);
         }
         for (key, tally) in slos {
             *entry(&mut self.slos, *key) += *tally;
@@ -283,6 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Timestamp;
 
     fn slot() -> impl Strategy<Value = Slot> {
         let route = (
@@ -314,8 +312,16 @@ mod tests {
                         retried: 0,
                     },
                 ));
+                route.durations.know(300_000);
                 for micros in durations {
                     route.latency.get_or_insert_default().record(micros);
+                    route.durations.record(micros);
+                    route.exemplars[Durations::place(micros)] = Some(Exemplar {
+                        at: Timestamp::from_millis(micros),
+                        duration_us: micros,
+                        trace_id: u128::from(good),
+                        span_id: bad,
+                    });
                     route.duration_us += micros;
                 }
                 slot.routes.insert(RouteKey(key), route);

@@ -1,4 +1,4 @@
-//! Which share of traces is looked at.
+//! Which share of traces is looked at, and what its spans are called.
 
 /// A share of all traces, told by their ids: every place that knows the share picks the same traces.
 ///
@@ -21,6 +21,17 @@ impl TraceShare {
     pub const fn is_sampled(self, low: u64) -> bool {
         low >> 1 < self.0
     }
+}
+
+/// The id of the span of our serving a request, made from the one of our asking the upstream, which the upstream was told
+/// of: a request is given one id on its way, and the other needs not be remembered.
+pub const fn serving_span(asking: u64) -> u64 {
+    // One round of SplitMix64, which maps no two ids to the same one; zero is no id.
+    let mixed = asking.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let mixed = mixed ^ (mixed >> 31);
+    if mixed == 0 { 1 } else { mixed }
 }
 
 #[cfg(test)]

@@ -71,6 +71,17 @@ impl TraceContext {
         std::str::from_utf8(parent).unwrap_or_default()
     }
 
+    /// The ids of the trace and of our span that asks the upstream, when spans of this request are exported whatever
+    /// becomes of it: its beginner marked it as sampled, or it begins here and is of the share.
+    pub(super) fn exported(&self, share: TraceShare) -> Option<(u128, u64)> {
+        if self.is_continued() && !self.is_sampled() {
+            return None;
+        }
+        let trace = number(&self.text[TRACE_ID]);
+        let is_exported = self.is_continued() || share.is_sampled(trace as u64);
+        is_exported.then(|| (trace, number(&self.text[SPAN_ID]) as u64))
+    }
+
     /// Whether the trace is marked as sampled (W3C Trace Context, 3.2.2.5).
     pub(super) fn is_sampled(&self) -> bool {
         matches!(
@@ -180,6 +191,19 @@ fn hex(target: &mut [u8], number: u64) {
     }
 }
 
+/// What [`hex`] wrote.
+fn number(digits: &[u8]) -> u128 {
+    digits.iter().fold(0, |number, digit| {
+        let digit = if digit.is_ascii_digit() {
+            digit - b'0'
+        } else {
+            // Lower case by the check of what comes in, and ours.
+            digit.wrapping_sub(b'a' - 10) & 15
+        };
+        number << 4 | u128::from(digit)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -254,6 +278,23 @@ mod tests {
         }
         let context = TraceContext::continue_or_begin(Some(PARENT), &seven());
         assert_eq!(context.parent_id(), "00f067aa0ba902b7");
+    }
+
+    #[test]
+    fn it_is_known_early_which_traces_are_exported() {
+        let (all, none) = (TraceShare::ALL, TraceShare::new(0.0));
+        let ids = IdSource::from_system(TraceShare::ALL);
+        let begun = TraceContext::continue_or_begin(None, &ids);
+        assert_eq!(begun.exported(none), None);
+        let (trace, span) = begun.exported(all).unwrap();
+        assert_eq!(format!("{trace:032x}"), begun.trace_id());
+        assert_eq!(format!("{span:016x}"), begun.span_id());
+        let continued = TraceContext::continue_or_begin(Some(PARENT), &ids);
+        assert!(continued.exported(none).is_some());
+        let unmarked = [&PARENT[..53], b"00"].concat();
+        let unmarked = TraceContext::continue_or_begin(Some(&unmarked), &ids);
+        assert!(unmarked.is_continued());
+        assert_eq!(unmarked.exported(all), None);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use super::identity::{RequestId, TraceContext};
 use super::worker::{Serving, Worker};
 use crate::clock::{Clock, Tick};
 use crate::model::{
-    AccessRecord, EndpointKey, Fault, NO_ROUTE, Observation, Outcome, Phase, Phases, RouteKey,
-    Source, WriteAccessLine,
+    AccessRecord, EndpointKey, Exemplar, Fault, NO_ROUTE, Observation, Outcome, Phase, Phases,
+    RouteKey, Source, WriteAccessLine, serving_span,
 };
 
 /// What is known of a request before it is routed.
@@ -242,6 +242,16 @@ impl Tracker {
         self.finish(fault.outcome(), self.worker.clock.tick());
     }
 
+    /// Trace and span of a request that is an example of its duration.
+    fn exported(&self, facts: &RequestFacts, outcome: Outcome) -> Option<(u128, u64)> {
+        let share = self.worker.exported?;
+        match outcome {
+            Outcome::Good | Outcome::Bad(_) => facts.trace.exported(share),
+            // In no histogram.
+            Outcome::Excluded(_) => None,
+        }
+    }
+
     fn route_key(&self) -> RouteKey {
         let route = self.state.as_ref().and_then(|state| state.route);
         route.map_or(RouteKey::NONE, |route| self.generation.routes[route].key)
@@ -277,7 +287,19 @@ impl Tracker {
             bytes_out: state.bytes_out,
         };
         match observation.source {
-            Source::Proxy => self.worker.recorder.borrow_mut().record(&observation),
+            Source::Proxy => {
+                let mut recorder = self.worker.recorder.borrow_mut();
+                recorder.record(&observation);
+                if let Some((trace_id, asking)) = self.exported(&state.facts, outcome) {
+                    let (clock, duration_us) = (&self.worker.clock, observation.duration_us);
+                    recorder.exemplify(route_key, duration_us, || Exemplar {
+                        at: clock.now(),
+                        duration_us,
+                        trace_id,
+                        span_id: serving_span(asking),
+                    });
+                }
+            }
             // What a probe came to is counted by who sent it. Here it would be a user that never was.
             Source::Probe => {
                 let seen = &self.worker.probe_requests;

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) ids: IdSource,
     /// Everyone who wants a record of each request.
     pub(super) logs: Vec<RefCell<LogBuffer>>,
+    /// Which traces that begin here are exported; `None`: none is, whoever began it.
+    pub(super) exported: Option<TraceShare>,
     /// Where small pieces become one before they are written; never held beyond that.
     pub(super) flat: RefCell<Vec<u8>>,
     /// Behind an `Rc` of its own: requests hold on to it without touching a count that other threads touch.
@@ -103,6 +105,8 @@ pub struct Setup {
     pub logs: Vec<AccessSink>,
     /// Which traces that begin here are marked as sampled.
     pub traces: TraceShare,
+    /// Which traces that begin here are exported; `None`: none is, whoever began it.
+    pub exported: Option<TraceShare>,
     /// Knows probes' requests; `None`: all are users'.
     pub marks: Option<MarkKey>,
 }
@@ -260,6 +264,7 @@ fn run(
         sockets,
         logs,
         traces,
+        exported,
         marks,
     } = setup;
     let worker = Rc::new(Worker {
@@ -268,6 +273,7 @@ fn run(
         pools: Pools::new(setup.index),
         ids: IdSource::from_system(traces),
         logs: logs.into_iter().map(LogBuffer::new).collect(),
+        exported,
         flat: RefCell::new(Vec::with_capacity(socket::COPY)),
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),

@@ -7,13 +7,22 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, DURATION_BOUNDS_US, EndpointKey, Latency, Observation, Outcome, RouteKey, RouteSlot,
+    Counts, Durations, EndpointKey, Exemplar, Latency, Observation, Outcome, RouteKey, RouteSlot,
     Sli, SloKey,
 };
 
 /// Which SLOs judge which route, by [`RouteKey::index`]. Made once per configuration, shared by all recorders.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Vec<Rule>>);
+pub struct Rules(Vec<OfRoute>);
+
+/// What is asked of one route's requests.
+#[derive(Clone, Debug, Default)]
+struct OfRoute {
+    /// In the order of their SLOs, as slots keep them.
+    rules: Vec<Rule>,
+    /// What durations are counted at beside the standard bounds.
+    bounds_us: Vec<u64>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rule {
@@ -25,7 +34,7 @@ struct Rule {
 impl Rules {
     /// From (route, SLO, what counts as good).
     pub fn new(slos: impl IntoIterator<Item = (RouteKey, SloKey, Sli)>) -> Self {
-        let mut rules: Vec<Vec<Rule>> = Vec::new();
+        let mut all = Self::default();
         for (route, slo, sli) in slos {
             let under_us = match sli {
                 // Counted where probes are.
@@ -35,18 +44,34 @@ impl Rules {
                     Some(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))
                 }
             };
-            if rules.len() <= route.index() {
-                rules.resize(route.index() + 1, Vec::new());
-            }
-            rules[route.index()].push(Rule { slo, under_us });
-            // Slots keep their SLOs in key order.
-            rules[route.index()].sort_by_key(|rule| rule.slo);
+            let rules = &mut all.of_mut(route).rules;
+            rules.push(Rule { slo, under_us });
+            rules.sort_by_key(|rule| rule.slo);
+            all.count_at(route, under_us);
         }
-        Self(rules)
+        all
     }
 
-    fn of(&self, route: RouteKey) -> &[Rule] {
-        self.0.get(route.index()).map_or(&[], Vec::as_slice)
+    /// Counts durations of a route at these bounds as well, as an earlier configuration did.
+    pub fn count_at(&mut self, route: RouteKey, bounds_us: impl IntoIterator<Item = u64>) {
+        for bound_us in bounds_us {
+            let known = &mut self.of_mut(route).bounds_us;
+            if !Durations::is_standard(bound_us) && !known.contains(&bound_us) {
+                known.push(bound_us);
+            }
+        }
+    }
+
+    fn of_mut(&mut self, route: RouteKey) -> &mut OfRoute {
+        if self.0.len() <= route.index() {
+            self.0.resize_with(route.index() + 1, OfRoute::default);
+        }
+        &mut self.0[route.index()]
+    }
+
+    fn of(&self, route: RouteKey) -> (&[Rule], &[u64]) {
+        let of_route = self.0.get(route.index());
+        of_route.map_or((&[], &[]), |found| (&found.rules, &found.bounds_us))
     }
 }
 
@@ -118,7 +143,8 @@ impl Recorder {
                 Outcome::Excluded(_) => {}
             }
         }
-        for rule in self.rules.of(route) {
+        let (rules, bounds_us) = self.rules.of(route);
+        for rule in rules {
             let tally = entry(&mut slot.slos, rule.slo);
             let good = match (outcome, rule.under_us) {
                 (Outcome::Good, None) => true,
@@ -132,10 +158,13 @@ impl Recorder {
                 tally.bad += 1;
             }
         }
+        for bound_us in bounds_us {
+            slot.durations.know(*bound_us);
+        }
         if matches!(outcome, Outcome::Excluded(_)) {
             return;
         }
-        slot.durations[DURATION_BOUNDS_US.partition_point(|bound| *bound < duration_us)] += 1;
+        slot.durations.record(duration_us);
         slot.duration_us = slot.duration_us.saturating_add(duration_us);
         slot.latency.get_or_insert_default().record(duration_us);
         for (latency, micros) in slot.phases.iter_mut().zip(phases) {
@@ -155,6 +184,18 @@ impl Recorder {
     pub fn retried(&mut self, route: RouteKey, endpoint: EndpointKey) {
         let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
         entry(&mut slot.endpoints, endpoint).retried += 1;
+    }
+
+    /// Keeps a request that was just recorded as an example of its duration, unless there is one for this second. `make`
+    /// is called only if there is none.
+    pub fn exemplify(
+        &mut self,
+        route: RouteKey,
+        duration_us: u64,
+        make: impl FnOnce() -> Exemplar,
+    ) {
+        let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
+        slot.exemplars[Durations::place(duration_us)].get_or_insert_with(make);
     }
 
     /// Hands out everything counted since the last call.
@@ -227,6 +268,7 @@ fn clear(slot: &mut RouteSlot) {
         latency,
         phases,
         durations,
+        exemplars,
         duration_us,
         bytes_in,
         bytes_out,
@@ -235,7 +277,8 @@ fn clear(slot: &mut RouteSlot) {
     *counts = Counts::default();
     faults.fill(0);
     classes.fill(0);
-    durations.fill(0);
+    durations.clear();
+    exemplars.fill(None);
     slos.clear();
     endpoints.clear();
     for latency in phases.iter_mut().chain([latency]).flatten() {
@@ -249,7 +292,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{EndpointTally, Fault, Source, Tally};
+    use crate::model::{EndpointTally, Fault, Source, Tally, Timestamp};
 
     const ROUTE: RouteKey = RouteKey(1);
     const AVAILABLE: SloKey = SloKey(0);
@@ -293,6 +336,46 @@ mod tests {
         let slos = &only(&shard).slos;
         assert_eq!(slos[0], (AVAILABLE, Tally { good: 5, bad: 0 }));
         assert_eq!(slos[1], (FAST, Tally { good: 3, bad: 2 }));
+    }
+
+    #[test]
+    fn durations_are_counted_at_what_is_promised_and_was_before() {
+        let under = Duration::from_millis(300);
+        let mut rules = Rules::new([(ROUTE, FAST, Sli::Latency { under })]);
+        rules.count_at(ROUTE, [700_000, 250_000]);
+        let mut recorder = Recorder::new(Arc::new(rules));
+        for micros in [260_000, 300_000, 300_001, 650_000] {
+            recorder.record(&observation(Outcome::Good, micros));
+        }
+        let shard = recorder.take();
+        let durations = &only(&shard).durations;
+        assert_eq!(durations.further().collect::<Vec<_>>(), [300_000, 700_000]);
+        let count = |bound| {
+            let mut all = durations.cumulative();
+            all.find_map(|(known, count)| (known == Some(bound)).then_some(count))
+        };
+        assert_eq!((count(300_000), count(700_000)), (Some(2), Some(4)));
+    }
+
+    #[test]
+    fn one_exemplar_is_kept_of_each_bucket_and_none_after_it_was_handed_out() {
+        let mut recorder = recorder();
+        let exemplar = |duration_us| Exemplar {
+            at: Timestamp::from_millis(duration_us),
+            duration_us,
+            trace_id: 1,
+            span_id: 2,
+        };
+        for micros in [260_000, 270_000, 7] {
+            recorder.record(&observation(Outcome::Good, micros));
+            recorder.exemplify(ROUTE, micros, || exemplar(micros));
+        }
+        let shard = recorder.take();
+        let kept: Vec<_> = only(&shard).exemplars.iter().flatten().collect();
+        assert_eq!(kept, [&exemplar(7), &exemplar(260_000)]);
+        recorder.recycle(shard);
+        recorder.record(&observation(Outcome::Good, 20));
+        assert_eq!(only(&recorder.take()).exemplars, [None; Durations::PLACES]);
     }
 
     #[test]

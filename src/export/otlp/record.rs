@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{AccessRecord, Fault, Outcome, Phase, Phases};
+use crate::model::{AccessRecord, Fault, Outcome, Phase, Phases, serving_span};
 
 /// What a request left behind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,16 +37,10 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// The span of our serving the request, made from the one of our asking the upstream, which the upstream was told
-    /// of: a request is given one id on its way, and the other needs not be remembered. `None`: it has no trace.
+    /// The span of our serving the request. `None`: it has no trace.
     pub(super) fn server_span(&self) -> Option<u64> {
         let client = std::str::from_utf8(self.span_id).ok()?;
-        let client = u64::from_str_radix(client, 16).ok()?;
-        // One round of SplitMix64, which maps no two ids to the same one; zero is no id.
-        let mixed = client.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Some((mixed ^ (mixed >> 31)).max(1))
+        u64::from_str_radix(client, 16).ok().map(serving_span)
     }
 
     /// When it began and ended, in nanoseconds since the epoch.

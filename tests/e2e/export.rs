@@ -1,4 +1,4 @@
-//! What leaves by OTLP, read by a receiver that takes nothing on trust.
+//! What leaves by OTLP and on the metrics page, read by receivers that take nothing on trust.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +6,7 @@
 )]
 
 mod metrics;
+mod page;
 mod receiver;
 mod requests;
 mod trouble;

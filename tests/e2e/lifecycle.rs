@@ -15,5 +15,5 @@ mod drain;
 mod exactness;
 mod judgement;
 pub(crate) mod origin;
-mod prometheus;
+pub(crate) mod prometheus;
 mod reload;

@@ -15,7 +15,7 @@ use crate::origin::Origin as Receiver;
 use crate::tls::Authority;
 
 /// A server on a port of its own; killed when the test is over.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
 }
@@ -31,14 +31,20 @@ impl Drop for Prometheus {
 impl Prometheus {
     /// Starts by what was generated into `home`; `None` when it is not installed.
     fn start(home: &Home) -> Option<Self> {
+        Self::start_with(home, "alerts/prometheus.yaml", &[])
+    }
+
+    /// The same by another file in `home`, with more flags.
+    pub(crate) fn start_with(home: &Home, config: &str, flags: &[&str]) -> Option<Self> {
         let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
         let address = address.expect("there is a free port");
         let log =
             fs::File::create(home.path("prometheus.log")).expect("the directory can be written");
         let child = Command::new("prometheus")
-            .arg("--config.file=alerts/prometheus.yaml")
-            .arg("--storage.tsdb.path=samples")
+            .arg(format!("--config.file={config}"))
+            .arg(format!("--storage.tsdb.path=samples-{}", address.port()))
             .arg(format!("--web.listen-address={address}"))
+            .args(flags)
             .current_dir(home.path(""))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -57,7 +63,7 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    fn ask(&self, path: &str) -> Value {
+    pub(crate) fn ask(&self, path: &str) -> Value {
         let mut client = Client::connect(self.address);
         let answer = client.get(path).expect("Prometheus answers").json();
         assert_eq!(answer["status"], "success", "{path}: {answer}");
@@ -65,7 +71,7 @@ impl Prometheus {
     }
 
     /// What an expression gives now: labels and value.
-    fn query(&self, expr: &str) -> Vec<(Value, f64)> {
+    pub(crate) fn query(&self, expr: &str) -> Vec<(Value, f64)> {
         let data = self.ask(&format!("/api/v1/query?query={}", escaped(expr)));
         let result = data["result"].as_array().expect("it gives a list");
         let sample = |sample: &Value| {
@@ -79,14 +85,14 @@ impl Prometheus {
     }
 
     /// The one value that an expression gives now.
-    fn one(&self, expr: &str) -> Option<f64> {
+    pub(crate) fn one(&self, expr: &str) -> Option<f64> {
         let samples = self.query(expr);
         assert!(samples.len() < 2, "{expr}: {samples:?}");
         samples.first().map(|(_, value)| *value)
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
             char::from(byte).to_string()
@@ -330,7 +336,17 @@ fn assert_counters_agree(prometheus: &Prometheus, daemon: &Daemon) {
             continue;
         }
         let value: f64 = value.parse().expect("it is a number");
-        let read = wait(series, PATIENCE, || prometheus.one(series));
+        // Prometheus asks for OpenMetrics, where bounds are floats.
+        let asked = match series.split_once("le=\"") {
+            Some((before, bound)) => {
+                let (bound, after) = bound.split_once('"').expect("it is quoted");
+                let is_float = bound.contains(['.', 'I']);
+                let end = if is_float { "" } else { ".0" };
+                format!("{before}le=\"{bound}{end}\"{after}")
+            }
+            None => series.to_owned(),
+        };
+        let read = wait(&asked, PATIENCE, || prometheus.one(&asked));
         assert!(
             (read - value).abs() < 1e-9,
             "{series}: {read} beside {value}"

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use vestibule::export::accesslog::write_line;
 use vestibule::model::{
-    AccessRecord, EndpointKey, Observation, Outcome, RouteKey, Sli, SloKey, Source, Timestamp,
+    AccessRecord, Attempt, EndpointKey, Observation, Outcome, RouteKey, Sli, SloKey, Source,
+    Timestamp,
 };
 use vestibule::sli::recorder::{Recorder, Rules};
 
@@ -94,12 +95,22 @@ fn observations(routes: u32) -> Vec<Observation> {
     (0..BATCH).map(observation).collect()
 }
 
+const ATTEMPT: Attempt<&str> = Attempt {
+    endpoint: "http://10.0.0.21:8080",
+    ordinal: 0,
+    began_us: 12,
+    ended_us: None,
+    status: Some(200),
+    fault: None,
+};
+
 fn access_record(observation: &Observation) -> AccessRecord<'_> {
     AccessRecord {
         at: Timestamp::from_millis(1_795_420_960_123 + observation.duration_us / 64),
         observation,
         route: "checkout",
-        endpoint: "http://10.0.0.21:8080",
+        endpoint: ATTEMPT.endpoint,
+        attempts: &[ATTEMPT],
         client: [192, 0, 2, 7].into(),
         scheme: "https",
         protocol: "HTTP/1.1",

@@ -4,6 +4,7 @@
 //! million, durations on records are integer microseconds.
 
 mod access;
+mod attempt;
 mod certificate;
 mod directory;
 mod durations;
@@ -22,6 +23,7 @@ mod time;
 mod trace;
 
 pub use access::{AccessRecord, WriteAccessLine};
+pub use attempt::{Attempt, Attempts, MAX_ATTEMPTS};
 pub use certificate::CertificateFacts;
 pub use directory::{Directory, Full, MAX_NAMES, NO_ROUTE};
 pub use durations::{Durations, MAX_FURTHER_BOUNDS};
@@ -37,4 +39,4 @@ pub use probe::{Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOut
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use time::{Timestamp, Window, WindowError};
-pub use trace::{TraceShare, serving_span};
+pub use trace::{TraceShare, attempt_span};

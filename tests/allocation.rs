@@ -10,7 +10,7 @@ use vestibule::export::accesslog::write_line;
 use vestibule::export::otlp::write_record;
 use vestibule::model::WriteAccessLine;
 use vestibule::model::{
-    AccessRecord, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli, SloKey,
+    AccessRecord, Attempts, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli, SloKey,
     Source, Timestamp,
 };
 use vestibule::sli::recorder::{Recorder, Rules};
@@ -115,11 +115,20 @@ fn an_access_line_and_a_record_are_written_into_the_memory_there_is() {
         for (millis, observation) in (1_795_420_960_123..).zip(&observations) {
             for write in [write_line as WriteAccessLine, write_record] {
                 lines.clear();
+                let mut attempts = Attempts::default();
+                attempts.begin(20, millis);
+                attempts.failed(Fault::ConnectRefused, millis);
+                attempts.begin(21, millis);
+                attempts.answered(200);
+                attempts.end(observation.outcome.fault());
+                let addresses = ["http://10.0.0.20:8080", "http://10.0.0.21:8080"];
+                let attempts = attempts.map(|endpoint: usize| addresses[endpoint - 20]);
                 let record = AccessRecord {
                     at: Timestamp::from_millis(millis),
                     observation,
                     route: "checkout",
-                    endpoint: "http://10.0.0.21:8080",
+                    endpoint: attempts.last().unwrap_or_default(),
+                    attempts: attempts.as_slice(),
                     client: std::net::Ipv6Addr::from_bits(u128::from(millis) << 60).into(),
                     scheme: "https",
                     protocol: "HTTP/2.0",

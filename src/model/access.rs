@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Observation, Timestamp};
+use super::{Attempt, Observation, Timestamp};
 
 /// Everything one access line says, borrowed for as long as it takes to write it.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,10 @@ pub struct AccessRecord<'a> {
     pub observation: &'a Observation,
     /// The route's id.
     pub route: &'a str,
-    /// The endpoint's address; empty when none was tried.
+    /// The endpoint's address, of the one tried last; empty when none was tried.
     pub endpoint: &'a str,
+    /// What was tried, by the endpoints' addresses.
+    pub attempts: &'a [Attempt<&'a str>],
     /// The client, as far as forwarding headers may be believed.
     pub client: IpAddr,
     /// `http` or `https`.
@@ -33,7 +35,7 @@ pub struct AccessRecord<'a> {
     pub request_id: &'a str,
     /// The trace it belongs to: 32 hexadecimal digits.
     pub trace_id: &'a str,
-    /// The span that was named to the upstream: 16 hexadecimal digits.
+    /// The span of serving it: 16 hexadecimal digits. Those named to upstreams follow from it (`attempt_span`).
     pub span_id: &'a str,
     /// The client's span; empty when the trace began here.
     pub parent_id: &'a str,

@@ -1,4 +1,4 @@
-//! Which share of traces is looked at, and what its spans are called.
+//! Which share of traces is looked at, and what spans are called.
 
 /// A share of all traces, told by their ids: every place that knows the share picks the same traces.
 ///
@@ -23,11 +23,13 @@ impl TraceShare {
     }
 }
 
-/// The id of the span of our serving a request, made from the one of our asking the upstream, which the upstream was told
-/// of: a request is given one id on its way, and the other needs not be remembered.
-pub const fn serving_span(asking: u64) -> u64 {
-    // One round of SplitMix64, which maps no two ids to the same one; zero is no id.
-    let mixed = asking.wrapping_add(0x9E37_79B9_7F4A_7C15);
+/// The span of a request's attempt at an upstream, made from the span of serving the request: a request is given one id
+/// on its way, and the others need not be remembered.
+///
+/// One round of `SplitMix64` (Steele, Lea, Flood 2014), which maps no two ids to the same one; zero is no id.
+pub const fn attempt_span(server: u64, ordinal: u8) -> u64 {
+    let step = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(ordinal as u64 + 1);
+    let mixed = server.wrapping_add(step);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     let mixed = mixed ^ (mixed >> 31);

@@ -424,6 +424,10 @@ impl Call<'_> {
             let began = tracker.phase_began();
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
+            match &head {
+                Ok(head) => tracker.attempt_answered(head.status.as_u16()),
+                Err(failure) => tracker.attempt_failed(failure.fault),
+            }
             self.exchanged(tracker, endpoint, began, &head);
             let stale = matches!(head, Err(Failure { stale: true, .. }));
             if stale && !repeated && self.may_repeat(tracker) {
@@ -435,6 +439,7 @@ impl Call<'_> {
                 let place = (self.upstream, endpoint);
                 tracker.retried(self.generation.upstreams[place.0].endpoints[endpoint].key);
                 tried.add(endpoint);
+                tracker.attempt_ended();
                 // What it answered is not wanted. With nothing left to read, the connection is.
                 if exchange.is_end() && head.is_ok() {
                     let now = tracker.worker().clock.tick();
@@ -563,6 +568,7 @@ impl Call<'_> {
             match opened {
                 Ok(connection) => return Ok((endpoint, connection)),
                 Err(fault) => {
+                    tracker.attempt_failed(fault);
                     tracker.connect_failed(entry.key);
                     last = fault;
                 }
@@ -593,7 +599,7 @@ impl Call<'_> {
                 client: self.client,
                 scheme: scheme(facts.tls),
                 request_id: facts.request_id.as_bytes(),
-                trace: &facts.trace,
+                trace: &tracker.trace_of_attempt(),
                 framing: self.framing,
                 websocket: self.websocket,
                 edits: &route.route.request_headers,

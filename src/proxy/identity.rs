@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 
-use crate::model::TraceShare;
+use crate::model::{TraceShare, attempt_span};
 
 /// Identifiers of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TraceContext {
     /// `00-<trace id>-<span id>-<flags>`, ASCII.
     text: [u8; TEXT],
+    /// The span of serving the request, which is in the text.
+    span: u64,
     /// The client's span.
     parent: Option<[u8; 16]>,
 }
@@ -36,10 +38,12 @@ impl TraceContext {
                 text[54] = b'0';
             }
         }
-        hex(&mut text[SPAN_ID], ids.next());
+        let span = ids.next();
+        hex(&mut text[SPAN_ID], span);
         let parent = |incoming: &[u8]| incoming[SPAN_ID].try_into().ok();
         Self {
             text,
+            span,
             parent: incoming.and_then(parent),
         }
     }
@@ -48,6 +52,14 @@ impl TraceContext {
     /// 3.3).
     pub(super) fn is_continued(&self) -> bool {
         self.parent.is_some()
+    }
+
+    /// What an upstream is told at an attempt, whose span is the parent of what the upstream does.
+    pub(super) fn of_attempt(&self, ordinal: u8) -> Self {
+        let mut told = *self;
+        told.span = attempt_span(self.span, ordinal);
+        hex(&mut told.text[SPAN_ID], told.span);
+        told
     }
 
     /// The header's value.
@@ -71,7 +83,7 @@ impl TraceContext {
         std::str::from_utf8(parent).unwrap_or_default()
     }
 
-    /// The ids of the trace and of our span that asks the upstream, when spans of this request are exported whatever
+    /// The ids of the trace and of the span of serving the request, when spans of this request are exported whatever
     /// becomes of it: its beginner marked it as sampled, or it begins here and is of the share.
     pub(super) fn exported(&self, share: TraceShare) -> Option<(u128, u64)> {
         if self.is_continued() && !self.is_sampled() {
@@ -79,7 +91,7 @@ impl TraceContext {
         }
         let trace = number(&self.text[TRACE_ID]);
         let is_exported = self.is_continued() || share.is_sampled(trace as u64);
-        is_exported.then(|| (trace, number(&self.text[SPAN_ID]) as u64))
+        is_exported.then_some((trace, self.span))
     }
 
     /// Whether the trace is marked as sampled (W3C Trace Context, 3.2.2.5).
@@ -295,6 +307,21 @@ mod tests {
         let unmarked = TraceContext::continue_or_begin(Some(&unmarked), &ids);
         assert!(unmarked.is_continued());
         assert_eq!(unmarked.exported(all), None);
+    }
+
+    #[test]
+    fn each_attempt_is_told_of_a_span_of_its_own_in_the_same_trace() {
+        let context = TraceContext::continue_or_begin(Some(PARENT), &seven());
+        let mut spans = vec![context.span_id().to_owned()];
+        for ordinal in [0, 1, 2, u8::MAX] {
+            let told = context.of_attempt(ordinal);
+            assert_eq!(told.as_bytes()[..36], context.as_bytes()[..36]);
+            assert_eq!(told.as_bytes()[52..], context.as_bytes()[52..]);
+            spans.push(told.span_id().to_owned());
+        }
+        spans.sort_unstable();
+        spans.dedup();
+        assert_eq!(spans.len(), 5);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use super::identity::{RequestId, TraceContext};
 use super::worker::{Serving, Worker};
 use crate::clock::{Clock, Tick};
 use crate::model::{
-    AccessRecord, EndpointKey, Exemplar, Fault, NO_ROUTE, Observation, Outcome, Phase, Phases,
-    RouteKey, Source, WriteAccessLine, serving_span,
+    AccessRecord, Attempts, EndpointKey, Exemplar, Fault, NO_ROUTE, Observation, Outcome, Phase,
+    Phases, RouteKey, Source, WriteAccessLine,
 };
 
 /// What is known of a request before it is routed.
@@ -75,11 +75,10 @@ struct State {
     facts: RequestFacts,
     /// Index into the generation's routes.
     route: Option<usize>,
-    /// Index into the upstream's endpoints.
-    endpoint: Option<usize>,
+    /// By index into the upstream's endpoints.
+    attempts: Attempts<u32>,
     status: Option<u16>,
     phases: Phases,
-    attempts: u8,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -98,10 +97,9 @@ impl Tracker {
             phase_began: started,
             facts,
             route: None,
-            endpoint: None,
+            attempts: Attempts::default(),
             status: None,
             phases: Phases::default(),
-            attempts: 0,
             bytes_in: 0,
             bytes_out: 0,
         };
@@ -141,11 +139,12 @@ impl Tracker {
         }
     }
 
-    /// An attempt at an endpoint begins.
+    /// An attempt at an endpoint begins: when the phase before it ended.
     pub(super) fn attempt(&mut self, endpoint: usize) {
         if let Some(state) = &mut self.state {
-            state.endpoint = Some(endpoint);
-            state.attempts = state.attempts.saturating_add(1);
+            let began = state.phase_began.micros_since(state.started);
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            state.attempts.begin(endpoint, began);
         }
     }
 
@@ -154,6 +153,35 @@ impl Tracker {
         self.state
             .as_ref()
             .map_or(Tick::default(), |state| state.phase_began)
+    }
+
+    /// The attempt under way has an answer.
+    pub(super) fn attempt_answered(&mut self, status: u16) {
+        if let Some(state) = &mut self.state {
+            state.attempts.answered(status);
+        }
+    }
+
+    /// The attempt under way came to nothing, when the last phase ended.
+    pub(super) fn attempt_failed(&mut self, fault: Fault) {
+        if let Some(state) = &mut self.state {
+            let ended = state.phase_began.micros_since(state.started);
+            state.attempts.failed(fault, ended);
+        }
+    }
+
+    /// The attempt under way is given up for another, when the last phase ended.
+    pub(super) fn attempt_ended(&mut self) {
+        if let Some(state) = &mut self.state {
+            let ended = state.phase_began.micros_since(state.started);
+            state.attempts.ended(ended);
+        }
+    }
+
+    /// What the upstream is told of the trace at the attempt under way.
+    pub(super) fn trace_of_attempt(&self) -> TraceContext {
+        let made = self.state.as_ref().map_or(0, |state| state.attempts.made());
+        self.facts().trace.of_attempt(made.saturating_sub(1))
     }
 
     /// The phase under way ends now; time of the same phase in an earlier attempt is added.
@@ -266,13 +294,13 @@ impl Tracker {
             state.end_phase(Phase::Body, now);
         }
         let route = state.route.map(|route| &self.generation.routes[route]);
-        let endpoint = route.zip(state.endpoint);
-        let endpoint = endpoint.map(|(route, endpoint)| {
-            &self.generation.upstreams[route.upstream].endpoints[endpoint]
-        });
+        state.attempts.end(outcome.fault());
+        let endpoints = route.map(|route| &self.generation.upstreams[route.upstream].endpoints);
+        let endpoint = |place: u32| endpoints?.get(place as usize);
+        let last = state.attempts.last().and_then(endpoint);
         let observation = Observation {
             route: route_key,
-            endpoint: endpoint.map(|endpoint| endpoint.key),
+            endpoint: last.map(|endpoint| endpoint.key),
             source: if state.facts.is_probe {
                 Source::Probe
             } else {
@@ -282,7 +310,7 @@ impl Tracker {
             status: state.status,
             duration_us: now.micros_since(state.started),
             phases: state.phases,
-            attempts: state.attempts,
+            attempts: state.attempts.made(),
             bytes_in: state.bytes_in,
             bytes_out: state.bytes_out,
         };
@@ -290,13 +318,13 @@ impl Tracker {
             Source::Proxy => {
                 let mut recorder = self.worker.recorder.borrow_mut();
                 recorder.record(&observation);
-                if let Some((trace_id, asking)) = self.exported(&state.facts, outcome) {
+                if let Some((trace_id, span_id)) = self.exported(&state.facts, outcome) {
                     let (clock, duration_us) = (&self.worker.clock, observation.duration_us);
                     recorder.exemplify(route_key, duration_us, || Exemplar {
                         at: clock.now(),
                         duration_us,
                         trace_id,
-                        span_id: serving_span(asking),
+                        span_id,
                     });
                 }
             }
@@ -309,11 +337,14 @@ impl Tracker {
         self.worker.in_flight.set(self.worker.in_flight.get() - 1);
         if !self.worker.logs.is_empty() {
             let facts = &state.facts;
+            let named = |place| endpoint(place).map_or("", |endpoint| &*endpoint.address);
+            let attempts = state.attempts.map(named);
             self.worker.log(&AccessRecord {
                 at: self.worker.clock.now(),
                 observation: &observation,
                 route: route.map_or(NO_ROUTE, |route| &route.route.id),
-                endpoint: endpoint.map_or("", |endpoint| &endpoint.address),
+                endpoint: attempts.last().unwrap_or_default(),
+                attempts: attempts.as_slice(),
                 client: facts.client,
                 scheme: scheme(facts.tls),
                 protocol: protocol(facts.version),
@@ -400,6 +431,7 @@ pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
             observation: &observation,
             route: NO_ROUTE,
             endpoint: "",
+            attempts: &[],
             client: connection.peer,
             scheme: scheme(connection.tls.is_some()),
             protocol: protocol(Version::HTTP_11),

@@ -16,6 +16,11 @@ use crate::lifecycle::origin::Origin;
 
 /// One route with two SLOs to `origin`, exported as `otlp` says.
 fn home(origin: &Origin, otlp: &str) -> Home {
+    home_of(&[&format!("http://{}", origin.address)], otlp)
+}
+
+/// The same to `endpoints`.
+fn home_of(endpoints: &[&str], otlp: &str) -> Home {
     Home::new(&format!(
         r#"
         [instance]
@@ -30,7 +35,7 @@ fn home(origin: &Origin, otlp: &str) -> Home {
 
         [[upstream]]
         name = "shop"
-        endpoints = ["http://{}"]
+        endpoints = {endpoints:?}
 
         [[route]]
         id = "shop"
@@ -53,8 +58,7 @@ fn home(origin: &Origin, otlp: &str) -> Home {
         objective = "90%"
 
         {otlp}
-        "#,
-        origin.address
+        "#
     ))
 }
 

@@ -87,9 +87,9 @@ fn log_record(record: &Record<'_>, path: Option<&str>) -> LogRecord {
         text("vestibule.route", said(record.route)),
         text("vestibule.outcome", record.outcome.as_str()),
         text("vestibule.request_id", said(record.request_id)),
-        text("vestibule.endpoint", said(record.endpoint)),
+        text("vestibule.endpoint", said(record.endpoint())),
         number("vestibule.duration_us", record.duration_us),
-        number("vestibule.attempts", u64::from(record.attempts)),
+        number("vestibule.attempts", u64::from(record.attempts_made)),
         number("http.request.body.size", record.bytes_in),
         number("http.response.body.size", record.bytes_out),
     ];

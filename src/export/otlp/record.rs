@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{AccessRecord, Fault, Outcome, Phase, Phases, serving_span};
+use crate::model::{AccessRecord, Attempt, Fault, Outcome, Phase, Phases, attempt_span};
 
 /// What a request left behind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +17,8 @@ pub(super) struct Record<'a> {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) phases: Phases,
-    pub(super) attempts: u8,
+    /// Attempts made; those that were remembered are [`Record::attempts`].
+    pub(super) attempts_made: u8,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) client: IpAddr,
@@ -26,7 +27,6 @@ pub(super) struct Record<'a> {
     pub(super) span_id: &'a [u8],
     pub(super) parent_id: &'a [u8],
     pub(super) route: &'a [u8],
-    pub(super) endpoint: &'a [u8],
     pub(super) scheme: &'a [u8],
     pub(super) protocol: &'a [u8],
     pub(super) method: &'a [u8],
@@ -34,13 +34,31 @@ pub(super) struct Record<'a> {
     pub(super) path: &'a [u8],
     pub(super) user_agent: &'a [u8],
     pub(super) request_id: &'a [u8],
+    /// [`Record::attempts`], as written.
+    attempts: &'a [u8],
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// The span of our serving the request. `None`: it has no trace.
     pub(super) fn server_span(&self) -> Option<u64> {
-        let client = std::str::from_utf8(self.span_id).ok()?;
-        u64::from_str_radix(client, 16).ok().map(serving_span)
+        let span = std::str::from_utf8(self.span_id).ok()?;
+        u64::from_str_radix(span, 16).ok()
+    }
+
+    /// The span of one of its attempts, which the upstream was told of. `None`: it has no trace.
+    pub(super) fn attempt_span(&self, attempt: &Attempt<&[u8]>) -> Option<u64> {
+        Some(attempt_span(self.server_span()?, attempt.ordinal))
+    }
+
+    /// What was tried, by the endpoints' addresses.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Attempt<&'a [u8]>> + use<'a> {
+        let mut rest = Reader(self.attempts);
+        std::iter::from_fn(move || rest.attempt())
+    }
+
+    /// The endpoint tried last; empty when none was.
+    pub(super) fn endpoint(&self) -> &'a [u8] {
+        self.attempts().last().map_or(b"", |last| last.endpoint)
     }
 
     /// When it began and ended, in nanoseconds since the epoch.
@@ -110,7 +128,8 @@ pub fn write_record(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
         at,
         observation,
         route,
-        endpoint,
+        endpoint: _,
+        attempts,
         client,
         scheme,
         protocol,
@@ -145,7 +164,6 @@ pub fn write_record(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
         span_id.as_bytes(),
         parent_id.as_bytes(),
         route.as_bytes(),
-        endpoint.as_bytes(),
         scheme.as_bytes(),
         protocol.as_bytes(),
         method.as_bytes(),
@@ -154,10 +172,38 @@ pub fn write_record(buffer: &mut Vec<u8>, record: &AccessRecord<'_>) {
         user_agent,
         request_id.as_bytes(),
     ] {
-        let text = text.get(..MAX_TEXT).unwrap_or(text);
-        buffer.extend_from_slice(&(text.len() as u16).to_le_bytes());
-        buffer.extend_from_slice(text);
+        write_text(buffer, text);
     }
+    let length_at = buffer.len();
+    buffer.extend_from_slice(&[0; 2]);
+    for attempt in *attempts {
+        write_attempt(buffer, attempt);
+    }
+    let length = buffer.len() - length_at - 2;
+    buffer[length_at..length_at + 2].copy_from_slice(&(length as u16).to_le_bytes());
+}
+
+fn write_text(buffer: &mut Vec<u8>, text: &[u8]) {
+    let text = text.get(..MAX_TEXT).unwrap_or(text);
+    buffer.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    buffer.extend_from_slice(text);
+}
+
+fn write_attempt(buffer: &mut Vec<u8>, attempt: &Attempt<&str>) {
+    let Attempt {
+        endpoint,
+        ordinal,
+        began_us,
+        ended_us,
+        status,
+        fault,
+    } = attempt;
+    write_text(buffer, endpoint.as_bytes());
+    buffer.extend_from_slice(&began_us.to_le_bytes());
+    buffer.extend_from_slice(&ended_us.unwrap_or(NONE_U32).to_le_bytes());
+    buffer.extend_from_slice(&status.unwrap_or(0).to_le_bytes());
+    let fault = fault.map_or(Fault::COUNT, Fault::index) as u8;
+    buffer.extend_from_slice(&[fault, *ordinal]);
 }
 
 /// The records of a buffer that [`write_record`] filled.
@@ -195,7 +241,7 @@ impl<'a> Reader<'a> {
             phases[phase.index()] = (micros != NONE_U32).then_some(micros);
         }
         let status = u16::from_le_bytes(self.take()?);
-        let [fault, attempts, sampled] = self.take()?;
+        let [fault, attempts_made, sampled] = self.take()?;
         let client = std::net::Ipv6Addr::from(self.take::<16>()?);
         Some(Record {
             at_ms,
@@ -205,7 +251,7 @@ impl<'a> Reader<'a> {
                 .map_or(Outcome::Good, |fault| fault.outcome()),
             status: (status > 0).then_some(status),
             phases,
-            attempts,
+            attempts_made,
             bytes_in,
             bytes_out,
             client: client.to_canonical(),
@@ -214,7 +260,6 @@ impl<'a> Reader<'a> {
             span_id: self.text()?,
             parent_id: self.text()?,
             route: self.text()?,
-            endpoint: self.text()?,
             scheme: self.text()?,
             protocol: self.text()?,
             method: self.text()?,
@@ -222,6 +267,23 @@ impl<'a> Reader<'a> {
             path: self.text()?,
             user_agent: self.text()?,
             request_id: self.text()?,
+            attempts: self.text()?,
+        })
+    }
+
+    fn attempt(&mut self) -> Option<Attempt<&'a [u8]>> {
+        let endpoint = self.text()?;
+        let began_us = u32::from_le_bytes(self.take()?);
+        let ended_us = u32::from_le_bytes(self.take()?);
+        let status = u16::from_le_bytes(self.take()?);
+        let [fault, ordinal] = self.take()?;
+        Some(Attempt {
+            endpoint,
+            ordinal,
+            began_us,
+            ended_us: (ended_us != NONE_U32).then_some(ended_us),
+            status: (status > 0).then_some(status),
+            fault: Fault::ALL.get(usize::from(fault)).copied(),
         })
     }
 }
@@ -230,6 +292,23 @@ impl<'a> Reader<'a> {
 pub(super) mod tests {
     use super::*;
     use crate::model::{Observation, RouteKey, Source, Timestamp};
+
+    const REFUSED: Attempt<&str> = Attempt {
+        endpoint: "http://10.0.0.1:8080",
+        ordinal: 0,
+        began_us: 3,
+        ended_us: Some(20),
+        status: None,
+        fault: Some(Fault::ConnectRefused),
+    };
+    const ANSWERED: Attempt<&str> = Attempt {
+        endpoint: "http://10.0.0.2:8080",
+        ordinal: 1,
+        began_us: 20,
+        ended_us: None,
+        status: Some(404),
+        fault: None,
+    };
 
     /// A buffer with one record of a request with this outcome, as the proxy would write it.
     pub(in crate::export::otlp) fn buffer(
@@ -252,11 +331,13 @@ pub(super) mod tests {
             bytes_out: 6,
         };
         let mut buffer = Vec::new();
+        let attempts = [REFUSED, ANSWERED];
         let record = AccessRecord {
             at: Timestamp::from_secs(1_700_000_000),
             observation: &observation,
             route: "shop",
-            endpoint: "http://10.0.0.1:8080",
+            endpoint: ANSWERED.endpoint,
+            attempts: &attempts,
             client: "192.0.2.7".parse().unwrap(),
             scheme: "https",
             protocol: "HTTP/2.0",
@@ -302,7 +383,7 @@ pub(super) mod tests {
         assert_eq!(
             (
                 last.duration_us,
-                last.attempts,
+                last.attempts_made,
                 last.bytes_in,
                 last.bytes_out
             ),
@@ -313,6 +394,16 @@ pub(super) mod tests {
             (last.route, last.parent_id, last.request_id),
             (&b"shop"[..], &b"1111111111111111"[..], &b"r-1"[..])
         );
+        let attempts = [REFUSED, ANSWERED].map(|attempt| Attempt {
+            endpoint: attempt.endpoint.as_bytes(),
+            ordinal: attempt.ordinal,
+            began_us: attempt.began_us,
+            ended_us: attempt.ended_us,
+            status: attempt.status,
+            fault: attempt.fault,
+        });
+        assert_eq!(last.attempts().collect::<Vec<_>>(), attempts);
+        assert_eq!(last.endpoint(), ANSWERED.endpoint.as_bytes());
     }
 
     #[test]

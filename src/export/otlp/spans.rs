@@ -1,8 +1,8 @@
-//! Requests as spans: a SERVER span of our serving it, and below it a CLIENT span of our asking the upstream, whose id
-//! is the one that the upstream was sent.
+//! Requests as spans: a SERVER span of our serving it, and below it a CLIENT span of each attempt at an upstream, whose
+//! id is the one that the upstream was sent then.
 //!
-//! Attributes and statuses are those of the stable HTTP semantic conventions. Only the last of several attempts at an
-//! upstream is known by its endpoint, so they share one CLIENT span with `http.request.resend_count`.
+//! Attributes and statuses are those of the stable HTTP semantic conventions. Queries are left out: they may hold
+//! secrets.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::lane::{Batch, Lane};
 use super::record::{Record, host_and_port};
 use super::sampling::Kept;
 use super::transport::encoded;
-use crate::model::{Outcome, Phase, Side};
+use crate::model::{Attempt, Outcome, Phase};
 
 /// Gathers spans into batches.
 #[derive(Debug)]
@@ -80,9 +80,9 @@ impl Spans {
         let Some(ids) = Ids::of(record) else { return };
         let server = self.server(record, &ids, path, kept);
         self.waiting.push(server);
-        if record.attempts > 0 {
-            let client = self.client(record, &ids);
-            self.waiting.push(client);
+        for attempt in record.attempts() {
+            let client = self.client(record, &ids, &attempt);
+            self.waiting.extend(client);
         }
         if self.waiting.len() >= BATCH {
             self.flush().await;
@@ -168,55 +168,67 @@ impl Spans {
         }
     }
 
-    fn client(&self, record: &Record<'_>, ids: &Ids) -> SpanData {
+    fn client(&self, record: &Record<'_>, ids: &Ids, attempt: &Attempt<&[u8]>) -> Option<SpanData> {
+        let Attempt {
+            endpoint,
+            ordinal,
+            began_us,
+            ended_us,
+            status: answered,
+            fault,
+        } = *attempt;
         let method = record.known_method();
         let shown = if method == "_OTHER" { "HTTP" } else { method };
-        let (host, port) = host_and_port(record.endpoint);
+        let (host, port) = host_and_port(endpoint);
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
+            // Without the query, which may hold secrets.
             KeyValue::new(
                 "url.full",
-                format!("{}{}", text(record.endpoint), text(record.path)),
+                format!("{}{}", text(endpoint), text(record.path)),
             ),
             KeyValue::new("network.protocol.version", "1.1"),
             KeyValue::new("server.address", host),
         ];
         attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
-        let resent = record.attempts.saturating_sub(1);
-        if resent > 0 {
+        if method == "_OTHER" {
             attributes.push(KeyValue::new(
-                "http.request.resend_count",
-                i64::from(resent),
+                "http.request.method_original",
+                text(record.method),
             ));
         }
-        let fault = record.outcome.fault();
-        // What we answered in the upstream's place is no answer of its.
-        let answered = record
-            .status
-            .filter(|status| fault.is_none_or(|fault| fault.status() != Some(*status)));
+        if ordinal > 0 {
+            attributes.push(KeyValue::new(
+                "http.request.resend_count",
+                i64::from(ordinal),
+            ));
+        }
         attributes.extend(status_code(answered));
-        let error = match fault {
-            Some(fault) if fault.side() == Side::Upstream => record.error_type(),
-            // A client's error for whoever asked, who are we (HTTP semantic conventions, "Status").
-            _ => answered
-                .filter(|status| *status >= 400)
-                .map(|status| status.to_string()),
+        // 4xx is an error for whoever asked, who are we. An attempt that we gave up since nobody waits for it any more is
+        // none (HTTP semantic conventions, "Status").
+        let error = match (fault, answered) {
+            (Some(fault), _) => Some(fault.as_str().to_owned()),
+            (None, Some(status)) if status >= 400 => Some(status.to_string()),
+            (None, _) => None,
         };
         let failed = error.is_some();
         attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
         let (start, end) = record.span_ns();
-        let edge = record.phases[Phase::Edge.index()].unwrap_or(0);
-        let start = start.saturating_add(u64::from(edge) * 1_000).min(end);
-        SpanData {
-            span_context: ids.context(ids.client),
+        let since_start = |micros: u32| start.saturating_add(u64::from(micros) * 1_000).min(end);
+        Some(SpanData {
+            span_context: ids.context(SpanId::from(record.attempt_span(attempt)?)),
             parent_span_id: ids.server,
             parent_span_is_remote: false,
             span_kind: SpanKind::Client,
             name: shown.into(),
             attributes,
             status: status(failed),
-            ..self.span(ids, start, end)
-        }
+            ..self.span(
+                ids,
+                since_start(began_us),
+                ended_us.map_or(end, since_start),
+            )
+        })
     }
 
     /// What all spans have alike.
@@ -242,7 +254,6 @@ impl Spans {
 struct Ids {
     trace: TraceId,
     server: SpanId,
-    client: SpanId,
     parent: Option<SpanId>,
     sampled: bool,
 }
@@ -252,7 +263,6 @@ impl Ids {
         let hex = |text| std::str::from_utf8(text).ok();
         Some(Self {
             trace: TraceId::from_hex(hex(record.trace_id)?).ok()?,
-            client: SpanId::from_hex(hex(record.span_id)?).ok()?,
             server: SpanId::from(record.server_span()?),
             parent: hex(record.parent_id)
                 .filter(|parent| !parent.is_empty())

@@ -6,8 +6,9 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::receiver::{Attributes, Receiver, Taken, by_key};
-use super::{Origin, PATIENCE, home, load};
+use super::{Home, Origin, PATIENCE, home, home_of, load};
 use crate::harness::{Client, Daemon, wait};
+use crate::origin::Nobody;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -161,44 +162,156 @@ fn a_request_is_a_span_of_serving_it_and_one_of_asking_the_upstream() {
     }
 }
 
-#[test]
-fn the_upstream_is_told_of_the_client_span() {
-    let receiver = Receiver::http();
-    let upstream = crate::origin::Origin::ok();
-    let origin = Origin::start("unused");
-    let text = format!(
+/// One route to `endpoints`, every request of which leaves spans with `receiver`.
+fn traced(endpoints: &[&str], receiver: &Receiver) -> Home {
+    let otlp = format!(
         "[otlp]\nendpoint = '{}'\n[otlp.metrics]\nenabled = false\n[otlp.traces]\nratio = 1\n",
         receiver.url()
     );
-    let home = home(&origin, &text);
-    let config = std::fs::read_to_string(home.path("vestibule.toml")).unwrap();
-    home.configure(&config.replace(&origin.address.to_string(), &upstream.address.to_string()));
+    home_of(endpoints, &otlp)
+}
+
+/// Waits for the SERVER span of the request to `path` and, in order, the CLIENT spans below it.
+fn traces(receiver: &Receiver, path: &str) -> (Span, Vec<Span>) {
+    wait("the request's spans", PATIENCE, || {
+        let taken = receiver.taken();
+        let (server, _) = spans(&taken, path)?;
+        let below = |span: &&Span| span.parent_span_id == server.span_id;
+        let mut clients: Vec<Span> = taken.spans.iter().filter(below).cloned().collect();
+        clients.sort_by_key(|span| span.start_time_unix_nano);
+        Some((server, clients))
+    })
+}
+
+/// The status code of a span that is an error.
+const ERROR: i32 = 2;
+
+fn is_error(span: &Span) -> bool {
+    span.status
+        .as_ref()
+        .is_some_and(|status| status.code == ERROR)
+}
+
+#[test]
+fn each_attempt_is_a_span_of_its_own_and_the_upstream_is_told_of_it() {
+    let receiver = Receiver::http();
+    let (nobody, upstream) = (Nobody::new(), crate::origin::Origin::ok());
+    let home = traced(&[&nobody.url(), &upstream.url()], &receiver);
     let daemon = home.run();
-    assert_eq!(ask(&daemon, "/told", None).0, 200);
-    let (server, client) = wait("its spans", PATIENCE, || spans(&receiver.taken(), "/told"));
-    let client = client.expect("the upstream was asked");
-    let told = upstream.request();
-    let told = told.header("traceparent").expect("it is told").to_owned();
-    assert_eq!(
-        told,
-        format!("00-{}-{}-01", hex(&server.trace_id), hex(&client.span_id))
-    );
-    assert!(server.parent_span_id.is_empty(), "the trace began here");
-    assert_ne!(server.span_id, client.span_id);
+    // Either endpoint may be the first to be tried.
+    let paths: Vec<String> = (0..8).map(|n| format!("/{n}")).collect();
+    for path in &paths {
+        assert_eq!(ask(&daemon, path, None).0, 200);
+    }
+    let (mut once, mut twice) = (0, 0);
+    for (path, told) in paths.iter().zip(upstream.until_requests(paths.len())) {
+        let (server, clients) = traces(&receiver, path);
+        assert!(server.parent_span_id.is_empty(), "the trace began here");
+        assert!(!is_error(&server) && !attributes(&server).contains_key("error.type"));
+        let last = clients.last().expect("the upstream was asked");
+        assert_eq!(
+            told.header("traceparent").expect("it is told"),
+            format!("00-{}-{}-01", hex(&server.trace_id), hex(&last.span_id))
+        );
+        let of_last = attributes(last);
+        assert_eq!(of_last["server.port"], upstream.address.port().to_string());
+        assert_eq!(of_last["http.response.status_code"], "200");
+        assert!(!is_error(last));
+        assert!(last.end_time_unix_nano <= server.end_time_unix_nano);
+        if clients.len() == 1 {
+            once += 1;
+            assert!(!of_last.contains_key("http.request.resend_count"));
+            continue;
+        }
+        twice += 1;
+        let [first, last] = &clients[..] else {
+            panic!("{clients:#?}")
+        };
+        assert_eq!(of_last["http.request.resend_count"], "1");
+        assert_ne!(first.span_id, last.span_id);
+        let of_first = attributes(first);
+        assert_eq!(of_first["error.type"], "connect_refused");
+        assert_eq!(of_first["url.full"], format!("{}{path}", nobody.url()));
+        assert!(is_error(first) && !of_first.contains_key("http.response.status_code"));
+        assert!(!of_first.contains_key("http.request.resend_count"));
+        assert!(first.start_time_unix_nano >= server.start_time_unix_nano);
+        assert!(first.end_time_unix_nano <= last.start_time_unix_nano);
+    }
+    assert!(once > 0 && twice > 0, "{once} and {twice}");
+}
+
+#[test]
+fn whose_error_it_is_depends_on_who_looks() {
+    use crate::origin::{Origin, Then};
+    let receiver = Receiver::http();
+    let upstream = Origin::start(|request, conn| {
+        let answer = match request.target() {
+            "/absent" => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+            "/failing" => "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+            "/cut" => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+            _ => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nslow",
+        };
+        conn.send(answer);
+        match request.target() {
+            "/cut" => Then::Close,
+            "/left" => {
+                conn.drain();
+                Then::Close
+            }
+            _ => Then::KeepOpen,
+        }
+    });
+    let home = traced(&[&upstream.url()], &receiver);
+    let daemon = home.run();
+    assert_eq!(ask(&daemon, "/absent", None).0, 404);
+    assert_eq!(ask(&daemon, "/failing", None).0, 503);
+    for path in ["/cut", "/left"] {
+        let mut client = Client::connect(daemon.address());
+        client.send(&format!("GET {path}"), &[], b"").unwrap();
+        assert_eq!(client.head().expect("a head").status, 200);
+        if path == "/cut" {
+            assert!(client.bytes(100).is_err(), "it is not whole");
+        }
+    }
+    // Path, status of both; then of the SERVER and of the CLIENT span whether it is an error, and its type.
+    for (path, status, server_is, client_is) in [
+        ("/absent", "404", (false, None), (true, Some("404"))),
+        ("/failing", "503", (true, Some("503")), (true, Some("503"))),
+        (
+            "/cut",
+            "200",
+            (true, Some("upstream_reset")),
+            (true, Some("upstream_reset")),
+        ),
+        (
+            "/left",
+            "200",
+            (false, Some("client_disconnect")),
+            (false, None),
+        ),
+    ] {
+        let (server, clients) = traces(&receiver, path);
+        let [client] = &clients[..] else {
+            panic!("{path}: {clients:#?}")
+        };
+        for (span, (error, kind)) in [(&server, server_is), (client, client_is)] {
+            let attributes = attributes(span);
+            assert_eq!(attributes["http.response.status_code"], status, "{path}");
+            let found = attributes.get("error.type").map(String::as_str);
+            assert_eq!((is_error(span), found), (error, kind), "{path}: {span:#?}");
+        }
+    }
 }
 
 #[test]
 fn services_behind_may_be_told_the_ratios_decision() {
     let upstream = crate::origin::Origin::ok();
-    let origin = Origin::start("unused");
     let receiver = Receiver::http();
-    let text = format!(
+    let otlp = format!(
         "[otlp]\nendpoint = '{}'\n[otlp.metrics]\nenabled = false\n[otlp.traces]\nratio = 0\nmark = 'ratio'\n",
         receiver.url()
     );
-    let home = home(&origin, &text);
-    let config = std::fs::read_to_string(home.path("vestibule.toml")).unwrap();
-    home.configure(&config.replace(&origin.address.to_string(), &upstream.address.to_string()));
+    let home = home_of(&[&upstream.url()], &otlp);
     let daemon = home.run();
     assert_eq!(ask(&daemon, "/", None).0, 200);
     let told = upstream.request();

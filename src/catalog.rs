@@ -238,6 +238,8 @@ catalog! {
         "Encoded bytes waiting for the OTLP receiver.";
     OTLP_LAST_SUCCESS = "vestibule_otlp_last_success_timestamp_seconds", Gauge, Seconds, [closed("signal", 3)],
         "When the OTLP receiver last took something, in seconds since the epoch; absent before the first time.";
+    CONFIG_INFO = "vestibule_config_info", Gauge, One, [ours("hash")],
+        "Always 1; the hash of the configuration in force, which instances that are told the same have alike.";
     CONFIG_GENERATION = "vestibule_config_generation", Gauge, One, [],
         "Counts up with every configuration applied in this process.";
     CONFIG_APPLY = "vestibule_config_apply_seconds", Gauge, Seconds, [],

@@ -22,6 +22,7 @@ mod code;
 mod expand;
 mod file;
 mod finding;
+mod hash;
 mod keys;
 mod kind;
 pub mod lint;
@@ -72,6 +73,8 @@ pub struct Resolved {
     pub probes: probe::Config,
     /// This instance's name.
     pub instance: String,
+    /// The same for every instance that is told the same by its file and environment: 16 hexadecimal digits.
+    pub hash: String,
     /// Where all this was read: the file's path, or `command line`.
     pub source: String,
     /// What is probably not meant so; [`Report::errors`] is 0.
@@ -263,6 +266,7 @@ fn parse_with(
     if let Some((file, now)) = linted {
         lint::run(text, &file, &resolved, now, &mut findings);
     }
+    resolved.hash = hash::of(&resolved, base_dir);
     resolved.warnings = Report::new(source_name, text, findings);
     Ok(resolved)
 }

@@ -563,6 +563,9 @@ pub struct ListenerView {
 pub struct ConfigView {
     /// Counts up with every configuration applied in this process.
     pub generation: u64,
+    /// The same for every instance that is told the same by its file and environment: 16 hexadecimal digits.
+    #[serde(default)]
+    pub hash: String,
     /// Where it came from: a file, or `built in`.
     pub source: String,
     /// When it was applied.

@@ -141,6 +141,7 @@ impl Daemon {
         } = parts;
         let config = ConfigView {
             generation: 1,
+            hash: resolved.hash.clone(),
             source: resolved.source.clone(),
             applied_at: started_at,
             apply_ms: clock.now().since(started_at).as_millis() as u64,
@@ -456,6 +457,7 @@ impl Daemon {
             Ok((text, scope)) => {
                 let config = &mut self.around.config;
                 config.generation += 1;
+                config.hash.clone_from(&self.around.resolved.hash);
                 config.applied_at = now;
                 config.apply_ms = self.clock.tick().micros_since(began) / 1_000;
                 config.refused = None;

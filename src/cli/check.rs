@@ -89,9 +89,16 @@ pub(super) fn check(file: &Path, format: Format, fail_on: FailOn) -> Exit {
             } else {
                 "is right"
             };
-            say(&format!("{file} {right}: {routes} routes, {slos} SLOs\n"));
+            let hash = &resolved.hash;
+            say(&format!(
+                "{file} {right}: {routes} routes, {slos} SLOs, hash {hash}\n"
+            ));
         }
-        Format::Json => say(&format!("{:#}\n", report.to_json())),
+        Format::Json => {
+            let mut found = report.to_json();
+            found["hash"] = json!(resolved.hash);
+            say(&format!("{found:#}\n"));
+        }
         Format::Sarif => say(&format!("{:#}\n", sarif(report))),
         Format::Junit => say(&junit(report, fail_on.severity())),
     }

@@ -112,6 +112,7 @@ pub(super) fn resolve(
         },
         receivers: all(receivers, |it| receiver(it, base))?,
         instance,
+        hash: String::new(),
         source,
         warnings,
         socket_is_default,

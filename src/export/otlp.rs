@@ -17,11 +17,13 @@ use http::{HeaderName, HeaderValue};
 use crate::model::TraceShare;
 
 mod answer;
+mod delivery;
 mod exporter;
 mod lane;
 mod logs;
 mod metrics;
 mod record;
+mod requests;
 mod resource;
 mod sampling;
 mod spans;
@@ -207,6 +209,19 @@ impl Config {
     pub fn exported(&self) -> Option<TraceShare> {
         let share = |traces: &Traces| traces.sampling.share;
         self.traces.as_ref().map(share)
+    }
+
+    /// Where signals go.
+    pub fn receivers_mut(&mut self) -> impl Iterator<Item = &mut Receiver> {
+        let Self {
+            metrics,
+            traces,
+            logs,
+            ..
+        } = self;
+        let metrics = metrics.as_mut().map(|metrics| &mut metrics.receiver);
+        let traces = traces.as_mut().map(|traces| &mut traces.receiver);
+        metrics.into_iter().chain(traces).chain(logs.as_mut())
     }
 
     /// Where a signal goes, if it is exported.

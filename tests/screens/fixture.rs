@@ -318,6 +318,7 @@ pub(crate) fn all_well() -> Snapshot {
             .collect(),
         config: ConfigView {
             generation: 118,
+            hash: "5f1d7a0c93b2e846".to_owned(),
             source: "/etc/vestibule.toml".to_owned(),
             applied_at: clock("13:44:20"),
             apply_ms: 412,

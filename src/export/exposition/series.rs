@@ -367,6 +367,8 @@ fn exporters(page: &mut impl Page, snapshot: &Snapshot) {
 }
 
 fn own(page: &mut impl Page, snapshot: &Snapshot) {
+    page.head(&catalog::CONFIG_INFO);
+    page.sample(&catalog::CONFIG_INFO, &[&snapshot.config.hash], 1);
     page.one(&catalog::CONFIG_GENERATION, snapshot.config.generation);
     page.one(
         &catalog::CONFIG_APPLY,

@@ -38,6 +38,11 @@ impl Logs {
         }
     }
 
+    /// Who sends from now on. Nothing may be waiting.
+    pub(super) fn come_from(&mut self, attributes: &[(String, String)]) {
+        self.resource = resource(attributes);
+    }
+
     /// Adds a request. `path` is its route's, as configured.
     pub(super) fn push(&mut self, record: &Record<'_>, path: Option<&str>) {
         self.waiting.push(log_record(record, path));

@@ -595,6 +595,8 @@ impl Families {
                 self.count(&[&exporter.signal, reason], *count);
             }
         }
+        self.begin(&catalog::CONFIG_INFO);
+        self.count(&[&snapshot.config.hash], 1);
         self.one(&catalog::CONFIG_GENERATION, snapshot.config.generation);
         self.one(
             &catalog::CONFIG_REFUSED,

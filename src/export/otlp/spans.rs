@@ -57,13 +57,7 @@ impl Spans {
             .with_endpoint("http://localhost/v1/traces")
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .build()?;
-        let attributes = attributes.iter();
-        let attributes = attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        exporter.set_resource(
-            &Resource::builder_empty()
-                .with_attributes(attributes)
-                .build(),
-        );
+        exporter.set_resource(&resource(attributes));
         Ok(Self {
             exporter,
             client,
@@ -73,6 +67,11 @@ impl Spans {
                 .build(),
             waiting: Vec::new(),
         })
+    }
+
+    /// Who sends from now on. Nothing may be waiting.
+    pub(super) fn come_from(&mut self, attributes: &[(String, String)]) {
+        self.exporter.set_resource(&resource(attributes));
     }
 
     /// Adds the spans of a request. `path` is its route's, as configured.
@@ -249,6 +248,14 @@ impl Spans {
             instrumentation_scope: self.scope.clone(),
         }
     }
+}
+
+fn resource(attributes: &[(String, String)]) -> Resource {
+    let attributes = attributes.iter();
+    let attributes = attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_attributes(attributes)
+        .build()
 }
 
 struct Ids {

@@ -66,6 +66,10 @@ pub(super) struct Taken {
     pub(super) units: BTreeMap<String, String>,
     pub(super) spans: Vec<Span>,
     pub(super) records: Vec<LogRecord>,
+    /// By path, the hash of the configuration that the SERVER span's resource names.
+    pub(super) span_hashes: BTreeMap<String, String>,
+    /// The same of log records.
+    pub(super) record_hashes: BTreeMap<String, String>,
     /// Start and time of each stream's newest point.
     times: BTreeMap<(String, Attributes), (u64, u64)>,
     /// What was wrong. Looked at by every question, since a panic on the receiver's thread would be overheard.
@@ -606,7 +610,10 @@ fn take_spans(taken: &mut Taken, request: ExportTraceServiceRequest) -> Result<(
             .into_iter()
             .flat_map(|scope| scope.spans)
         {
-            by_key(&span.attributes)?;
+            let hash = taken.resource.get("vestibule.config.hash").cloned();
+            if let (Some(path), Some(hash)) = (by_key(&span.attributes)?.remove("url.path"), hash) {
+                taken.span_hashes.insert(path, hash);
+            }
             let ids = span.trace_id.len() == 16
                 && span.span_id.len() == 8
                 && matches!(span.parent_span_id.len(), 0 | 8);
@@ -632,7 +639,11 @@ fn take_records(taken: &mut Taken, request: ExportLogsServiceRequest) -> Result<
             .into_iter()
             .flat_map(|scope| scope.log_records)
         {
-            by_key(&record.attributes)?;
+            let hash = taken.resource.get("vestibule.config.hash").cloned();
+            if let (Some(path), Some(hash)) = (by_key(&record.attributes)?.remove("url.path"), hash)
+            {
+                taken.record_hashes.insert(path, hash);
+            }
             if record.time_unix_nano == 0 || record.severity_number == 0 {
                 return Err("a record without time or severity".to_owned());
             }

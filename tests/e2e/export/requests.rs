@@ -304,6 +304,44 @@ fn whose_error_it_is_depends_on_who_looks() {
 }
 
 #[test]
+fn spans_and_records_say_by_which_configuration_a_request_was_served() {
+    let receiver = Receiver::http();
+    let origin = Origin::start("shop");
+    let home = home(
+        &origin,
+        &format!(
+            "[otlp]\nendpoint = '{}'\n[otlp.metrics]\nenabled = false\n[otlp.traces]\nratio = 1\n\
+             [otlp.logs]\nenabled = true\n",
+            receiver.url()
+        ),
+    );
+    let daemon = home.run();
+    let hash = || {
+        let snapshot = daemon.snapshot();
+        snapshot["config"]["hash"].as_str().unwrap().to_owned()
+    };
+    let told = |path: &str| {
+        assert_eq!(ask(&daemon, path, None).0, 200);
+        wait("its span and record", PATIENCE, || {
+            let taken = receiver.taken();
+            let of_record = taken.record_hashes.get(path)?.clone();
+            let of_span = taken.span_hashes.get(path)?.clone();
+            Some([of_span, of_record])
+        })
+    };
+    let before = hash();
+    assert_eq!(told("/before"), [before.clone(), before.clone()]);
+    let config = std::fs::read_to_string(home.path("vestibule.toml")).unwrap();
+    home.configure(&config.replace("99.9%", "99.8%"));
+    daemon.signal(rustix::process::Signal::HUP);
+    let after = daemon.until("the reload", PATIENCE, |snapshot| {
+        let hash = snapshot["config"]["hash"].as_str().unwrap();
+        (hash != before).then(|| hash.to_owned())
+    });
+    assert_eq!(told("/after"), [after.clone(), after]);
+}
+
+#[test]
 fn services_behind_may_be_told_the_ratios_decision() {
     let upstream = crate::origin::Origin::ok();
     let receiver = Receiver::http();

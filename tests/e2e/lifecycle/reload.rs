@@ -52,6 +52,47 @@ fn reload(daemon: &Daemon, generation: u64) -> Value {
     })
 }
 
+/// What the snapshot and the page say of the configuration's hash.
+fn hash(daemon: &Daemon) -> String {
+    let hash = daemon.snapshot()["config"]["hash"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let shown = daemon.metrics();
+    assert_eq!(shown.count("vestibule_config_info", &[("hash", &hash)]), 1);
+    hash
+}
+
+#[test]
+fn instances_of_one_configuration_have_one_hash_and_a_change_has_another() {
+    let web = Origin::start("web");
+    let plain = config(&web, "");
+    let homes = [Home::new(&plain), Home::new(&plain)];
+    let [one, two] = homes.each_ref().map(Home::run);
+    let first = hash(&one);
+    assert_eq!(hash(&two), first);
+    let checked = homes[0].vestibule(&["check"]);
+    assert!(stdout(&checked).ends_with(&format!("hash {first}\n")));
+
+    homes[0].configure(&format!("# only a word\n{plain}"));
+    reload(&one, 2);
+    assert_eq!(hash(&one), first);
+    homes[0].configure(&plain.replace("99.9%", "99.8%"));
+    reload(&one, 3);
+    assert_ne!(hash(&one), first, "the objective changed");
+    assert_eq!(hash(&two), first);
+    homes[0].configure("no configuration");
+    one.signal(Signal::HUP);
+    let changed = hash(&one);
+    one.until("the refusal", PATIENCE, |snapshot| {
+        snapshot["config"]["refused"].as_str().map(|_| ())
+    });
+    assert_eq!(hash(&one), changed, "what is refused is not in force");
+    homes[0].configure(&plain);
+    reload(&one, 4);
+    assert_eq!(hash(&one), first, "as before");
+}
+
 #[test]
 fn reloads_under_load_fail_no_request_and_lose_no_count() {
     let (one, two) = (Origin::start("one"), Origin::start("two"));

@@ -242,10 +242,15 @@ fn the_programs_that_tests_need_are_named_and_installed() {
     assert!(chain.contains("VESTIBULE_CI=1 INSTA_UPDATE=no cargo test"));
     let (_, packages) = chain.split_once("PACKAGES='").unwrap();
     let (packages, _) = packages.split_once('\'').unwrap();
+    // What no package brings is unpacked below target.
+    assert!(chain.contains("step 'peers' .ci/peers"));
+    let peers = fs::read_to_string(".ci/peers").unwrap();
     for program in needed {
         let is_brought = |line: &str| line.split(' ').next() == Some(&program);
         let is_pythons = chain.contains(&format!("={program}=="));
-        assert!(packages.lines().any(is_brought) || is_pythons, "{program}");
+        let is_fetched = peers.contains(&format!("[[ -x $PEERS/{program} ]]"));
+        let is_there = packages.lines().any(is_brought) || is_pythons || is_fetched;
+        assert!(is_there, "{program}");
     }
 }
 

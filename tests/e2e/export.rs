@@ -7,6 +7,7 @@
 
 mod metrics;
 mod page;
+mod peers;
 mod receiver;
 mod requests;
 mod trouble;

@@ -367,8 +367,8 @@ fn exporters(page: &mut impl Page, snapshot: &Snapshot) {
 }
 
 fn own(page: &mut impl Page, snapshot: &Snapshot) {
-    page.head(&catalog::CONFIG_INFO);
-    page.sample(&catalog::CONFIG_INFO, &[&snapshot.config.hash], 1);
+    page.begin(&catalog::CONFIG_INFO);
+    page.sample(&[&snapshot.config.hash], 1_u64);
     page.one(&catalog::CONFIG_GENERATION, snapshot.config.generation);
     page.one(
         &catalog::CONFIG_APPLY,

@@ -56,7 +56,7 @@ fn reload(daemon: &Daemon, generation: u64) -> Value {
 fn hash(daemon: &Daemon) -> String {
     let hash = daemon.snapshot()["config"]["hash"]
         .as_str()
-        .unwrap()
+        .expect("there is one")
         .to_owned();
     let shown = daemon.metrics();
     assert_eq!(shown.count("vestibule_config_info", &[("hash", &hash)]), 1);

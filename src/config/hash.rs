@@ -91,17 +91,17 @@ mod tests {
             (FILE.to_owned(), "/a"),
             (FILE.to_owned(), "/somewhere/else"),
             (format!("# a word\n{FILE}"), "/a"),
-            (format!("{}[instance]\nname = 'other'\n", FILE), "/a"),
+            (format!("{FILE}[instance]\nname = 'other'\n"), "/a"),
             (
                 FILE.replace("id = 'r'\nupstream = 'u'", "upstream = 'u'\nid = 'r'"),
                 "/a",
             ),
-            (format!("{}[proxy]\ndrain = '30s'\n", FILE), "/a"),
+            (format!("{FILE}[proxy]\ndrain = '30s'\n"), "/a"),
         ] {
             assert_eq!(hash(&text, base), known, "{text}");
         }
         let secret = "[otlp]\nendpoint = 'http://c:4318'\nheaders = ['authorization=${TOKEN}']\n";
-        let with_secret = format!("{}{secret}", FILE);
+        let with_secret = format!("{FILE}{secret}");
         assert_eq!(hash(&with_secret, "/a"), hash(&with_secret, "/b"));
     }
 
@@ -116,7 +116,7 @@ mod tests {
             let text = FILE.replacen(from, to, 1);
             assert_ne!(hash(&text, "/a"), known, "{text}");
         }
-        let slow = format!("{}[proxy]\ndrain = '31s'\n", FILE);
+        let slow = format!("{FILE}[proxy]\ndrain = '31s'\n");
         assert_ne!(hash(&slow, "/a"), known);
     }
 }

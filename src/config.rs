@@ -38,6 +38,7 @@ mod schema;
 mod synthetic;
 
 pub use code::{Code, Severity};
+pub use otlp::otlp_variables;
 pub use reference::{probe_reference, reference};
 pub use report::{Diagnostic, Position, Report};
 pub use schema::schema;

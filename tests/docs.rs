@@ -321,6 +321,14 @@ fn the_list_of_series_is_the_catalogs() {
 }
 
 #[test]
+fn the_list_of_standard_variables_is_what_is_read() {
+    let page = Path::new("docs/otlp.md");
+    let text = fs::read_to_string(page).unwrap();
+    let table = with_block(&text, "variables", &config::otlp_variables());
+    compare(page, &table);
+}
+
+#[test]
 fn series_that_pages_name_are_exported() {
     let known: BTreeSet<&str> = catalog::ALL.iter().map(|series| series.name).collect();
     for page in pages() {

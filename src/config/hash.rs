@@ -2,7 +2,8 @@
 //!
 //! It is made of what was resolved, so neither comments, order of keys, spelling of durations nor defaults that are
 //! written out change it. Left out is what differs between instances of one configuration: the instance's name and the
-//! directory that the file is in. So are values of headers, which are secrets. What files that it names contain, such
+//! directory that the file is in. So are values of headers, which are secrets
+//! and do not print. What files that it names contain, such
 //! as certificates, is not part of it.
 
 use std::fmt::Write as _;
@@ -60,9 +61,6 @@ fn shared(otlp: &export::otlp::Config) -> export::otlp::Config {
     shared
         .resource
         .retain(|(key, _)| key != "service.instance.id" && key != "host.name");
-    for (_, value) in shared.receivers_mut().flat_map(|it| &mut it.headers) {
-        *value = http::HeaderValue::from_static("");
-    }
     shared
 }
 

@@ -9,15 +9,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-
 use super::file::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 use super::keys::Located;
-use super::kind::{ReceiverUrl, read_header, read_receiver};
+use super::kind::ReceiverUrl;
 use crate::export::otlp::{
     Config, Metrics, Protocol, Receiver, Sampling, Signal, Temporality, Traces,
 };
 use crate::model::TraceShare;
+
+mod variables;
+
+pub use variables::otlp_variables;
+
+use variables::{Variables, headers, millis, pairs};
 
 /// What is exported, and complaints about variables.
 pub(super) fn resolve(
@@ -26,10 +30,7 @@ pub(super) fn resolve(
     instance: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> (Config, Vec<String>) {
-    let mut variables = Variables {
-        env,
-        complaints: Vec::new(),
-    };
+    let mut variables = Variables::new(env);
     let config = if variables.flag("OTEL_SDK_DISABLED") {
         Config::default()
     } else {
@@ -42,7 +43,7 @@ pub(super) fn resolve(
             queue_bytes: section.queue_size.value as usize,
         }
     };
-    (config, variables.complaints)
+    (config, variables.into_complaints())
 }
 
 fn metrics(section: &Otlp, base: &Path, variables: &mut Variables<'_>) -> Option<Metrics> {
@@ -63,6 +64,13 @@ fn metrics(section: &Otlp, base: &Path, variables: &mut Variables<'_>) -> Option
     let from_variable = variables.read("OTEL_METRIC_EXPORT_INTERVAL", millis);
     let interval =
         value(interval.as_ref()).or(from_variable.filter(|interval| !interval.is_zero()));
+    variables.read(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        |text| match text.to_ascii_lowercase().as_str() {
+            "base2_exponential_bucket_histogram" => Ok(()),
+            _ => Err("durations are always base2_exponential_bucket_histogram".to_owned()),
+        },
+    );
     let from_variable = variables.read(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         |text| match text.to_ascii_lowercase().as_str() {
@@ -177,16 +185,7 @@ fn receiver(
                 .as_ref()
                 .map(|endpoint| of_base(&endpoint.value, signal))
         })
-        .or_else(|| {
-            variables.read(
-                &format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", upper(signal)),
-                read_receiver,
-            )
-        })
-        .or_else(|| {
-            let endpoint = variables.read("OTEL_EXPORTER_OTLP_ENDPOINT", read_receiver)?;
-            Some(of_base(&endpoint, signal))
-        })?;
+        .or_else(|| variables.endpoint(signal, protocol))?;
     let gzip = variables.of_signal(signal, "COMPRESSION", |text| match text {
         "gzip" => Ok(true),
         "none" => Ok(false),
@@ -251,7 +250,7 @@ fn resource(
             "service.version".to_owned(),
             env!("CARGO_PKG_VERSION").to_owned(),
         ),
-        ("host.name".to_owned(), instance.to_owned()),
+        ("host.name".to_owned(), super::resolve::host_name()),
     ]);
     all.extend(
         variables
@@ -273,139 +272,6 @@ fn resource(
 
 fn value<T: Clone>(located: Option<&Located<T>>) -> Option<T> {
     located.map(|located| located.value.clone())
-}
-
-fn upper(signal: Signal) -> String {
-    signal.as_str().to_ascii_uppercase()
-}
-
-/// The process's environment, and what is wrong with it.
-struct Variables<'e> {
-    env: &'e dyn Fn(&str) -> Option<String>,
-    complaints: Vec<String>,
-}
-
-impl Variables<'_> {
-    /// A variable's value. `None`: unset, empty or not understood.
-    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = (self.env)(name)?;
-        let text = text.trim();
-        if text.is_empty() {
-            return None;
-        }
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(why) => {
-                let complaint = format!("the environment variable {name} is ignored: {why}");
-                if !self.complaints.contains(&complaint) {
-                    self.complaints.push(complaint);
-                }
-                None
-            }
-        }
-    }
-
-    /// The variable of one signal, else that of all.
-    fn of_signal<T>(
-        &mut self,
-        signal: Signal,
-        what: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.read(
-            &format!("OTEL_EXPORTER_OTLP_{}_{what}", upper(signal)),
-            &parse,
-        )
-        .or_else(|| self.read(&format!("OTEL_EXPORTER_OTLP_{what}"), &parse))
-    }
-
-    /// Only `true` is true; what is neither that nor `false` is false and worth a word.
-    fn flag(&mut self, name: &str) -> bool {
-        let flag = self.read(name, |text| match text.to_ascii_lowercase().as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("expected true or false".to_owned()),
-        });
-        flag.unwrap_or(false)
-    }
-
-    fn is_set(&self, name: &str) -> bool {
-        (self.env)(name).is_some_and(|text| !text.trim().is_empty())
-    }
-
-    /// The share that the standard sampler takes. Whether it minds its parent is not asked: ours always does.
-    fn sampler(&mut self) -> Option<f64> {
-        let ratio = self.read("OTEL_TRACES_SAMPLER_ARG", |text| {
-            let ratio = text
-                .parse()
-                .ok()
-                .filter(|ratio| (0.0..=1.0).contains(ratio));
-            ratio.ok_or("expected a share from 0 to 1".to_owned())
-        });
-        self.read("OTEL_TRACES_SAMPLER", |text| match text {
-            "always_on" | "parentbased_always_on" => Ok(1.0),
-            "always_off" | "parentbased_always_off" => Ok(0.0),
-            // Without an argument it takes all, the specification says.
-            "traceidratio" | "parentbased_traceidratio" => Ok(ratio.unwrap_or(1.0)),
-            _ => Err(
-                "expected always_on, always_off, traceidratio or one of them with parentbased_"
-                    .to_owned(),
-            ),
-        })
-    }
-
-    /// Whether a signal's exporter is ours.
-    fn exporter(&mut self, signal: Signal) -> bool {
-        let name = format!("OTEL_{}_EXPORTER", upper(signal));
-        let exporter = self.read(&name, |text| match text {
-            "none" => Ok(false),
-            list if list.split(',').any(|word| word.trim() == "otlp") => Ok(true),
-            _ => Err("expected otlp or none".to_owned()),
-        });
-        exporter.unwrap_or(true)
-    }
-}
-
-fn millis(text: &str) -> Result<Duration, String> {
-    let millis = text.parse().map(Duration::from_millis);
-    millis.map_err(|_malformed| "expected a whole number of milliseconds".to_owned())
-}
-
-fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    pairs(text)?
-        .into_iter()
-        .map(|(name, value)| read_header(&name, &value))
-        .collect()
-}
-
-/// `key=value,key=value`, values percent-encoded (W3C Baggage without properties). Values are not shown: they may be
-/// secrets.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
-    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
-    let pairs = pairs.map(|pair| {
-        let (key, value) = pair
-            .split_once('=')
-            .filter(|(key, _)| !key.trim().is_empty())
-            .ok_or("expected key=value pairs separated by commas")?;
-        let value = decoded(value.trim()).ok_or("a value is not percent-encoded UTF-8")?;
-        Ok((key.trim().to_owned(), value))
-    });
-    pairs.collect::<Result<_, &str>>().map_err(str::to_owned)
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            let (high, low) = (digit()?, digit()?);
-            bytes.push((high * 16 + low) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -538,6 +404,68 @@ mod tests {
     }
 
     #[test]
+    fn a_signals_variable_wins_over_that_of_all() {
+        for (what, of_all, of_metrics) in [
+            ("PROTOCOL", "http/protobuf", "grpc"),
+            ("HEADERS", "a=all", "a=one"),
+            ("TIMEOUT", "1", "2"),
+            ("COMPRESSION", "none", "gzip"),
+            ("CERTIFICATE", "/all.pem", "/one.pem"),
+        ] {
+            let name = |signal: &str| format!("OTEL_EXPORTER_OTLP_{signal}{what}");
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+            let receivers = |env: &[(&str, &str)]| {
+                let config = read("", env).0;
+                (
+                    config.metrics.unwrap().receiver,
+                    config.traces.unwrap().receiver,
+                )
+            };
+            let (all, metrics) = (name(""), name("METRICS_"));
+            let both = receivers(&[endpoint, (&all, of_all), (&metrics, of_metrics)]);
+            let only_all = receivers(&[endpoint, (&all, of_all)]);
+            let only_metrics = receivers(&[endpoint, (&metrics, of_metrics)]);
+            assert_eq!(both.0, only_metrics.0, "{what}");
+            assert_eq!(both.1, only_all.1, "{what}");
+            assert_ne!(both.0, only_all.0, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_grpc_needs_no_scheme() {
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        for (env, wanted) in [
+            (vec![grpc], Some("https://collector:4317")),
+            (
+                vec![grpc, ("OTEL_EXPORTER_OTLP_INSECURE", "true")],
+                Some("http://collector:4317"),
+            ),
+            (
+                vec![
+                    grpc,
+                    ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+                    ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "false"),
+                ],
+                Some("https://collector:4317"),
+            ),
+            // Over HTTP it is no URL.
+            (vec![], None),
+        ] {
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+            let (config, complaints) = read("", &[env, vec![endpoint]].concat());
+            assert_eq!(url(&config).as_deref(), wanted);
+            assert_eq!(complaints.is_empty(), wanted.is_some());
+        }
+        // What has a scheme is what it says.
+        let env = [
+            grpc,
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:1"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ];
+        assert_eq!(url(&read("", &env).0).as_deref(), Some("https://c:1"));
+    }
+
+    #[test]
     fn a_variable_that_is_not_understood_is_ignored_with_a_word_and_without_its_value() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         for (name, value) in [
@@ -546,6 +474,10 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_METRICS_EXPORTER", "prometheus"),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                "explicit_bucket_histogram",
+            ),
             ("OTEL_SDK_DISABLED", "yes"),
         ] {
             let (config, complaints) = read("", &[endpoint, (name, value)]);

@@ -322,7 +322,8 @@ fn cores() -> usize {
 }
 
 /// The host's name in the letters that a name may have.
-fn host_name() -> String {
+/// The machine's name, as a name can be written here.
+pub(super) fn host_name() -> String {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()

@@ -211,19 +211,6 @@ impl Config {
         self.traces.as_ref().map(share)
     }
 
-    /// Where signals go.
-    pub fn receivers_mut(&mut self) -> impl Iterator<Item = &mut Receiver> {
-        let Self {
-            metrics,
-            traces,
-            logs,
-            ..
-        } = self;
-        let metrics = metrics.as_mut().map(|metrics| &mut metrics.receiver);
-        let traces = traces.as_mut().map(|traces| &mut traces.receiver);
-        metrics.into_iter().chain(traces).chain(logs.as_mut())
-    }
-
     /// Where a signal goes, if it is exported.
     fn receiver(&self, signal: Signal) -> Option<&Receiver> {
         match signal {

@@ -103,6 +103,11 @@ impl Lane {
         self.signal
     }
 
+    /// Items to gather into one batch: so few that several of the largest batches fit.
+    pub(super) fn batch_items(&self) -> usize {
+        (self.most_bytes / LARGEST_ITEM).clamp(1, BATCH)
+    }
+
     /// Adds a batch, or counts it as lost.
     pub(super) fn push(&self, batch: Batch) {
         {
@@ -208,6 +213,11 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Items of one batch, at most.
+const BATCH: usize = 512;
+/// Of which that is a generous share of the lane: four times what a log record of a usual request takes, uncompressed.
+const LARGEST_ITEM: usize = 4 << 10;
 
 impl State {
     fn drop_items(&mut self, reason: Reason, items: u64) {

@@ -25,9 +25,6 @@ pub(super) struct Logs {
     waiting: Vec<LogRecord>,
 }
 
-/// Records of one message.
-const BATCH: usize = 512;
-
 impl Logs {
     pub(super) fn new(lane: Arc<Lane>, gzip: bool, attributes: &[(String, String)]) -> Self {
         Self {
@@ -46,7 +43,7 @@ impl Logs {
     /// Adds a request. `path` is its route's, as configured.
     pub(super) fn push(&mut self, record: &Record<'_>, path: Option<&str>) {
         self.waiting.push(log_record(record, path));
-        if self.waiting.len() >= BATCH {
+        if self.waiting.len() >= self.lane.batch_items() {
             self.flush();
         }
     }

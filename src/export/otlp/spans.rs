@@ -36,9 +36,6 @@ pub(super) struct Spans {
     waiting: Vec<SpanData>,
 }
 
-/// Spans of one message.
-const BATCH: usize = 512;
-
 impl Spans {
     pub(super) fn try_new(
         lane: Arc<Lane>,
@@ -83,7 +80,7 @@ impl Spans {
             let client = self.client(record, &ids, &attempt);
             self.waiting.extend(client);
         }
-        if self.waiting.len() >= BATCH {
+        if self.waiting.len() >= self.client.lane.batch_items() {
             self.flush().await;
         }
     }

@@ -1,15 +1,18 @@
 //! Measurements: the same numbers as everywhere else, to the request.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use vestibule::catalog::{self, Kind};
+use vestibule::export::otlp::export_name;
 use vestibule::net::tls::provider;
 
 use super::receiver::{Manner, Receiver};
 use super::{PATIENCE, counted, home, load};
-use crate::harness::wait;
+use crate::harness::{try_wait, wait};
 use crate::lifecycle::origin::Origin;
 
 #[test]
@@ -71,6 +74,44 @@ fn a_receiver_counts_what_status_counts() {
         assert_eq!(*count, 313);
         assert_eq!(taken.units[name], "s");
     }
+}
+
+#[test]
+fn whatever_the_page_shows_but_histograms_is_sent_as_well() {
+    let receiver = Receiver::http();
+    let origin = Origin::start("shop");
+    let otlp = format!(
+        "[otlp]\nendpoint = '{}'\n[otlp.metrics]\ninterval = '1s'\n[probes]\ndir = 'synthetic'\n",
+        receiver.url()
+    );
+    let home = home(&origin, &otlp);
+    std::fs::create_dir(home.path("synthetic")).unwrap();
+    let probes = format!(
+        "[[probe]]\nname = 'home'\ntarget = 'http://{}/'\nevery = '1s'\n\
+         [[probe]]\nname = 'nobody'\ntarget = 'tcp://127.0.0.1:1'\nevery = '1s'\n",
+        origin.address
+    );
+    std::fs::write(home.path("synthetic/all.toml"), probes).unwrap();
+    let daemon = home.run();
+    load(&daemon, 20, 3);
+    let mut missing = Vec::new();
+    let all = try_wait(PATIENCE, || {
+        let shown = daemon.metrics();
+        let taken = receiver.taken();
+        let sent: BTreeSet<&str> = taken.numbers.keys().map(|(name, _)| &**name).collect();
+        let numbers = catalog::ALL.iter().filter(|it| it.kind != Kind::Histogram);
+        missing = numbers
+            // What is 0 on the page may be what is not sent until it ever happened.
+            .filter(|it| {
+                shown.page.contains(&format!("\n{}", it.name)) && shown.sum(it.name, &[]) > 0
+            })
+            .filter(|it| !sent.contains(&*export_name(it).0))
+            .map(|it| it.name)
+            .collect();
+        let ran = shown.page.contains("\nvestibule_probe_phase_seconds{");
+        (ran && missing.is_empty()).then_some(())
+    });
+    assert!(all.is_some(), "{missing:?}");
 }
 
 #[test]

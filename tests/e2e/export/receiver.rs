@@ -45,6 +45,8 @@ pub(super) enum Manner {
     Answers(u16, Option<u64>),
     /// Takes it but for so many items.
     TakesBut(i64),
+    /// Takes it after so many milliseconds.
+    Dawdles(u64),
     /// Never answers.
     Hangs,
     /// Answers with something that is not HTTP.
@@ -254,11 +256,18 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
         .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
     let manner = *shared.manner.lock().unwrap();
-    if !matches!(manner, Manner::Takes | Manner::TakesBut(_)) {
+    if !matches!(
+        manner,
+        Manner::Takes | Manner::TakesBut(_) | Manner::Dawdles(_)
+    ) {
         shared.taken.lock().unwrap().turned_away += 1;
     }
     let rejected = match manner {
         Manner::Takes => 0,
+        Manner::Dawdles(millis) => {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+            0
+        }
         Manner::TakesBut(rejected) => rejected,
         Manner::Hangs => std::future::pending().await,
         // Only new connections are babbled at; this one is ended.

@@ -1,9 +1,9 @@
-//! What is measured: the catalog's series, but for durations, from one snapshot.
+//! What is measured: the catalog's series, but for histograms, from one snapshot.
 
 use std::collections::HashMap;
 
 use crate::catalog::{self, Series};
-use crate::model::{EventKind, Fault, Objective, Timestamp};
+use crate::model::{EventKind, Fault, Missed, Objective, ProbeFailure, ProbePhase, Timestamp};
 use crate::slo::alert::AlertState;
 use crate::snapshot::Snapshot;
 
@@ -32,6 +32,8 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     all.requests(snapshot);
     all.endpoints(snapshot);
     all.slos(snapshot);
+    all.probes(snapshot);
+    all.certificates(snapshot);
     all.edge(snapshot);
     all.own(snapshot);
     all.families
@@ -218,6 +220,88 @@ impl Families {
         }
     }
 
+    fn probes(&mut self, snapshot: &Snapshot) {
+        let totals = &snapshot.totals.probes;
+        self.begin(&catalog::PROBE_SLOTS);
+        for (probe, totals) in totals {
+            self.count(&[probe, "ok"], totals.ok);
+            self.count(&[probe, "fail"], totals.failures.iter().sum());
+            self.count(&[probe, "missed"], totals.missed.iter().sum());
+        }
+        self.begin(&catalog::PROBE_FAILURES);
+        for (probe, totals) in totals {
+            for (failure, count) in ProbeFailure::ALL.iter().zip(totals.failures) {
+                self.count_some(&[probe, failure.as_str()], count);
+            }
+        }
+        self.begin(&catalog::PROBE_MISSED);
+        for (probe, totals) in totals {
+            for (why, count) in Missed::ALL.iter().zip(totals.missed) {
+                self.count_some(&[probe, why.as_str()], count);
+            }
+        }
+        self.begin(&catalog::PROBE_PHASE);
+        for (probe, totals) in totals {
+            for (phase, us) in ProbePhase::ALL.iter().zip(totals.phases) {
+                if let Some(us) = us {
+                    self.level(&[probe, phase.as_str()], us as f64 / 1e6);
+                }
+            }
+        }
+        self.begin(&catalog::PROBE_LAG);
+        for (probe, totals) in totals {
+            self.level(&[probe], totals.lag_us as f64 / 1e6);
+        }
+        self.begin(&catalog::PROBE_SUCCESS);
+        for probe in &snapshot.probes {
+            if let Some(last) = &probe.last {
+                self.count(&[&probe.name], u64::from(last.outcome == "ok"));
+            }
+        }
+        self.begin(&catalog::PROBE_COVERAGE);
+        for probe in &snapshot.probes {
+            if let Some(coverage) = probe.coverage_ratio {
+                self.level(&[&probe.name], coverage);
+            }
+        }
+        self.one(&catalog::PROBE_RUNS, snapshot.totals.probe_runs);
+        self.one(&catalog::PROBE_REQUESTS, snapshot.totals.probe_requests);
+    }
+
+    fn certificates(&mut self, snapshot: &Snapshot) {
+        let seen = || {
+            snapshot.certificates.iter().filter_map(|view| {
+                let labels = [&*view.source, &*view.name, &*view.place];
+                Some((labels, view, view.certificate.as_ref()?))
+            })
+        };
+        self.begin(&catalog::CERT_NOT_AFTER);
+        for (labels, _, facts) in seen() {
+            self.count(&labels, facts.not_after.as_secs());
+        }
+        self.begin(&catalog::CERT_NOT_BEFORE);
+        for (labels, _, facts) in seen() {
+            self.count(&labels, facts.not_before.as_secs());
+        }
+        self.begin(&catalog::CERT_LEFT);
+        for (labels, view, _) in seen() {
+            if let Some(left) = view.left_ratio {
+                self.level(&labels, left);
+            }
+        }
+        self.begin(&catalog::CERT_NAME_MATCH);
+        for (labels, view, _) in seen() {
+            if let Some(matches) = view.name_matches {
+                self.count(&labels, u64::from(matches));
+            }
+        }
+        self.begin(&catalog::CERT_ALERTS);
+        for alert in &snapshot.certificate_alerts {
+            let urgency = alert.urgency.as_str();
+            self.count(&[&alert.name, &alert.source, &alert.kind, urgency], 1);
+        }
+    }
+
     fn edge(&mut self, snapshot: &Snapshot) {
         let totals = &snapshot.totals;
         self.begin(&catalog::EVENTS);
@@ -250,6 +334,11 @@ impl Families {
         for queue in &snapshot.queues {
             self.count(&[&queue.queue], queue.dropped);
         }
+        self.begin(&catalog::NOTIFICATIONS);
+        for receiver in &snapshot.receivers {
+            self.count(&[&receiver.name, "delivered"], receiver.delivered);
+            self.count(&[&receiver.name, "failed"], receiver.failed);
+        }
         self.begin(&catalog::DEGRADED);
         for part in catalog::PARTS {
             let degraded = snapshot.degraded.iter().any(|it| it.part == part);
@@ -265,6 +354,20 @@ impl Families {
                 self.count(&[&exporter.signal, reason], *count);
             }
         }
+        self.begin(&catalog::OTLP_QUEUE);
+        for exporter in &snapshot.exporters {
+            self.count(&[&exporter.signal], exporter.queued_bytes);
+        }
+        self.begin(&catalog::OTLP_LAST_SUCCESS);
+        for exporter in &snapshot.exporters {
+            if let Some(at) = exporter.last_success {
+                self.level(&[&exporter.signal], at.as_millis() as f64 / 1e3);
+            }
+        }
+        self.begin(&catalog::BUILD_INFO);
+        self.count(&[&snapshot.version], 1);
+        self.begin(&catalog::CONFIG_APPLY);
+        self.level(&[], snapshot.config.apply_ms as f64 / 1e3);
         self.begin(&catalog::CONFIG_INFO);
         self.count(&[&snapshot.config.hash], 1);
         self.one(&catalog::CONFIG_GENERATION, snapshot.config.generation);
@@ -284,5 +387,15 @@ impl Families {
         if let Some(bytes) = process.rss_bytes {
             self.count(&[], bytes);
         }
+        self.begin(&catalog::PROCESS_FDS);
+        if let Some(open) = process.open_fds {
+            self.count(&[], open);
+        }
+        self.begin(&catalog::PROCESS_MAX_FDS);
+        if let Some(most) = process.max_fds {
+            self.count(&[], most);
+        }
+        self.begin(&catalog::PROCESS_START);
+        self.level(&[], snapshot.started_at.as_millis() as f64 / 1e3);
     }
 }

@@ -249,6 +249,13 @@ enum SloCommand {
         #[arg(long, value_enum, default_value_t = Format::Openslo)]
         format: Format,
     },
+    /// Turn SLO specifications of other tools into SLOs of a configuration file
+    ///
+    /// Service, objective, window, owner and runbook are carried. Queries are not: Vestibule counts requests itself, and
+    /// recognises whether a query asks for availability or for a latency. Whatever is not carried as it is written is
+    /// told on standard error, with its file and line.
+    #[command(after_help = IMPORT_HELP)]
+    Import(slo::ImportArguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -311,6 +318,21 @@ Then, with the tools themselves:
   promtool test rules alerts/tests/*.yaml
   promtool check config alerts/prometheus.yaml
   amtool check-config alerts/alertmanager.yaml";
+
+const IMPORT_HELP: &str = "\
+Formats: OpenSLO v1 (openslo/v1) and Sloth (prometheus/v1), several documents in a file.
+
+Exit codes:
+   0  everything is carried, if in other words (`changed` on standard error)
+   1  written, but something is lost (`lost` on standard error)
+  74  a file cannot be written
+  78  a specification is wrong, or the result would not be a configuration: nothing is written
+
+Examples:
+  vestibule slo import slos.yaml                           print a whole file to begin with
+  vestibule slo import slos/*.yaml --out vestibule.toml    the same, as a new file
+  vestibule slo import a.yaml --into vestibule.toml        only the tables that this file lacks
+  vestibule slo import a.yaml --json | jq .notes           what is not carried as it is written";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -477,6 +499,7 @@ pub fn main() -> ExitCode {
             check::check(&config, format, fail_on)
         }
         Command::Slo(SloCommand::Export { from, format }) => slo::export(&from, format.spec()),
+        Command::Slo(SloCommand::Import(asked)) => slo::import(&asked),
         Command::Generate {
             what,
             from,

@@ -23,6 +23,7 @@ mod expand;
 mod file;
 mod finding;
 mod hash;
+pub mod import;
 mod keys;
 mod kind;
 pub mod lint;

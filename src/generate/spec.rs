@@ -1,7 +1,8 @@
 //! The promises in the words of other tools: `OpenSLO` v1, and Sloth's `prometheus/v1`.
 //!
-//! What they cannot say is left out: both know good and total events and a window, neither knows the guards of the alerts,
-//! and `OpenSLO` has no condition over two windows, so it is given no alert policies.
+//! What they cannot say stands in annotations that mean nothing to others, so that `vestibule slo import` gives the same
+//! SLOs again: both formats know good and total events, but neither knows a policy of ours, and Sloth's knows no window.
+//! `OpenSLO` has no condition over two windows, so it is given no alert policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,14 @@ use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
 use crate::model::{Sli, Slo};
+use crate::slo::policy::Policy;
+
+/// What the names of our annotations begin with in `OpenSLO`.
+pub const OF_OPENSLO: &str = "vestibule/";
+/// The same in Sloth's format, whose annotations are Prometheus's.
+pub const OF_SLOTH: &str = "vestibule_";
+/// What the alerts of an exported promise are called in Sloth's format.
+pub const SLOTHS_ALERT: &str = "VestibuleErrorBudgetBurns";
 
 /// A format for promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,42 @@ pub fn specify(plan: &Plan, spec: Spec) -> String {
     let documents: Vec<String> = documents.iter().map(Yaml::document).collect();
     banner("The promises of a Vestibule configuration, counted from its own series.")
         + &documents.join("---\n")
+}
+
+/// What the formats have no words for, as annotations without their prefix.
+fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
+    let length = |time| humantime::format_duration(time).to_string();
+    let mut marks = vec![("sli", slo.sli.as_str().to_owned())];
+    match slo.sli {
+        Sli::Availability => {}
+        Sli::Latency { under } => marks.push(("under", length(under))),
+        Sli::Probe { every } => marks.push(("every", length(every))),
+    }
+    marks.extend(slo.probe.clone().map(|probe| ("probe", probe)));
+    marks.push(("window", slo.window.to_string()));
+    marks.push(("policy", slo.policy.clone()));
+    let shipped = Policy::shipped();
+    if shipped.iter().all(|policy| policy.name != slo.policy) {
+        let rows = plan.rows(slo).iter().map(|row| {
+            format!(
+                "{} {} {} {} {}",
+                row.severity.as_str(),
+                row.tier.as_str(),
+                row.long,
+                row.short,
+                decimal(u64::from(row.factor.0), 3)
+            )
+        });
+        marks.push(("rows", rows.collect::<Vec<_>>().join(", ")));
+    }
+    marks.extend(slo.runbook.clone().map(|page| ("runbook", page)));
+    marks
+}
+
+/// Marks as the annotations of a format.
+fn annotations(prefix: &str, marks: Vec<(&'static str, String)>) -> Vec<(String, Yaml)> {
+    let annotation = |(key, text): (&str, String)| (format!("{prefix}{key}"), Yaml::Text(text));
+    marks.into_iter().map(annotation).collect()
 }
 
 fn about(slo: &Slo) -> String {
@@ -65,7 +110,10 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
             || format!("Route {route}."),
             |owner| format!("Route {route}, of {owner}."),
         );
-        object("Service", route, vec![("description", Yaml::Text(about))])
+        let owner = owner.map(|owner| ("owner", owner.clone()));
+        let annotations = annotations(OF_OPENSLO, owner.into_iter().collect());
+        let spec = vec![("description", Yaml::Text(about))];
+        object("Service", route, annotations, spec)
     });
     let slos = plan.slos.iter().map(|slo| {
         let query = |labels: &[(&str, &str)]| {
@@ -81,7 +129,7 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
             ("total", query(&[("slo", &slo.id)])),
         ]);
         let indicator = Yaml::map([
-            ("metadata", named(&slo.id)),
+            ("metadata", named(&slo.id, Vec::new())),
             ("spec", Yaml::map([("ratioMetric", ratio)])),
         ]);
         let window = Yaml::map([
@@ -100,29 +148,43 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
             ("budgetingMethod", Yaml::text("Occurrences")),
             ("objectives", Yaml::List(vec![target])),
         ];
-        object("SLO", &slo.id, spec)
+        object(
+            "SLO",
+            &slo.id,
+            annotations(OF_OPENSLO, marks(plan, slo)),
+            spec,
+        )
     });
     services.chain(slos).collect()
 }
 
-fn object(kind: &str, name: &str, spec: Vec<(&str, Yaml)>) -> Yaml {
+fn object(
+    kind: &str,
+    name: &str,
+    annotations: Vec<(String, Yaml)>,
+    spec: Vec<(&str, Yaml)>,
+) -> Yaml {
     Yaml::map([
         ("apiVersion", Yaml::text("openslo/v1")),
         ("kind", Yaml::text(kind)),
-        ("metadata", named(name)),
+        ("metadata", named(name, annotations)),
         ("spec", Yaml::map(spec)),
     ])
 }
 
-fn named(name: &str) -> Yaml {
-    Yaml::map([
+fn named(name: &str, annotations: Vec<(String, Yaml)>) -> Yaml {
+    let mut entries = vec![
         ("name", Yaml::Text(label(name))),
         ("displayName", Yaml::text(name)),
-    ])
+    ];
+    if !annotations.is_empty() {
+        entries.push(("annotations", Yaml::map(annotations)));
+    }
+    Yaml::map(entries)
 }
 
 /// A name as RFC 1123 has it: small letters, digits and dashes.
-fn label(name: &str) -> String {
+pub fn label(name: &str) -> String {
     let small = |c: char| {
         if c.is_ascii_alphanumeric() {
             c.to_ascii_lowercase()
@@ -165,6 +227,8 @@ fn of_sloth(plan: &Plan, slo: &Slo) -> Yaml {
         .runbook
         .clone()
         .unwrap_or_else(|| plan.runbook(super::alarm::BURNS_FAST));
+    let mut notes = vec![("runbook_url".to_owned(), Yaml::Text(runbook))];
+    notes.extend(annotations(OF_SLOTH, marks(plan, slo)));
     // The SLO's name keeps the alerts of several apart.
     let loud = |severity: &str| {
         let labels = [
@@ -174,11 +238,8 @@ fn of_sloth(plan: &Plan, slo: &Slo) -> Yaml {
         Yaml::map([("labels", Yaml::map(labels))])
     };
     let alerting = Yaml::map([
-        ("name", Yaml::text("VestibuleErrorBudgetBurns")),
-        (
-            "annotations",
-            Yaml::map([("runbook_url", Yaml::Text(runbook))]),
-        ),
+        ("name", Yaml::text(SLOTHS_ALERT)),
+        ("annotations", Yaml::map(notes)),
         ("page_alert", loud("critical")),
         ("ticket_alert", loud("warning")),
     ]);

@@ -1,0 +1,171 @@
+//! Imported promises as text of a configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::{Imported, Promise, Service};
+use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
+use crate::generate::spec::label;
+use crate::model::{Sli, Window};
+use crate::slo::policy::{DEFAULT_POLICY, Policy};
+
+const HEAD: &str = "\
+# Written by `vestibule slo import`. What is left to say is who answers: give each upstream its endpoints, and each route
+# the hosts and paths of its requests. `vestibule check` says what else a file lacks.
+
+[[listener]]
+name = \"http\"
+address = \"127.0.0.1:8080\"
+";
+
+/// How long counts are kept unless a configuration says otherwise.
+const KEPT: Window = Window::days(92);
+
+/// A whole configuration.
+pub(super) fn whole(imported: &Imported) -> String {
+    let mut text = HEAD.to_owned();
+    let mut routes: BTreeMap<&str, Service> = BTreeMap::new();
+    for promise in &imported.promises {
+        let route = promise.slo.route.as_str();
+        let service = imported.services.get(route).cloned().unwrap_or_default();
+        routes.insert(route, service);
+    }
+    let mut taken = BTreeSet::new();
+    for (place, (route, service)) in routes.into_iter().enumerate() {
+        let name = quoted(route);
+        let mut host = format!("{}.example", host(route));
+        if !taken.insert(host.clone()) {
+            host = format!("r{place}.{host}");
+        }
+        let host = quoted(&host);
+        put(
+            &mut text,
+            &format!("\n[[upstream]]\nname = {name}\nendpoints = []\n\n"),
+        );
+        remark(&mut text, service.about.as_deref());
+        put(
+            &mut text,
+            &format!("[[route]]\nid = {name}\nhosts = [{host}]\nupstream = {name}\n"),
+        );
+        if let Some(owner) = service
+            .owner
+            .filter(|owner| OWNER.read(Scalar::Text(owner)).is_ok())
+        {
+            put(&mut text, &format!("owner = {}\n", quoted(&owner)));
+        }
+    }
+    if let Some(longest) = imported.longest().filter(|longest| *longest > KEPT) {
+        put(
+            &mut text,
+            &format!("\n# As long as the longest window.\n[history]\nhours = \"{longest}\"\n"),
+        );
+    }
+    text + &tables(imported, &Policy::shipped())
+}
+
+/// The tables of the promises, and of the policies that are not `known`.
+pub(super) fn tables(imported: &Imported, known: &[Policy]) -> String {
+    let mut text = String::new();
+    for promise in &imported.promises {
+        slo(&mut text, promise);
+    }
+    for policy in &imported.policies {
+        let has = |other: &Policy| other.name == policy.name;
+        let used = imported.slos().any(|slo| slo.policy == policy.name);
+        if used && !known.iter().any(has) {
+            self::policy(&mut text, policy);
+        }
+    }
+    text
+}
+
+fn slo(text: &mut String, promise: &Promise) {
+    let slo = &promise.slo;
+    text.push('\n');
+    remark(text, promise.about.as_deref());
+    put(
+        text,
+        &format!(
+            "[[slo]]\nid = {}\nroute = {}\nsli = \"{}\"\n",
+            quoted(&slo.id),
+            quoted(&slo.route),
+            slo.sli.as_str()
+        ),
+    );
+    if let Sli::Latency { under } = slo.sli {
+        put(
+            text,
+            &format!("under = \"{}\"\n", humantime::format_duration(under)),
+        );
+    }
+    if let Some(probe) = &slo.probe {
+        put(text, &format!("probe = {}\n", quoted(probe)));
+    }
+    put(
+        text,
+        &format!(
+            "objective = \"{}\"\nwindow = \"{}\"\n",
+            slo.objective, slo.window
+        ),
+    );
+    if slo.policy != DEFAULT_POLICY {
+        put(text, &format!("policy = {}\n", quoted(&slo.policy)));
+    }
+    if let Some(runbook) = &slo.runbook {
+        put(text, &format!("runbook = {}\n", quoted(runbook)));
+    }
+}
+
+fn policy(text: &mut String, policy: &Policy) {
+    put(
+        text,
+        &format!("\n[[policy]]\nname = {}\n", quoted(&policy.name)),
+    );
+    for row in &policy.rows {
+        let (whole, rest) = (row.factor.0 / 1_000, row.factor.0 % 1_000);
+        put(
+            text,
+            &format!(
+                "\n[[policy.row]]\nseverity = \"{}\"\ntier = \"{}\"\nlong = \"{}\"\nshort = \"{}\"\nfactor = {whole}.{rest:03}\n",
+                row.severity.as_str(),
+                row.tier.as_str(),
+                row.long,
+                row.short,
+            ),
+        );
+    }
+}
+
+fn put(text: &mut String, more: &str) {
+    text.write_str(more)
+        .expect("writing to a string cannot fail");
+}
+
+/// A comment of at most three lines.
+fn remark(text: &mut String, about: Option<&str>) {
+    for line in about.unwrap_or_default().lines().take(3) {
+        let line: String = line.chars().filter(|c| !c.is_control()).take(118).collect();
+        put(text, &format!("# {}\n", line.trim()));
+    }
+}
+
+/// A string of TOML that nothing is expanded in.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.replace('$', "$$")).to_string()
+}
+
+/// A label of a host name for a route.
+fn host(route: &str) -> String {
+    let label: String = label(route).chars().take(63).collect();
+    let label = label.trim_matches('-');
+    if label.is_empty() {
+        "service".to_owned()
+    } else {
+        label.to_owned()
+    }
+}
+
+/// Whether a configuration takes `url` as a runbook.
+pub(super) fn is_web_page(url: &str) -> bool {
+    WEB_PAGE.read(Scalar::Text(url)).is_ok()
+}

@@ -88,6 +88,8 @@ fn of_team(name: &str, owner: Option<&str>) -> Yaml {
         "slo",
         "route",
         "upstream",
+        "name",
+        "probe",
         "instance",
         "region",
     ];
@@ -163,6 +165,11 @@ fn inhibitions() -> Yaml {
             named(alarm::BURNS_FAST),
             matchers(&[("alertname", "=", "VestibuleErrorsSurged")]),
             &["route", "region"],
+        ),
+        rule(
+            named(alarm::CERTIFICATE_ENDS),
+            matchers(&[("alertname", "=", alarm::RENEWAL_OVERDUE)]),
+            &["name", "region"],
         ),
         tier("fast", "medium|slow|long"),
         tier("medium", "slow|long"),

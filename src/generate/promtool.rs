@@ -384,6 +384,9 @@ fn proven(alarm: &Alarm) -> Yaml {
     if alarm.severity.is_some() {
         asked.insert(0, Asked::firing(0, &named(alarm), false));
     }
+    let quiet = alarm.proof.quiet_at_min.iter();
+    asked.extend(quiet.map(|at| Asked::firing(*at, &named(alarm), false)));
+    asked.sort_by_key(|asked| asked.at_min);
     test(
         &format!("{} fires", alarm.name),
         alarm.proof.step_min,
@@ -473,6 +476,28 @@ const QUIET: &[(&str, &str)] = &[
         "0+1x100",
     ),
     ("vestibule_accept_failures_total", "0+0x100"),
+    (
+        "vestibule_certificate_not_after_seconds{name=\"c\",source=\"file\",place=\"c.pem\"}",
+        "7000000+0x100",
+    ),
+    (
+        "vestibule_certificate_not_before_seconds{name=\"c\",source=\"file\",place=\"c.pem\"}",
+        "-700000+0x100",
+    ),
+    ("vestibule_probe_success{probe=\"p\"}", "1 1 0 1+0x97"),
+    ("vestibule_probe_coverage_ratio{probe=\"p\"}", "0.98+0x100"),
+    (
+        "vestibule_notifications_total{receiver=\"n\",result=\"failed\"}",
+        "0 1 1+0x98",
+    ),
+    (
+        "vestibule_otlp_dropped_total{signal=\"logs\",reason=\"queue_full\"}",
+        "0+0x100",
+    ),
+    (
+        "process_resident_memory_bytes{job=\"vestibule\",instance=\"a\"}",
+        "5e8+0x100",
+    ),
     ("vestibule_degraded{part=\"store\"}", "0+0x100"),
     ("vestibule_config_last_reload_refused", "0+0x100"),
     ("vestibule_config_apply_seconds", "0.02+0x100"),

@@ -15,6 +15,12 @@ fn prose(name: &str) -> &'static str {
         alarm::SLO_ABSENT => include_str!("../../docs/runbooks/slo-absent.md"),
         alarm::OUTAGE => include_str!("../../docs/runbooks/ingress-outage.md"),
         alarm::DOWN => include_str!("../../docs/runbooks/down.md"),
+        alarm::CERTIFICATE_ENDS
+        | alarm::RENEWAL_OVERDUE
+        | "VestibuleCertificateWrong"
+        | "VestibuleCertificateDoubtful" => {
+            include_str!("../../docs/runbooks/certificates.md")
+        }
         alarm::WATCHDOG => include_str!("../../docs/runbooks/watchdog.md"),
         "VestibuleCrashLoops" => include_str!("../../docs/runbooks/crash-loop.md"),
         "VestibuleErrorsSurged" => include_str!("../../docs/runbooks/errors-surged.md"),
@@ -35,6 +41,12 @@ fn prose(name: &str) -> &'static str {
         "VestibuleConfigDrifts" | "VestibuleConfigAppliedSlowly" => {
             include_str!("../../docs/runbooks/config-change.md")
         }
+        "VestibuleMemoryGrows" => include_str!("../../docs/runbooks/memory.md"),
+        "VestibuleNotificationsFail" => include_str!("../../docs/runbooks/notifications.md"),
+        "VestibuleProbeFails" | "VestibuleProbesMissed" => {
+            include_str!("../../docs/runbooks/probes.md")
+        }
+        "VestibuleTelemetryLost" => include_str!("../../docs/runbooks/telemetry-lost.md"),
         "VestibuleQueueDrops" => include_str!("../../docs/runbooks/queue-drops.md"),
         _ => "",
     }

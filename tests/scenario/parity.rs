@@ -35,6 +35,15 @@ fn the_live_engine_and_the_generated_rules_fire_and_resolve_together() {
         .into_iter()
         .map(|(file, scenario)| std::thread::spawn(move || replay(&file, scenario)))
         .collect();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenario")).unwrap();
+    let files = files.filter(|file| {
+        file.as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|kind| kind == "toml")
+    });
+    assert_eq!(runs.len(), files.count(), "every scenario is replayed");
     let mut wrong = String::new();
     for run in runs {
         let replay = run.join().unwrap();
@@ -115,7 +124,33 @@ fn replay(file: &Path, mut scenario: Scenario) -> Replay {
     );
     let wrong = promtool(dir.path(), &scenario, &series, &asked);
     let wrong = wrong.map_or_else(String::new, |wrong| format!("{}\n{wrong}", file.display()));
-    Replay { transitions, wrong }
+    let mut replay = Replay { transitions, wrong };
+    let (fires, ends) = held(&asked);
+    let unseen = [
+        (AlertState::Firing, fires, "fires"),
+        (AlertState::Resolved, ends, "ends"),
+    ];
+    for (state, seen, what) in unseen {
+        if replay.count(state) > 0 && !seen {
+            let line = format!("{}: nothing asks whether an alert {what}\n", file.display());
+            replay.wrong.push_str(&line);
+        }
+    }
+    replay
+}
+
+/// Whether an alert is asked for while it fires, and one after it has fired.
+fn held(asked: &BTreeSet<(u64, String, bool)>) -> (bool, bool) {
+    let mut fired = BTreeSet::new();
+    let mut ends = false;
+    for (_, labels, fires) in asked {
+        if *fires {
+            fired.insert(labels);
+        } else {
+            ends |= fired.contains(labels);
+        }
+    }
+    (!fired.is_empty(), ends)
 }
 
 fn series(scenario: &Scenario, past_min: u64, minutes: &[Vec<Tally>]) -> Vec<(String, String)> {

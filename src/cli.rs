@@ -233,7 +233,18 @@ enum Command {
         /// Write nothing; fail when a file is missing or not what would be written
         #[arg(long)]
         check: bool,
+        /// The model of the dashboards
+        #[arg(long, value_enum, default_value_t = DashboardModel::Classic)]
+        format: DashboardModel,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DashboardModel {
+    /// Grafana 10 and later: dashboards/
+    Classic,
+    /// Grafana 13 and later, dashboard.grafana.app/v2: dashboards/v2/
+    V2,
 }
 
 #[derive(Debug, Subcommand)]
@@ -287,23 +298,28 @@ enum Generated {
     Dashboards,
     /// A page for every alert that the rules can raise: alerts/runbooks/
     Runbooks,
-    /// A Prometheus configuration that scrapes Vestibule and reads the rules: alerts/prometheus.yaml
+    /// Prometheus configurations that scrape Vestibule: alerts/prometheus.yaml, and by version in alerts/scrape/
     Scrape,
     /// All of these
     All,
 }
 
 impl Generated {
-    fn what(self) -> &'static [What] {
-        match self {
-            Self::Rules => &[What::Rules],
+    fn what(self, model: DashboardModel) -> Vec<What> {
+        let what = match self {
+            Self::Rules => &[What::Rules][..],
             Self::Tests => &[What::Tests],
             Self::Alertmanager => &[What::Alertmanager],
             Self::Dashboards => &[What::Dashboards],
             Self::Runbooks => &[What::Runbooks],
             Self::Scrape => &[What::Scrape],
             Self::All => &What::ALL,
-        }
+        };
+        let of_model = |what: &What| match (what, model) {
+            (What::Dashboards, DashboardModel::V2) => What::DashboardsV2,
+            (what, DashboardModel::Classic | DashboardModel::V2) => *what,
+        };
+        what.iter().map(of_model).collect()
     }
 }
 
@@ -312,6 +328,7 @@ Examples:
   vestibule generate all --from vestibule.toml            write everything below this directory
   vestibule generate all --from vestibule.toml --check    in a pipeline: are the committed files fresh?
   vestibule generate rules --from vestibule.toml --out -  print the rules
+  vestibule generate dashboards --format v2               for Grafana 13: dashboards/v2/
 
 Then, with the tools themselves:
   promtool check rules --lint=all --lint-fatal alerts/rules/*.yaml
@@ -505,7 +522,8 @@ pub fn main() -> ExitCode {
             from,
             out,
             check,
-        } => generate::run(what.what(), &from, &out, check),
+            format,
+        } => generate::run(&what.what(format), &from, &out, check),
         Command::Explain(arguments) => explain(&arguments),
         Command::Diff {
             old,

@@ -70,16 +70,18 @@ pub enum What {
     Tests,
     /// Routing, grouping and inhibition for Alertmanager.
     Alertmanager,
-    /// Dashboards for Grafana.
+    /// Dashboards for Grafana, in its classic model.
     Dashboards,
+    /// The same in Grafana's model v2.
+    DashboardsV2,
     /// A page for every alert.
     Runbooks,
-    /// A configuration for Prometheus that scrapes Vestibule.
+    /// A configuration for Prometheus that scrapes Vestibule, and the same job for its versions.
     Scrape,
 }
 
 impl What {
-    /// Every kind.
+    /// Every kind; of the two models of dashboards the classic one, which more versions of Grafana read.
     pub const ALL: [Self; 6] = [
         Self::Rules,
         Self::Tests,
@@ -97,9 +99,10 @@ pub fn generate(plan: &Plan, what: What) -> Vec<Artifact> {
         What::Rules => rules::rules(plan),
         What::Tests => promtool::tests(plan),
         What::Alertmanager => vec![alertmanager::alertmanager(plan)],
-        What::Dashboards => grafana::dashboards(plan),
+        What::Dashboards => grafana::dashboards(plan, grafana::Model::Classic),
+        What::DashboardsV2 => grafana::dashboards(plan, grafana::Model::V2),
         What::Runbooks => runbook::runbooks(plan),
-        What::Scrape => vec![scrape::scrape(plan)],
+        What::Scrape => scrape::scrape(plan),
     }
 }
 

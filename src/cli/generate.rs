@@ -138,7 +138,12 @@ fn leftover(artifacts: &[Artifact], out: &Path) -> BTreeSet<PathBuf> {
         .map(|artifact| out.join(&artifact.path))
         .collect();
     // Only directories that hold nothing but one kind; `alerts` itself is shared.
-    let own = ["alerts/rules", "alerts/tests", "alerts/runbooks"];
+    let own = [
+        "alerts/rules",
+        "alerts/tests",
+        "alerts/runbooks",
+        "alerts/scrape",
+    ];
     let own = own.map(|dir| out.join(dir));
     let dirs: BTreeSet<&Path> = written.iter().filter_map(|path| path.parent()).collect();
     dirs.into_iter()

@@ -1,4 +1,4 @@
-//! Dashboards for Grafana, in its classic model: what Grafana 10 and later read.
+//! Dashboards for Grafana, in its classic model, which Grafana 10 and later read, and in its model v2 ([`v2`]).
 //!
 //! A dashboard is a list of rows of panels; where each stands, its number and everything that all panels have in common
 //! is filled in here. Numbers are given in reading order, so that the same configuration gives the same file.
@@ -10,24 +10,37 @@ use super::{Artifact, Plan};
 use crate::catalog::{self, Series};
 
 mod boards;
+mod v2;
+
+/// Which of Grafana's models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Model {
+    /// `schemaVersion` 39.
+    Classic,
+    /// `dashboard.grafana.app/v2`.
+    V2,
+}
 
 /// The dashboards.
-pub(super) fn dashboards(plan: &Plan) -> Vec<Artifact> {
+pub(super) fn dashboards(plan: &Plan, model: Model) -> Vec<Artifact> {
     let boards = boards::boards(plan);
     let links: Vec<(&str, &str)> = boards
         .iter()
         .map(|board| (board.uid, board.title))
         .collect();
-    boards
-        .iter()
-        .map(|board| Artifact {
-            path: format!(
-                "dashboards/{}.json",
-                board.uid.trim_start_matches("vestibule-")
-            ),
-            text: format!("{:#}\n", board.json(&links)),
-        })
-        .collect()
+    let artifact = |board: &Board| {
+        let name = board.uid.trim_start_matches("vestibule-");
+        let classic = board.json(&links);
+        let (path, json) = match model {
+            Model::Classic => (format!("dashboards/{name}.json"), classic),
+            Model::V2 => (format!("dashboards/v2/{name}.json"), v2::resource(&classic)),
+        };
+        Artifact {
+            path,
+            text: format!("{json:#}\n"),
+        }
+    };
+    boards.iter().map(artifact).collect()
 }
 
 /// What a figure is measured in, in Grafana's words.

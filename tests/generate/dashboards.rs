@@ -19,17 +19,19 @@ pub(crate) fn dashboards() -> Vec<(String, Value)> {
             serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap(),
         )
     };
-    files(&Path::new(ROOT).join("dashboards"))
+    let files = files(&Path::new(ROOT).join("dashboards"));
+    // Beside them is what draws them.
+    let boards = files
         .iter()
-        .map(read)
-        .collect()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    boards.map(read).collect()
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 mod dashboards;
 mod import;
+mod models;
 mod queries;
 mod routing;
 
@@ -71,6 +72,8 @@ fn generated(config: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let from = dir.path().join("vestibule.toml");
     fs::write(&from, config).unwrap();
+    fs::create_dir(dir.path().join("synthetic")).unwrap();
+    fs::write(dir.path().join("synthetic/all.toml"), PROBES).unwrap();
     let arguments = ["generate", "all", "--from", from.to_str().unwrap(), "--out"];
     let run = vestibule(&[&arguments[..], &[dir.path().to_str().unwrap()]].concat());
     assert!(run.status.success(), "{}", said(&run));
@@ -229,10 +232,16 @@ fn the_rules_pass_their_unit_tests() {
     assert!(run.status.success(), "{}", said(&run));
 }
 
-/// Policies, windows and objectives that the example does not have.
+const PROBES: &str =
+    "[[probe]]\nname = \"front\"\ntarget = \"http://127.0.0.1:1/\"\nevery = \"30s\"\n";
+
+/// Policies, windows, objectives and kinds that the example does not have.
 const UNUSUAL: &str = r#"
 [generate]
 sloth = true
+
+[probes]
+dir = "synthetic"
 
 [[listener]]
 name = "http"
@@ -267,6 +276,13 @@ sli = "latency"
 under = "1s"
 objective = "99.9%"
 policy = "lone"
+
+[[slo]]
+id = "from-outside"
+route = "a.b_c-d"
+sli = "probe"
+probe = "front"
+objective = "99%"
 
 [[policy]]
 name = "lone"

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{ROOT, files, has_amtool, has_promtool, said};
+use super::{ROOT, UNUSUAL, files, generated, has_amtool, has_promtool, said};
 
-/// The labels of every alert of the rules, its name among them.
-fn alerts() -> Vec<BTreeMap<String, String>> {
+/// The labels of every alert of the rules in `dir`, its name among them.
+fn alerts(dir: &Path) -> Vec<BTreeMap<String, String>> {
     let mut all: Vec<BTreeMap<String, String>> = Vec::new();
-    for path in files(&Path::new(ROOT).join("alerts/rules")) {
+    for path in files(&dir.join("alerts/rules")) {
         let (mut labels, mut within) = (BTreeMap::new(), false);
         for line in fs::read_to_string(path).unwrap().lines() {
             let indent = line.len() - line.trim_start().len();
@@ -49,18 +49,56 @@ fn amtool_accepts_the_configuration() {
     assert!(run.status.success(), "{}", said(&run));
 }
 
+/// Each promtool that there is: the installed one, and those that `VESTIBULE_PROMTOOLS` names, with `:` between them. With
+/// each its version.
+fn promtools() -> Vec<(String, (u32, u32))> {
+    let more = std::env::var("VESTIBULE_PROMTOOLS").unwrap_or_default();
+    let tools = std::iter::once("promtool").chain(more.split(':').filter(|tool| !tool.is_empty()));
+    let version = |tool: &str| {
+        let run = Command::new(tool).arg("--version").output().unwrap();
+        let words = said(&run);
+        let mut parts = words.split_once("version ").unwrap().1.split('.');
+        let mut part = || parts.next().unwrap().parse().unwrap();
+        (tool.to_owned(), (part(), part()))
+    };
+    tools.map(version).collect()
+}
+
 #[test]
-fn promtool_accepts_the_configuration_that_scrapes() {
+fn promtool_accepts_the_configurations_that_scrape() {
     if !has_promtool() {
         return;
     }
-    let file = Path::new(ROOT).join("alerts/prometheus.yaml");
-    let run = Command::new("promtool")
-        .args(["check", "config"])
-        .arg(file)
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", said(&run));
+    let alerts = Path::new(ROOT).join("alerts");
+    let whole = alerts.join("prometheus.yaml");
+    let of_versions = files(&alerts.join("scrape"));
+    assert_eq!(of_versions.len(), 3);
+    let mut checked = 0;
+    for (tool, version) in promtools() {
+        let check = |file: &Path| {
+            let run = Command::new(&tool)
+                .args(["check", "config"])
+                .arg(file)
+                .output()
+                .unwrap();
+            assert!(
+                run.status.success(),
+                "{tool} {}: {}",
+                file.display(),
+                said(&run)
+            );
+        };
+        check(&whole);
+        for file in &of_versions {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            let (major, minor) = name.rsplit_once('-').unwrap().1.split_once('.').unwrap();
+            if (major.parse().unwrap(), minor.parse().unwrap()) <= version {
+                check(file);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 0);
 }
 
 #[test]
@@ -68,8 +106,22 @@ fn every_alert_reaches_its_owner_as_loudly_as_it_speaks() {
     if !has_amtool() {
         return;
     }
-    let file = format!("{ROOT}/alerts/alertmanager.yaml");
-    for labels in alerts() {
+    let unusual = generated(UNUSUAL);
+    for dir in [Path::new(ROOT), unusual.path()] {
+        reaches_owners(dir);
+    }
+}
+
+fn reaches_owners(dir: &Path) {
+    let file = dir.join("alerts/alertmanager.yaml");
+    let run = Command::new("amtool")
+        .arg("check-config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", said(&run));
+    let file = file.to_str().unwrap();
+    for labels in alerts(dir) {
         let team = labels.get("owner").map_or("vestibule", String::as_str);
         let receiver = match labels.get("slo_severity").map(String::as_str) {
             Some("page") => format!("{team}-pages"),
@@ -77,7 +129,7 @@ fn every_alert_reaches_its_owner_as_loudly_as_it_speaks() {
             None => "vestibule-watchdog".to_owned(),
         };
         let run = Command::new("amtool")
-            .args(["config", "routes", "test", "--config.file", &file])
+            .args(["config", "routes", "test", "--config.file", file])
             .arg(format!("--verify.receivers={receiver}"))
             .args(
                 labels
@@ -96,7 +148,7 @@ fn every_alert_has_a_page_and_links_to_it() {
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
-    for labels in alerts() {
+    for labels in alerts(Path::new(ROOT)) {
         let name = &labels["alertname"];
         let page = Path::new(ROOT).join(format!("alerts/runbooks/{name}.md"));
         let text = fs::read_to_string(&page).unwrap_or_default();

@@ -109,6 +109,13 @@ fn executive() -> Board {
                         .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[])), ""),
                 ],
             ),
+            (
+                "Certificates",
+                vec![
+                    Panel::new(Bars, "Certificate calendar", Seconds, 24, "Time until each certificate ends, the next to end first. Below a day someone is paged.")
+                        .query(format!("sort(min by (name) ({}) - time())", of(&CERT_NOT_AFTER, &[])), "{{name}}").limits(1_209_600.0, 86_400.0),
+                ],
+            ),
         ],
     }
 }

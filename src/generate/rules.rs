@@ -264,6 +264,9 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
     let mut labels = severity_labels(Some(row.severity));
     labels.push(("burnrate_tier", Yaml::text(row.tier.as_str())));
     labels.extend(slo_labels(plan, slo));
+    if plan.sloth {
+        labels.extend(super::sloth::alert_labels(slo, row.severity));
+    }
     alert(
         name,
         &condition(slo, row, Guards::default().of(slo.sli)),

@@ -8,6 +8,7 @@ use super::rules::windows;
 use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::model::{Slo, Window};
+use crate::slo::policy::Severity;
 
 const ABOUT: &str = "\
 The recordings of the SLO under Sloth's names, for dashboards that ask for those. They read those of the SLO's own
@@ -50,6 +51,7 @@ fn file(plan: &Plan, slo: &Slo) -> Artifact {
             Yaml::text(slo.objective.to_string().trim_end_matches('%')),
         ),
         ("sloth_spec", Yaml::text("prometheus/v1")),
+        ("sloth_version", Yaml::text("vestibule")),
     ];
     for (name, expr, more) in [
         (
@@ -106,12 +108,24 @@ fn window_label(window: Window) -> Vec<(&'static str, Yaml)> {
     vec![("sloth_window", Yaml::Text(window.to_string()))]
 }
 
-fn record(slo: &Slo, name: &str, expr: String, more: Vec<(&'static str, Yaml)>) -> Yaml {
-    let mut labels = vec![
+/// By which Sloth's dashboards know an SLO.
+fn known_by(slo: &Slo) -> Vec<(&'static str, Yaml)> {
+    vec![
         ("sloth_id", Yaml::Text(format!("{}-{}", slo.route, slo.id))),
         ("sloth_service", Yaml::text(&slo.route)),
         ("sloth_slo", Yaml::text(&slo.id)),
-    ];
+    ]
+}
+
+/// What an alert has beside its own labels, so that dashboards made for Sloth count it.
+pub(super) fn alert_labels(slo: &Slo, severity: Severity) -> Vec<(&'static str, Yaml)> {
+    let mut labels = known_by(slo);
+    labels.push(("sloth_severity", Yaml::text(severity.as_str())));
+    labels
+}
+
+fn record(slo: &Slo, name: &str, expr: String, more: Vec<(&'static str, Yaml)>) -> Yaml {
+    let mut labels = known_by(slo);
     labels.extend(more);
     Yaml::map([
         ("record", Yaml::text(name)),

@@ -10,8 +10,10 @@ use std::process::{Command, Output};
 mod dashboards;
 mod import;
 mod models;
+mod pictures;
 mod queries;
 mod routing;
+mod sloth;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -69,13 +69,18 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Where [`UNUSUAL`] looks for its probe.
+fn put_probes(dir: &Path) {
+    fs::create_dir(dir.join("synthetic")).unwrap();
+    fs::write(dir.join("synthetic/all.toml"), PROBES).unwrap();
+}
+
 /// Everything for a configuration, in a directory of its own.
 fn generated(config: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let from = dir.path().join("vestibule.toml");
     fs::write(&from, config).unwrap();
-    fs::create_dir(dir.path().join("synthetic")).unwrap();
-    fs::write(dir.path().join("synthetic/all.toml"), PROBES).unwrap();
+    put_probes(dir.path());
     let arguments = ["generate", "all", "--from", from.to_str().unwrap(), "--out"];
     let run = vestibule(&[&arguments[..], &[dir.path().to_str().unwrap()]].concat());
     assert!(run.status.success(), "{}", said(&run));
@@ -154,6 +159,7 @@ fn a_window_that_prometheus_cannot_see_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let from = dir.path().join("vestibule.toml");
     fs::write(&from, UNUSUAL.replace("\"7m\"", "\"20s\"")).unwrap();
+    put_probes(dir.path());
     let run = vestibule(&[
         "generate",
         "rules",

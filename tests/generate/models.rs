@@ -58,10 +58,28 @@ fn resources() -> Vec<(String, Value)> {
         .collect()
 }
 
+/// A classic dashboard without what its types do not know, though Grafana itself writes it: a variable's `definition`, and
+/// the query of an annotation, whose type says of itself that it is to be done.
+fn as_typed(board: &Value) -> Value {
+    let mut board = board.clone();
+    let mut remove = |list: &str, keys: &[&str]| {
+        let items = board.pointer_mut(list).unwrap().as_array_mut().unwrap();
+        for item in items {
+            let item = item.as_object_mut().unwrap();
+            item.retain(|key, _| !keys.contains(&key.as_str()));
+        }
+    };
+    remove("/templating/list", &["definition"]);
+    let of_prometheus = ["expr", "step", "titleFormat", "useValueForTime"];
+    remove("/annotations/list", &of_prometheus);
+    board
+}
+
 #[test]
 fn every_dashboard_fits_the_schema_of_its_model() {
     let (classic, v2) = (schema("classic.json"), schema("v2.json"));
     for (name, board) in dashboards() {
+        let board = as_typed(&board);
         assert_eq!(complaints(&classic, &board), Vec::<String>::new(), "{name}");
     }
     for (name, resource) in resources() {
@@ -79,7 +97,7 @@ fn every_dashboard_fits_the_schema_of_its_model() {
 #[test]
 fn a_dashboard_that_does_not_fit_is_refused() {
     let (classic, v2) = (schema("classic.json"), schema("v2.json"));
-    let (_, board) = dashboards().remove(0);
+    let board = as_typed(&dashboards().remove(0).1);
     let (_, resource) = resources().remove(0);
     for (schema, whole, path, value) in [
         (&classic, &board, "/schemaVersion", Value::from("39")),

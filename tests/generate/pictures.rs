@@ -1,6 +1,7 @@
 //! The pictures in the README are of the dashboards as they are. `dashboards/render/run` draws them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -33,10 +34,11 @@ fn fingerprint(board: &Value) -> String {
     });
     let shown: Vec<String> = shown.collect();
     let hash = digest(&SHA256, shown.join("\n\n").as_bytes());
-    hash.as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut text = String::new();
+    for byte in hash.as_ref() {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }
 
 #[test]

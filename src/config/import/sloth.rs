@@ -147,7 +147,7 @@ pub(super) fn left_out(
     context: &mut Context<'_>,
 ) -> Option<()> {
     let what = format!("left out: {why}");
-    context.note_at(place, Fate::Lost, path.to_owned(), what);
+    context.note_at(place, Fate::Lost, path, what);
     None
 }
 
@@ -167,7 +167,7 @@ pub(super) fn note_query(
     let what = format!(
         "the query is not carried: Vestibule counts the requests of route `{route}` itself, {counted}"
     );
-    context.note_at(place, Fate::Changed, path.to_owned(), what);
+    context.note_at(place, Fate::Changed, path, what);
 }
 
 /// What the indicator is. `None` when it is refused.
@@ -244,7 +244,7 @@ fn alerting(
         let at = alert.place_of("disable");
         if let (Some("true"), Some(at)) = (alert.text("disable", context), at) {
             let what = "the alert is not switched off: give the SLO a policy without such rows";
-            context.note_at(at, Fate::Lost, alert.path("disable"), what.to_owned());
+            context.note_at(at, Fate::Lost, alert.path("disable"), what);
         }
         if is_ours {
             alert.take("labels");

@@ -84,7 +84,7 @@ fn row(title: &Value) -> Value {
 }
 
 /// What is asked of the chosen data source.
-fn query(spec: Value) -> Value {
+fn query(spec: &Value) -> Value {
     json!({
         "kind": "DataQuery",
         "group": "prometheus",
@@ -103,7 +103,7 @@ fn element(panel: &Value) -> Value {
         }
         json!({
             "kind": "PanelQuery",
-            "spec": { "refId": target["refId"], "hidden": false, "query": query(spec) },
+            "spec": { "refId": target["refId"], "hidden": false, "query": query(&spec) },
         })
     });
     let transformations = list(panel, "transformations").iter().map(|transformation| {
@@ -146,7 +146,7 @@ fn annotation(mark: &Value) -> Value {
             "enable": mark["enable"],
             "hide": mark["hide"],
             "iconColor": mark["iconColor"],
-            "query": query(json!({ "expr": mark["expr"] })),
+            "query": query(&json!({ "expr": mark["expr"] })),
             "legacyOptions": {
                 "step": mark["step"],
                 "titleFormat": mark["titleFormat"],
@@ -175,7 +175,7 @@ fn variable(variable: &Value) -> Value {
         spec["current"] = json!({ "text": "", "value": "" });
         return json!({ "kind": "DatasourceVariable", "spec": spec });
     }
-    spec["query"] = query(variable["query"].clone());
+    spec["query"] = query(&variable["query"]);
     spec["definition"] = variable["definition"].clone();
     spec["refresh"] = json!("onTimeRangeChanged");
     spec["sort"] = json!("alphabeticalAsc");
@@ -189,12 +189,12 @@ fn link(link: &Value) -> Value {
         "title": link["title"],
         "type": link["type"],
         "icon": link["icon"],
-        "tooltip": "",
+        "tooltip": link["tooltip"],
         "url": link["url"],
-        "tags": [],
-        "asDropdown": false,
+        "tags": link["tags"],
+        "asDropdown": link["asDropdown"],
         "targetBlank": link["targetBlank"],
-        "includeVars": false,
+        "includeVars": link["includeVars"],
         "keepTime": link["keepTime"],
     })
 }

@@ -42,6 +42,9 @@ impl Durations {
     /// Buckets that the standard bounds make.
     pub const PLACES: usize = STANDARD_US.len() + 1;
 
+    /// Buckets that all bounds make, at most.
+    pub const MOST_BUCKETS: usize = Self::PLACES + MAX_FURTHER_BOUNDS;
+
     /// The standard bucket of a duration, below [`Durations::PLACES`].
     pub fn place(micros: u64) -> usize {
         STANDARD_US.partition_point(|bound| *bound < micros)

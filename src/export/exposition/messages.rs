@@ -1,6 +1,7 @@
 //! The messages of `io.prometheus.client` that we write (Prometheus' `metrics.proto`), fields by their
 //! numbers. All fields are optional there, so that one at zero is told from one that is absent.
 
+use bytes::Bytes;
 use prost::{Enumeration, Message};
 
 /// A series with all of its samples.
@@ -101,11 +102,20 @@ pub(super) struct BucketSpan {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Exemplar {
     #[prost(message, repeated, tag = "1")]
-    pub(super) label: Vec<LabelPair>,
+    pub(super) label: Vec<ExemplarLabel>,
     #[prost(double, optional, tag = "2")]
     pub(super) value: Option<f64>,
     #[prost(message, optional, tag = "3")]
     pub(super) timestamp: Option<Timestamp>,
+}
+
+/// `LabelPair`, as bytes: strings are no other on the wire, and these are shared by two exemplars.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExemplarLabel {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(super) name: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(super) value: Option<Bytes>,
 }
 
 /// `google.protobuf.Timestamp`.

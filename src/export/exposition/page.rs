@@ -71,18 +71,44 @@ pub(super) struct Histogram<'a> {
     pub(super) exemplars: &'a [Exemplar],
 }
 
-impl Histogram<'_> {
-    /// The exemplar of a bucket, see [`Durations::bucket`].
-    pub(super) fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
-        let is_there = |exemplar: &&Exemplar| self.durations.bucket(exemplar.duration_us) == bucket;
-        self.exemplars.iter().find(is_there)
+impl<'a> Histogram<'a> {
+    /// The exemplar of each bucket of `durations`, in their order.
+    pub(super) fn by_bucket(&self) -> [Option<&'a Exemplar>; Durations::MOST_BUCKETS] {
+        let mut by_bucket = [None; Durations::MOST_BUCKETS];
+        for exemplar in self.exemplars {
+            by_bucket[self.durations.bucket(exemplar.duration_us)] = Some(exemplar);
+        }
+        by_bucket
     }
 }
 
 /// The labels of an exemplar, which OpenMetrics and OpenTelemetry name alike.
 pub(super) fn exemplar_labels(exemplar: &Exemplar) -> [(&'static str, String); 2] {
     [
-        ("trace_id", format!("{:032x}", exemplar.trace_id)),
-        ("span_id", format!("{:016x}", exemplar.span_id)),
+        ("trace_id", hex(exemplar.trace_id, 32)),
+        ("span_id", hex(exemplar.span_id.into(), 16)),
     ]
+}
+
+/// So many digits. There are many to write: `format!` would take half of a page's time.
+fn hex(number: u128, digits: usize) -> String {
+    let digit = |place: usize| {
+        let nibble = (number >> (4 * place)) as u32 & 15;
+        char::from_digit(nibble, 16).unwrap_or('0')
+    };
+    let mut text = String::with_capacity(digits);
+    text.extend((0..digits).rev().map(digit));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_all_their_digits() {
+        assert_eq!(hex(0x00f0_67aa_0ba9_02b7, 16), "00f067aa0ba902b7");
+        assert_eq!(hex(1, 32), format!("{:032x}", 1));
+        assert_eq!(hex(u128::MAX - 5, 32), format!("{:032x}", u128::MAX - 5));
+    }
 }

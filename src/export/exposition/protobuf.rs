@@ -3,12 +3,13 @@
 //! Native histograms have no other way to Prometheus. One scrape takes the buckets that it understands: the native ones,
 //! the classic ones beside or instead of them.
 
+use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{encode_varint, message};
 
 use super::messages::{
-    Bucket, BucketSpan, Exemplar, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-    Timestamp, Value,
+    Bucket, BucketSpan, Exemplar, ExemplarLabel, Histogram, LabelPair, Metric, MetricFamily,
+    MetricType, Timestamp, Value,
 };
 use super::page::{self, Number, Page, exemplar_labels};
 use crate::catalog::{Kind, Series};
@@ -128,10 +129,11 @@ fn set(text: &mut Option<String>, value: &str) {
 }
 
 fn of(histogram: &page::Histogram<'_>) -> Histogram {
-    let bucket = |(place, (bound, count)): (usize, (Option<u64>, u64))| Bucket {
+    let exemplars = histogram.by_bucket().map(|found| found.map(exemplar));
+    let bucket = |((bound, count), exemplar): ((Option<u64>, u64), &Option<Exemplar>)| Bucket {
         cumulative_count: Some(count),
         upper_bound: Some(bound.map_or(f64::INFINITY, |micros| micros as f64 / 1e6)),
-        exemplar: histogram.exemplar(place).map(exemplar),
+        exemplar: exemplar.clone(),
     };
     let classic = Histogram {
         sample_count: Some(histogram.durations.count()),
@@ -139,7 +141,7 @@ fn of(histogram: &page::Histogram<'_>) -> Histogram {
         bucket: histogram
             .durations
             .cumulative()
-            .enumerate()
+            .zip(&exemplars)
             .map(bucket)
             .collect(),
         ..Histogram::default()
@@ -147,8 +149,12 @@ fn of(histogram: &page::Histogram<'_>) -> Histogram {
     let Some(exponential) = histogram.exponential else {
         return classic;
     };
-    let mut oldest_first = histogram.exemplars.to_vec();
-    oldest_first.sort_unstable();
+    let mut oldest_first: Vec<Exemplar> = exemplars.into_iter().flatten().collect();
+    let instant = |exemplar: &Exemplar| {
+        let at = exemplar.timestamp.unwrap_or_default();
+        (at.seconds, at.nanos)
+    };
+    oldest_first.sort_by_key(instant);
     let (positive_span, positive_delta) = spans(exponential);
     Histogram {
         schema: Some(SCALE),
@@ -157,7 +163,7 @@ fn of(histogram: &page::Histogram<'_>) -> Histogram {
         zero_count: Some(0),
         positive_span,
         positive_delta,
-        exemplars: oldest_first.iter().map(exemplar).collect(),
+        exemplars: oldest_first,
         ..classic
     }
 }
@@ -212,9 +218,9 @@ fn exemplar(exemplar: &model::Exemplar) -> Exemplar {
     let millis = exemplar.at.as_millis();
     Exemplar {
         label: exemplar_labels(exemplar)
-            .map(|(name, value)| LabelPair {
-                name: Some(name.to_owned()),
-                value: Some(value),
+            .map(|(name, value)| ExemplarLabel {
+                name: Some(Bytes::from_static(name.as_bytes())),
+                value: Some(value.into()),
             })
             .into(),
         value: Some(exemplar.duration_us as f64 / 1e6),

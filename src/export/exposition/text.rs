@@ -129,8 +129,7 @@ impl Page for Text {
 
     fn histogram(&mut self, labels: &[&str], histogram: &Histogram<'_>) {
         debug_assert!(self.series.is_some_and(|it| it.kind == Kind::Histogram));
-        let with_exemplars =
-            self.dialect == Dialect::OpenMetrics && !histogram.exemplars.is_empty();
+        let exemplars = histogram.by_bucket();
         let mut le = String::new();
         for (bucket, (bound, count)) in histogram.durations.cumulative().enumerate() {
             le.clear();
@@ -141,7 +140,9 @@ impl Page for Text {
             }
             self.name("_bucket", labels, Some(&le));
             self.number(Number::Count(count));
-            if with_exemplars && let Some(exemplar) = histogram.exemplar(bucket) {
+            if self.dialect == Dialect::OpenMetrics
+                && let Some(exemplar) = exemplars[bucket]
+            {
                 self.exemplar(exemplar);
             }
             self.page.push('\n');

@@ -91,6 +91,13 @@ id = "web"
 hosts = ["shop.example", "old.example"]
 upstream = "web"
 owner = "team-web"
+rate_limits = ["per-client"]
+
+[[rate_limit]]
+name = "per-client"
+key = "client"
+rate = "50/s"
+mode = "report"
 
 [[slo]]
 id = "checkout-available"

@@ -128,6 +128,12 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         hosts = ["localhost", "other.example"]
         upstream = "web"
         owner = "team-web"
+        rate_limits = ["everybody"]
+
+        [[rate_limit]]
+        name = "everybody"
+        key = "client"
+        rate = "100000/s"
 
         [[slo]]
         id = "available"

@@ -13,6 +13,7 @@
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `POST /v1/deploys` | announces a deploy |
 //! | `GET /metrics` | everything for Prometheus, in the format that `Accept` prefers |
+//! | `GET /probe?target=T&module=M` | runs a probe now; Prometheus text, as `blackbox_exporter` answers |
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -59,6 +60,14 @@ pub struct MetricsPage {
     pub body: Bytes,
 }
 
+/// Runs the probe that a query asks for, within the scrape's timeout in seconds if the asker has one; gives a status and a
+/// text.
+pub type RunProbe = Arc<
+    dyn Fn(String, Option<String>) -> Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// What the API is wired to.
 #[derive(Clone)]
 pub struct Handlers {
@@ -70,6 +79,8 @@ pub struct Handlers {
     pub deploys: mpsc::Sender<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
     /// Reads how a probe's newest slots ended; blocks.
     pub slots: ReadSlots,
+    /// Runs a probe.
+    pub probe: RunProbe,
     /// Makes the metrics page.
     pub metrics: ReadMetrics,
     /// Whether traffic is taken.

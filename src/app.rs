@@ -15,6 +15,7 @@ use crate::model::Full;
 use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
 use crate::notify::Notifier;
+use crate::probe::blackbox::{Answer, Blackbox, Modules};
 use crate::probe::prepare::{PrepareError, prepare};
 use crate::probe::runner::Runner;
 use crate::proxy::generation::{BuildError, Generation};
@@ -202,6 +203,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     if let Some(address) = admin.as_ref().and_then(admin::Bound::tcp_address) {
         tracing::info!("admin API listens on http://{address}");
     }
+    let (modules, in_force) = watch::channel(Arc::new(Modules::new(&resolved.probes.modules)));
+    let blackbox = Blackbox::new(in_force, clock, marks.clone());
     let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
     let (certificates, plans) = watch::channel(Plan::default());
     // A round that nobody has taken in yet is enough.
@@ -218,6 +221,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             deploys: deploy,
             slots: read_slots(resolved.store.dir.clone()),
             metrics,
+            probe: run_probe(blackbox),
             ready: is_ready,
         }))
     });
@@ -249,6 +253,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         runner,
         mark_trouble,
         certificates,
+        modules,
     });
     daemon.began(store_trouble, admin_trouble);
     let channels = supervise::Channels {
@@ -311,6 +316,17 @@ fn read_slots(dir: PathBuf) -> admin::ReadSlots {
             .probe_slots(probe, limit)
             .map_err(|error| error.to_string())?;
         Ok(records.iter().map(ProbeSlotView::of).collect())
+    })
+}
+
+/// Answers `/probe` with the modules in force.
+fn run_probe(blackbox: Blackbox) -> admin::RunProbe {
+    Arc::new(move |query, timeout| {
+        let blackbox = blackbox.clone();
+        Box::pin(async move {
+            let Answer { status, body } = blackbox.answer(&query, timeout.as_deref()).await;
+            (status, body)
+        })
     })
 }
 

@@ -18,6 +18,7 @@ use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
 use crate::{admin, export, notify, probe, proxy, store};
 
+pub mod blackbox;
 mod code;
 mod expand;
 mod file;

@@ -35,7 +35,10 @@ pub use latency::{Latency, LatencyError, Percentiles};
 pub use objective::{Objective, ObjectiveError};
 pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
-pub use probe::{Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome, SlotRecord};
+pub use probe::{
+    DnsAnswer, DnsRecord, Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome,
+    SlotRecord,
+};
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use time::{Timestamp, Window, WindowError};

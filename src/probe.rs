@@ -6,23 +6,34 @@
 //! A probe always opens a connection of its own: one that is kept alive hides a name that has moved, a certificate that
 //! has changed and a listener that is gone.
 
+pub mod blackbox;
 pub mod definition;
+mod dns;
+mod grpc;
 mod http;
+mod icmp;
+pub mod maintenance;
+pub mod module;
 pub mod prepare;
 pub mod run;
 pub mod runner;
 pub mod schedule;
+pub mod serve;
 mod tcp;
+mod websocket;
 
 use std::path::PathBuf;
 
 use definition::Definition;
+use module::Module;
 
 /// What probing is told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// Every probe; names are unique.
     pub definitions: Vec<Definition>,
+    /// Manners of probing that others aim; names are unique.
+    pub modules: Vec<Module>,
     /// The key that marks their requests.
     pub key_file: PathBuf,
 }

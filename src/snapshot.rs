@@ -702,7 +702,7 @@ pub struct RateLimitTotals {
 }
 
 /// One probe's counters since the process started, and its last run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProbeTotals {
     /// Slots that were well.
     pub ok: u64,
@@ -718,6 +718,20 @@ pub struct ProbeTotals {
     pub phases: ProbePhases,
     /// The last run's delay behind its slot, in microseconds.
     pub lag_us: u64,
+}
+
+impl Default for ProbeTotals {
+    fn default() -> Self {
+        Self {
+            ok: 0,
+            failures: [0; ProbeFailure::COUNT],
+            missed: [0; Missed::COUNT],
+            durations: [0; DURATION_BOUNDS_US.len() + 1],
+            duration_us: 0,
+            phases: ProbePhases::default(),
+            lag_us: 0,
+        }
+    }
 }
 
 /// One route's counters since the process started.

@@ -45,12 +45,13 @@ pub(super) async fn answer(
     let query = query(request.uri().query().unwrap_or_default());
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
-            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/probes/NAME/slots /metrics, \
-             POST /v1/deploys\n",
+            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/probes/NAME/slots /metrics \
+             /probe?target=TARGET&module=MODULE, POST /v1/deploys\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
         (&Method::GET, "/metrics") => metrics(&handlers, &request).await,
+        (&Method::GET, "/probe") => probe(&handlers, &request).await,
         (&Method::GET, "/v1/snapshot") => match fresh(&handlers).await {
             Some(snapshot) => json(StatusCode::OK, &*cut(&snapshot, &query)),
             None => starting(),
@@ -73,7 +74,7 @@ pub(super) async fn answer(
         (&Method::POST, "/v1/deploys") => deploy(&handlers, request).await,
         (
             _,
-            "/" | "/healthz" | "/readyz" | "/metrics" | "/v1/snapshot" | "/v1/events"
+            "/" | "/healthz" | "/readyz" | "/metrics" | "/probe" | "/v1/snapshot" | "/v1/events"
             | "/v1/stream" | "/v1/deploys",
         ) => problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
         _ => problem(
@@ -138,6 +139,19 @@ async fn metrics(handlers: &Handlers, request: &Request<Incoming>) -> Response<B
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, page.content_type);
     headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// By this Prometheus says how long it waits.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+async fn probe(handlers: &Handlers, request: &Request<Incoming>) -> Response<Body> {
+    let timeout = request.headers().get(SCRAPE_TIMEOUT);
+    let timeout = timeout.map(|value| value.to_str().unwrap_or_default().to_owned());
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let (status, body) = (handlers.probe)(query, timeout).await;
+    let mut response = text(body);
+    *response.status_mut() = status;
     response
 }
 

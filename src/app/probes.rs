@@ -116,7 +116,7 @@ impl Probes {
                     .at
                     .plus(last.every * last.slots.saturating_sub(1) as u32);
                 // One that was not configured when the process ended has missed nothing.
-                let slack = last.every + definition.timeout + SAVE + Duration::from_secs(90);
+                let slack = last.every + definition.manner.timeout + SAVE + Duration::from_secs(90);
                 let schedule = Schedule::new(name, definition.every);
                 let missed = slots_while_down(schedule, end, now);
                 if let Some((first, slots)) = missed.filter(|_| end.plus(slack) >= died) {
@@ -274,7 +274,7 @@ impl State {
             SlotOutcome::Missed(why) => {
                 totals.missed[why.index()] += record.slots;
                 counts.missed += record.slots;
-                if matches!(why, Missed::Paused | Missed::Down) {
+                if matches!(why, Missed::Paused | Missed::Maintenance | Missed::Down) {
                     counts.excused += record.slots;
                 }
             }
@@ -380,7 +380,7 @@ impl State {
             route: definition.route.clone(),
             runbook: definition.runbook.clone(),
             every_s: definition.every.as_secs(),
-            timeout_ms: definition.timeout.as_millis() as u64,
+            timeout_ms: definition.manner.timeout.as_millis() as u64,
             paused: definition.paused,
             standing,
             failing_since: self.failing_since,
@@ -400,24 +400,17 @@ mod tests {
     use crate::model::{ProbeFailure, ProbeRun};
 
     fn probe(name: &str) -> Arc<Probe> {
-        use crate::probe::definition::{
-            Definition, Expectations, Family, HostPort, HttpRequest, Target, TlsSettings,
-        };
+        use crate::probe::definition::{Definition, HostPort, Manner, Target};
         let target = Target::Tcp(HostPort::parse("127.0.0.1:1").unwrap());
         let definition = Definition {
             name: name.to_owned(),
             target,
             every: Duration::from_secs(30),
-            timeout: Duration::from_secs(1),
             route: Some("web".to_owned()),
             runbook: None,
             paused: false,
-            connect_to: None,
-            family: Family::Any,
-            http: HttpRequest::default(),
-            send: None,
-            tls: TlsSettings::default(),
-            expect: Expectations::default(),
+            maintenance: Vec::new(),
+            manner: Manner::plain(Duration::from_secs(1)),
         };
         crate::probe::prepare::prepare(vec![definition])
             .unwrap()

@@ -71,6 +71,13 @@ pub(super) fn summary(before: &Resolved, after: &Resolved, renewed: &[&str]) -> 
         &after.probes.definitions,
         |item| &item.name,
     );
+    compare(
+        &mut changes,
+        "module",
+        &before.probes.modules,
+        &after.probes.modules,
+        |item| &item.name,
+    );
     if before.proxy.limits != after.proxy.limits {
         changes.push("~limits".to_owned());
     }

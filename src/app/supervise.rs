@@ -21,6 +21,7 @@ use crate::export::accesslog;
 use crate::export::otlp::{self, Ask, Exporter, Measured};
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
 use crate::notify::Notifier;
+use crate::probe::blackbox::Modules;
 use crate::probe::prepare::prepare;
 use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) mark_trouble: Option<String>,
     /// What certificates are looked at.
     pub(super) certificates: watch::Sender<Plan>,
+    /// What `/probe` can be asked for.
+    pub(super) modules: watch::Sender<Arc<Modules>>,
 }
 
 /// What may be asked of a daemon while it runs.
@@ -89,6 +92,7 @@ pub(super) struct Daemon {
     runner: Runner,
     mark_trouble: Option<String>,
     certificates: watch::Sender<Plan>,
+    modules: watch::Sender<Arc<Modules>>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
     ticked: u64,
@@ -138,6 +142,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            modules,
         } = parts;
         let config = ConfigView {
             generation: 1,
@@ -182,6 +187,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            modules,
             seq: 0,
             ticked: 0,
             draining: None,
@@ -516,6 +522,8 @@ impl Daemon {
         self.workers
             .swap(&generation, &Arc::new(rules), change)
             .await;
+        let modules = Modules::new(&resolved.probes.modules);
+        self.modules.send_replace(Arc::new(modules));
         self.runner.replace(probes).await;
         let before_it = std::mem::replace(&mut self.generation, generation);
         self.checks = Checks::start(&self.generation, self.clock);

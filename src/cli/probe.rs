@@ -1,6 +1,7 @@
 //! `vestibule probe`: probes by hand, and for continuous integration.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use crate::probe::definition::Definition;
 use crate::probe::prepare::prepare;
 use crate::snapshot::ProbeSlotView;
 
+mod import;
 mod report;
+mod serve;
 
 use report::Finished;
 
@@ -34,6 +37,38 @@ pub(super) enum ProbeCommand {
     ///
     /// 64: there is no such probe. 69: no daemon answers.
     History(HistoryArguments),
+    /// Answer `/probe?target=…&module=…` as `blackbox_exporter` does, without a daemon
+    ///
+    /// Whoever reaches the address can have this machine connect to whatever it can reach: keep it on loopback, or behind
+    /// a firewall. A daemon answers the same on its admin API. 69: the address cannot be had. 78: a file is wrong.
+    Serve(ServeArguments),
+    /// Write the modules of a `blackbox.yml` as a file of probes, and say what cannot be carried over
+    ///
+    /// 0: everything was carried over. 1: something was not; it is said on standard error, and in comments. 78: the file
+    /// cannot be read.
+    Import(ImportArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    place: Place,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9115")]
+    listen: SocketAddr,
+    /// Mark requests with this key (a daemon's probe.key), so that its proxy keeps them out of users' SLOs
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The configuration of `blackbox_exporter`
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Write here instead of to standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +134,8 @@ pub(super) fn probe(command: ProbeCommand) -> Exit {
         ProbeCommand::Run(arguments) => run(arguments),
         ProbeCommand::List(arguments) => list(&arguments),
         ProbeCommand::History(arguments) => history(&arguments),
+        ProbeCommand::Serve(arguments) => serve::serve(arguments),
+        ProbeCommand::Import(arguments) => import::import(&arguments),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -130,6 +167,7 @@ impl Place {
             definitions: definitions
                 .map(|definition| (file.to_owned(), definition))
                 .collect(),
+            modules: resolved.probes.modules,
         })
     }
 }
@@ -152,18 +190,7 @@ fn run(arguments: RunArguments) -> Result<Exit, Exit> {
         key_file,
     } = arguments;
     let chosen = choose(&what, &place)?;
-    let key = match key_file {
-        None => None,
-        // One that is not there is not made: no proxy would know it.
-        Some(path) if !path.exists() => {
-            complain(&format!("there is no key at {}", path.display()));
-            return Err(Exit::Io);
-        }
-        Some(path) => Some(MarkKey::load_or_make(&path).map_err(|error| {
-            complain(&format!("cannot use the key {}: {error}", path.display()));
-            Exit::Io
-        })?),
-    };
+    let key = mark_key(key_file.as_deref())?;
     let runtime = runtime().map_err(|error| {
         complain(&error.to_string());
         Exit::Io
@@ -189,6 +216,21 @@ fn run(arguments: RunArguments) -> Result<Exit, Exit> {
     } else {
         Exit::Ok
     })
+}
+
+/// The key in a file.
+fn mark_key(path: Option<&Path>) -> Result<Option<MarkKey>, Exit> {
+    let Some(path) = path else { return Ok(None) };
+    // One that is not there is not made: no proxy would know it.
+    if !path.exists() {
+        complain(&format!("there is no key at {}", path.display()));
+        return Err(Exit::Io);
+    }
+    let key = MarkKey::load_or_make(path).map_err(|error| {
+        complain(&format!("cannot use the key {}: {error}", path.display()));
+        Exit::Io
+    })?;
+    Ok(Some(key))
 }
 
 /// What is to be run, and whether each is really run: one that is paused is only when it was named.

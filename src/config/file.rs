@@ -27,7 +27,9 @@ pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use rate::RateLimit;
-pub(super) use synthetic::{Probe, ProbeFile};
+pub(super) use synthetic::{
+    Answer, Expect, JsonTable, Manner, Module, Probe, ProbeFile, StepTable,
+};
 pub(super) use traffic::{
     Balancing, Certificate, Listener, Question, RetryOn, Route, RouteRetry, Upstream,
     UpstreamHealth,

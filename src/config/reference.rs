@@ -32,7 +32,14 @@ pub fn reference() -> String {
 pub fn probe_reference() -> String {
     let mut page = String::new();
     for entry in &outline::<ProbeFile>().entries {
-        section(&mut page, entry, "");
+        // What modules have in common with probes is not told twice.
+        match &entry.shape {
+            Shape::Tables { outline, .. } if entry.key == "module" => {
+                line(&mut page, &format!("\n## `[[module]]`\n\n{}", entry.doc));
+                keys(&mut page, outline);
+            }
+            _ => section(&mut page, entry, ""),
+        }
     }
     page
 }

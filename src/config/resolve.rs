@@ -6,6 +6,7 @@ use super::Resolved;
 use super::file::{self, File, Indicator, RetryOn};
 use super::keys::{Item, Located};
 use super::report::Report;
+use super::synthetic::Probes;
 use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{Sli, Slo};
@@ -18,7 +19,7 @@ use crate::{admin, notify, probe, store};
 /// What each part is told; `None` when something required was refused.
 pub(super) fn resolve(
     file: File,
-    definitions: Vec<Definition>,
+    found: Probes,
     base: &Path,
     source: String,
     env: &dyn Fn(&str) -> Option<String>,
@@ -61,9 +62,15 @@ pub(super) fn resolve(
         listen: admin.listen.map(|address| address.value),
     };
     let key_is_default = probes.key_file.is_none();
+    let Probes {
+        definitions,
+        modules,
+    } = found;
+    let definitions: Vec<_> = definitions.into_iter().map(|(_, probe)| probe).collect();
     let slos = all(slos, |it| slo(it, &definitions))?;
     let probes = probe::Config {
         definitions,
+        modules,
         key_file: probes
             .key_file
             .map_or_else(|| super::default_key(&dir), |path| base.join(path.value)),

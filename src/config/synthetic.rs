@@ -2,24 +2,31 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use toml::de::DeTable;
 
 use super::code::Code;
-use super::file::{File, Probe, ProbeFile};
+use super::file::{self, Answer, Expect, File, JsonTable, Manner, Probe, ProbeFile, StepTable};
 use super::finding::{Finding, Findings, Span, did_you_mean};
-use super::keys::{Item, Reading, read};
+use super::keys::{Located, Reading, read};
 use super::pem::{self, Section};
 use super::report::Report;
 use super::{LARGEST_FILE, read_file};
-use crate::probe::definition::{Definition, Expectations, HttpRequest, Target, TlsSettings};
+use crate::probe::definition::{
+    self, AnswerExpectation, Definition, Dialogue, Expectations, HttpRequest, JsonExpectation,
+    JsonWants, Question, RecordExpectation, Step, Target, TlsSettings,
+};
+use crate::probe::module::{Module, Prober};
 
 /// The probes of several files, or what is wrong with each of these.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Probes {
     /// Every probe, by file and then in the order of the file, with the file it stands in.
     pub definitions: Vec<(PathBuf, Definition)>,
+    /// Every module, in the same order.
+    pub modules: Vec<Module>,
 }
 
 /// Reads every `*.toml` in `dir`, in the order of their names.
@@ -63,28 +70,51 @@ pub fn load_probe_dir(dir: &Path) -> Result<Probes, Vec<Report>> {
 pub fn load_probe_files(files: &[PathBuf]) -> Result<Probes, Vec<Report>> {
     let mut reports = Vec::new();
     let mut definitions: Vec<(PathBuf, Definition)> = Vec::new();
-    let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut modules: Vec<Module> = Vec::new();
+    let mut taken = Taken::default();
     for path in files {
         match load_file(path, &taken) {
             Ok(found) => {
-                for definition in found {
-                    taken.insert(definition.name.clone(), path.clone());
+                for definition in found.probes {
+                    let name = definition.name.clone();
+                    taken.probes.insert(name, path.clone());
                     definitions.push((path.clone(), definition));
+                }
+                for module in found.modules {
+                    taken.modules.insert(module.name.clone(), path.clone());
+                    modules.push(module);
                 }
             }
             Err(report) => reports.push(report),
         }
     }
     if reports.is_empty() {
-        Ok(Probes { definitions })
+        Ok(Probes {
+            definitions,
+            modules,
+        })
     } else {
         Err(reports)
     }
 }
 
+/// The names that other files have given, and which.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) probes: BTreeMap<String, PathBuf>,
+    pub(super) modules: BTreeMap<String, PathBuf>,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) probes: Vec<Definition>,
+    pub(super) modules: Vec<Module>,
+}
+
 /// The probes of the configuration's directory of them. What is wrong with them is told at its key, a line for each
 /// file: the whole of it is `vestibule probe list`'s.
-pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Vec<Definition> {
+pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Probes {
     let wanted = file.slos.iter().filter_map(|slo| slo.value.probe.as_ref());
     let Some(dir) = &file.probes.dir else {
         for name in wanted {
@@ -94,7 +124,7 @@ pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Vec<Defin
                 .help("name the directory of their files: `dir` in `[probes]`");
             findings.add(finding);
         }
-        return Vec::new();
+        return Probes::default();
     };
     // Named as they are written, not as they were found.
     let path = base.join(&dir.value);
@@ -102,8 +132,8 @@ pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Vec<Defin
         Ok(file) if file != Path::new("") => dir.value.join(file).display().to_string(),
         Ok(_) | Err(_) => dir.value.display().to_string(),
     };
-    let probes = match load_probe_dir(&path) {
-        Ok(probes) => probes.definitions,
+    let loaded = match load_probe_dir(&path) {
+        Ok(loaded) => loaded,
         Err(reports) => {
             for report in reports {
                 let first = report.diagnostics().first();
@@ -128,9 +158,10 @@ pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Vec<Defin
                 ));
                 findings.add(finding);
             }
-            return Vec::new();
+            return Probes::default();
         }
     };
+    let probes = &loaded.definitions;
     let routes: Vec<_> = file
         .routes
         .iter()
@@ -165,10 +196,10 @@ pub(super) fn of(file: &File, base: &Path, findings: &mut Findings) -> Vec<Defin
             findings.add(finding);
         }
     }
-    probes.into_iter().map(|(_, probe)| probe).collect()
+    loaded
 }
 
-fn load_file(path: &Path, taken: &BTreeMap<String, PathBuf>) -> Result<Vec<Definition>, Report> {
+fn load_file(path: &Path, taken: &Taken) -> Result<Found, Report> {
     let name = path.display().to_string();
     let unreadable = |message: String| Finding::about_the_file(Code::Unreadable, message);
     let bytes = read_file(path).map_err(|error| {
@@ -185,13 +216,13 @@ fn load_file(path: &Path, taken: &BTreeMap<String, PathBuf>) -> Result<Vec<Defin
 }
 
 /// Reads one file from its text. `taken` are the names that other files have given, and which.
-fn parse_probes(
+pub(super) fn parse_probes(
     name: &str,
     text: &str,
     base: &Path,
-    taken: &BTreeMap<String, PathBuf>,
+    taken: &Taken,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Definition>, Report> {
+) -> Result<Found, Report> {
     if text.len() as u64 > LARGEST_FILE {
         let finding = Finding::about_the_file(Code::TooLarge, "the file is larger than 8 MiB");
         return Err(refused(name, "", finding));
@@ -218,13 +249,21 @@ fn parse_probes(
     if findings.errors() > 0 {
         return Err(Report::new(name, text, findings));
     }
-    let definitions: Option<Vec<_>> = file
+    let probes: Option<Vec<_>> = file
         .probes
         .into_iter()
         .map(|item| definition(item.value, base))
         .collect();
-    Ok(definitions
-        .expect("a required key that is missing or refused is an error, and there is none"))
+    let modules: Option<Vec<_>> = file
+        .modules
+        .into_iter()
+        .map(|item| module(item.value, base))
+        .collect();
+    let complete = "a required key that is missing or refused is an error, and there is none";
+    Ok(Found {
+        probes: probes.expect(complete),
+        modules: modules.expect(complete),
+    })
 }
 
 fn refused(name: &str, text: &str, finding: Finding) -> Report {
@@ -233,40 +272,110 @@ fn refused(name: &str, text: &str, finding: Finding) -> Report {
     Report::new(name, text, findings)
 }
 
-fn check(
-    file: &ProbeFile,
-    base: &Path,
+fn check(file: &ProbeFile, base: &Path, taken: &Taken, findings: &mut Findings) {
+    if file.probes.is_empty() && file.modules.is_empty() && findings.errors() == 0 {
+        let finding = Finding::about_the_file(Code::MissingKey, "there is no `[[probe]]`");
+        findings.add(finding.help("add a `[[probe]]` table, or a `[[module]]`"));
+    }
+    let names = file.probes.iter().map(|probe| &probe.value.name);
+    check_names("probe", names, &taken.probes, findings);
+    let names = file.modules.iter().map(|module| &module.value.name);
+    check_names("module", names, &taken.modules, findings);
+    for probe in &file.probes {
+        let every = &probe.value.every;
+        if every.value.subsec_nanos() != 0 {
+            let message = "`every` is not a whole number of seconds";
+            findings.add(Finding::new(Code::Range, every.span.clone(), message));
+        }
+        let aim = probe.value.target.as_ref().map(|target| Aim {
+            kind: Kind::of(&target.value),
+            text: target.value.to_string(),
+            span: target.span.clone(),
+        });
+        check_manner(&probe.value.manner, aim.as_ref(), base, findings);
+    }
+    for module in &file.modules {
+        let aim = module.value.prober.as_ref().map(|prober| Aim {
+            kind: Kind::of_module(prober.value),
+            text: "of this kind".to_owned(),
+            span: prober.span.clone(),
+        });
+        check_manner(&module.value.manner, aim.as_ref(), base, findings);
+    }
+}
+
+fn check_names<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a Option<Located<String>>>,
     taken: &BTreeMap<String, PathBuf>,
     findings: &mut Findings,
 ) {
     let mut here: HashMap<&str, Span> = HashMap::new();
-    for probe in &file.probes {
-        if let Some(name) = &probe.value.name {
-            let message = format!("another probe is called `{}`", name.value);
-            let finding = Finding::new(Code::Duplicate, name.span.clone(), message);
-            if let Some(first) = here.get(name.value.as_str()) {
-                findings.add(
-                    finding
-                        .reason("again here")
-                        .also(first.clone(), "first here"),
-                );
-            } else if let Some(other) = taken.get(&name.value) {
-                findings.add(finding.reason(format!("it stands in {}", other.display())));
-            } else {
-                here.insert(&name.value, name.span.clone());
-            }
+    for name in names.flatten() {
+        let message = format!("another {what} is called `{}`", name.value);
+        let finding = Finding::new(Code::Duplicate, name.span.clone(), message);
+        if let Some(first) = here.get(name.value.as_str()) {
+            findings.add(
+                finding
+                    .reason("again here")
+                    .also(first.clone(), "first here"),
+            );
+        } else if let Some(other) = taken.get(&name.value) {
+            findings.add(finding.reason(format!("it stands in {}", other.display())));
+        } else {
+            here.insert(&name.value, name.span.clone());
         }
-        check_probe(probe, base, findings);
     }
 }
 
-fn check_probe(item: &Item<Probe>, base: &Path, findings: &mut Findings) {
-    let probe = &item.value;
-    if probe.every.value.subsec_nanos() != 0 {
-        let message = "`every` is not a whole number of seconds";
-        findings.add(Finding::new(Code::Range, probe.every.span.clone(), message));
+/// What a probe or a module is aimed at, and where that is written.
+struct Aim {
+    kind: Kind,
+    text: String,
+    span: Span,
+}
+
+/// What a target understands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http { tls: bool },
+    Tcp,
+    Tls,
+    Dns,
+    Grpc { tls: bool },
+    WebSocket { tls: bool },
+    Icmp,
+}
+
+impl Kind {
+    const fn of(target: &Target) -> Self {
+        match target {
+            Target::Http(url) => Self::Http { tls: url.tls },
+            Target::Tcp(_) => Self::Tcp,
+            Target::Tls(_) => Self::Tls,
+            Target::Dns(_) => Self::Dns,
+            Target::Grpc(_, tls) => Self::Grpc { tls: *tls },
+            Target::WebSocket(url) => Self::WebSocket { tls: url.tls },
+            Target::Icmp(_) => Self::Icmp,
+        }
     }
-    if let Some(roots) = &probe.tls.roots_file
+
+    const fn of_module(prober: Prober) -> Self {
+        match prober {
+            Prober::Http => Self::Http { tls: true },
+            Prober::Tcp => Self::Tcp,
+            Prober::Tls => Self::Tls,
+            Prober::Dns => Self::Dns,
+            Prober::Grpc => Self::Grpc { tls: false },
+            Prober::Grpcs => Self::Grpc { tls: true },
+            Prober::WebSocket => Self::WebSocket { tls: true },
+            Prober::Icmp => Self::Icmp,
+        }
+    }
+}
+
+fn check_manner(manner: &Manner, aim: Option<&Aim>, base: &Path, findings: &mut Findings) {
+    if let Some(roots) = &manner.tls.roots_file
         && let Err(error) = pem::check(&base.join(&roots.value), Section::Certificate)
     {
         let written = roots.value.display();
@@ -284,57 +393,19 @@ fn check_probe(item: &Item<Probe>, base: &Path, findings: &mut Findings) {
         };
         findings.add(finding);
     }
-    let Some(target) = &probe.target else { return };
-    let (is_http, is_tcp) = match &target.value {
-        Target::Http(_) => (true, false),
-        Target::Tcp(_) => (false, true),
-        Target::Tls(_) => (false, false),
+    // Files of secrets are not looked for: they are read for each run, and may come later.
+    let lonely = match (&manner.http.user, &manner.http.password_file) {
+        (Some(user), None) => Some((&user.span, "`user` needs `password_file`")),
+        (None, Some(file)) => Some((&file.span, "`password_file` needs `user`")),
+        (Some(_), Some(_)) | (None, None) => None,
     };
-    let may_be_tls = match &target.value {
-        Target::Http(url) => url.tls || probe.http.redirects.value > 0,
-        Target::Tcp(_) => false,
-        Target::Tls(_) => true,
-    };
-    let (written, expect) = (&probe.written, &probe.expect);
-    let first = |spans: &[Option<&Span>]| spans.iter().flatten().next().map(|span| (*span).clone());
-    let http_only = first(&[
-        written.http.as_ref(),
-        expect.status.first().map(|it| &it.span),
-        expect.headers.first().map(|it| &it.span),
-    ]);
-    let body_only = first(&[
-        expect.body.first().map(|it| &it.span),
-        expect.body_lacks.first().map(|it| &it.span),
-        expect.body_matches.first().map(|it| &it.span),
-    ]);
-    let tls_only = first(&[
-        written.tls.as_ref(),
-        expect.certificate_left.as_ref().map(|it| &it.span),
-    ]);
-    for (fits, span, targets) in [
-        (is_http, http_only, "`http://` and `https://`"),
-        (is_tcp, written.tcp.clone(), "`tcp://`"),
-        (
-            is_http || is_tcp,
-            body_only,
-            "`http://`, `https://` and `tcp://`",
-        ),
-        (may_be_tls, tls_only, "`https://` and `tls://`"),
-    ] {
-        let Some(span) = span.filter(|_| !fits) else {
-            continue;
-        };
-        let finding = Finding::new(
-            Code::Conflict,
-            span,
-            format!("this only goes with {targets} targets"),
-        )
-        .reason(format!("the target is {}", target.value))
-        .also(target.span.clone(), "aimed at this")
-        .help("leave it out, or write another target");
-        findings.add(finding);
+    if let Some((span, message)) = lonely {
+        findings.add(Finding::new(Code::MissingKey, span.clone(), message));
     }
-    if let (Some(under), timeout) = (&expect.under, &probe.timeout)
+    if let Some(aim) = aim {
+        check_aim(manner, aim, findings);
+    }
+    if let (Some(under), timeout) = (&manner.expect.under, &manner.timeout)
         && under.value > timeout.value
     {
         let finding = Finding::new(
@@ -347,61 +418,255 @@ fn check_probe(item: &Item<Probe>, base: &Path, findings: &mut Findings) {
     }
 }
 
+/// Every key that is written goes with what it is aimed at.
+fn check_aim(manner: &Manner, aim: &Aim, findings: &mut Findings) {
+    let kind = aim.kind;
+    let is_http = matches!(kind, Kind::Http { .. });
+    let is_web = is_http || matches!(kind, Kind::WebSocket { .. });
+    let is_talk = matches!(kind, Kind::Tcp | Kind::Tls);
+    let begins_tls = manner
+        .tcp
+        .steps
+        .iter()
+        .any(|step| step.value.starttls.value);
+    let may_be_tls = match kind {
+        Kind::Http { tls } => tls || manner.http.redirects.value > 0,
+        Kind::Grpc { tls } | Kind::WebSocket { tls } => tls,
+        Kind::Tls => true,
+        Kind::Tcp => begins_tls,
+        Kind::Dns | Kind::Icmp => false,
+    };
+    let (written, expect) = (&manner.written, &manner.expect);
+    let first = |spans: &[Option<&Span>]| spans.iter().flatten().next().map(|span| (*span).clone());
+    let http_only = first(&[
+        expect.status.first().map(|it| &it.span),
+        expect.headers.first().map(|it| &it.span),
+        expect.header_matches.first().map(|it| &it.span),
+        expect.header_matches_none.first().map(|it| &it.span),
+        expect.json_written.as_ref(),
+        expect.http_version.first().map(|it| &it.span),
+        expect.encrypted.as_ref().map(|it| &it.span),
+    ]);
+    let body_only = first(&[
+        expect.body.first().map(|it| &it.span),
+        expect.body_lacks.first().map(|it| &it.span),
+        expect.body_matches.first().map(|it| &it.span),
+        expect.body_matches_none.first().map(|it| &it.span),
+    ]);
+    let tls_only = first(&[
+        written.tls.as_ref(),
+        expect.certificate_left.as_ref().map(|it| &it.span),
+    ]);
+    let dns_only = first(&[written.dns.as_ref(), expect.answer_written.as_ref()]);
+    let steps = manner.tcp.steps.first().map(|step| step.span.clone());
+    let starttls = manner.tls.starttls.as_ref().map(|it| it.span.clone());
+    for (fits, span, targets) in [
+        (is_http, http_only, "`http://` and `https://`"),
+        (
+            is_web,
+            written.http.clone(),
+            "`http://`, `https://`, `ws://` and `wss://`",
+        ),
+        (
+            is_talk || matches!(kind, Kind::WebSocket { .. }),
+            written.tcp.clone(),
+            "`tcp://`, `tls://`, `ws://` and `wss://`",
+        ),
+        (is_talk, steps, "`tcp://` and `tls://`"),
+        (kind == Kind::Tls, starttls, "`tls://`"),
+        (
+            is_web || is_talk,
+            body_only,
+            "`http://`, `https://`, `tcp://`, `tls://`, `ws://` and `wss://`",
+        ),
+        (
+            may_be_tls,
+            tls_only,
+            "`https://`, `tls://`, `grpcs://` and `wss://`",
+        ),
+        (kind == Kind::Dns, dns_only, "`dns://`"),
+        (
+            matches!(kind, Kind::Grpc { .. }),
+            written.grpc.clone(),
+            "`grpc://` and `grpcs://`",
+        ),
+    ] {
+        let Some(span) = span.filter(|_| !fits) else {
+            continue;
+        };
+        let finding = Finding::new(
+            Code::Conflict,
+            span,
+            format!("this only goes with {targets} targets"),
+        )
+        .reason(format!("the target is {}", aim.text))
+        .also(aim.span.clone(), "aimed at this")
+        .help("leave it out, or write another target");
+        findings.add(finding);
+    }
+}
+
 fn definition(probe: Probe, base: &Path) -> Option<Definition> {
     let Probe {
         name,
         target,
         every,
-        timeout,
         route,
         runbook,
         paused,
-        connect_to,
-        family,
-        http,
-        tcp,
-        tls,
-        expect,
-        written: _,
+        maintenance,
+        manner: written,
     } = probe;
-    let plain = |list: Vec<super::keys::Located<String>>| {
-        list.into_iter().map(|located| located.value).collect()
-    };
     Some(Definition {
         name: name?.value,
         target: target?.value,
         every: every.value,
-        timeout: timeout.value,
         route: route.map(|route| route.value),
         runbook: runbook.map(|page| page.value),
         paused: paused.value,
+        maintenance: plain(maintenance),
+        manner: manner(written, base)?,
+    })
+}
+
+fn module(module: file::Module, base: &Path) -> Option<Module> {
+    let file::Module {
+        name,
+        prober,
+        manner: written,
+    } = module;
+    Some(Module {
+        name: name?.value,
+        prober: prober?.value,
+        manner: manner(written, base)?,
+    })
+}
+
+fn plain<T>(list: Vec<Located<T>>) -> Vec<T> {
+    list.into_iter().map(|located| located.value).collect()
+}
+
+fn manner(manner: Manner, base: &Path) -> Option<definition::Manner> {
+    let Manner {
+        timeout,
+        connect_to,
+        family,
+        source,
+        http,
+        tcp,
+        dns,
+        grpc,
+        tls,
+        expect,
+        written: _,
+    } = manner;
+    let password = http.password_file.map(|file| base.join(file.value));
+    Some(definition::Manner {
+        timeout: timeout.value,
         connect_to: connect_to.map(|address| address.value),
         family: family.value,
+        source: source.map(|address| address.value),
         http: HttpRequest {
             // A kind of the same letters, and shorter, than HTTP allows.
             method: http.method.value.parse().ok()?,
-            headers: http.headers.into_iter().map(|it| it.value).collect(),
+            headers: plain(http.headers),
+            bearer_file: http.bearer_file.map(|file| base.join(file.value)),
+            basic: http.user.map(|user| user.value).zip(password),
             body: http.body.map(|body| body.value).unwrap_or_default(),
             redirects: http.redirects.value as u32,
             version: http.version.value,
             max_body: http.max_body.value,
         },
-        send: tcp.send.map(|text| text.value),
+        dialogue: Dialogue {
+            send: tcp.send.map(|text| text.value),
+            starttls: tls.starttls.map(|protocol| protocol.value),
+            steps: tcp.steps.into_iter().map(|item| step(item.value)).collect(),
+        },
+        question: Question {
+            name: dns.name.map(|name| name.value).unwrap_or_default(),
+            kind: dns.kind.value,
+            recurse: dns.recurse.value,
+            tcp: dns.transport.value,
+        },
+        grpc_service: grpc.service.map(|name| name.value).unwrap_or_default(),
         tls: TlsSettings {
             server_name: tls.server_name.map(|name| name.value),
             roots: tls.roots_file.map(|path| base.join(path.value)),
             insecure: tls.insecure.value,
         },
-        expect: Expectations {
-            failure: expect.failure.map(|failure| failure.value),
-            statuses: expect.status.into_iter().map(|it| it.value).collect(),
-            headers: expect.headers.into_iter().map(|it| it.value).collect(),
-            body: plain(expect.body),
-            body_lacks: plain(expect.body_lacks),
-            body_matches: expect.body_matches.into_iter().map(|it| it.value).collect(),
-            under: expect.under.map(|under| under.value),
-            certificate_left: expect.certificate_left.map(|share| share.value),
-        },
+        expect: expectations(expect)?,
+    })
+}
+
+fn step(step: StepTable) -> Step {
+    let StepTable {
+        expect,
+        send,
+        starttls,
+    } = step;
+    Step {
+        expect: expect.map(|pattern| pattern.value),
+        send: send.map(|text| text.value),
+        starttls: starttls.value,
+    }
+}
+
+fn expectations(expect: Expect) -> Option<Expectations> {
+    let json: Option<Vec<_>> = expect.json.into_iter().map(|it| json(it.value)).collect();
+    Some(Expectations {
+        failure: expect.failure.map(|failure| failure.value),
+        statuses: plain(expect.status),
+        headers: plain(expect.headers),
+        body: plain(expect.body),
+        body_lacks: plain(expect.body_lacks),
+        body_matches: plain(expect.body_matches),
+        body_matches_none: plain(expect.body_matches_none),
+        header_matches: plain(expect.header_matches),
+        header_matches_none: plain(expect.header_matches_none),
+        json: json?,
+        http_versions: plain(expect.http_version),
+        encrypted: expect.encrypted.map(|flag| flag.value),
+        answer: answer(expect.answer)?,
+        under: expect.under.map(|under| under.value),
+        certificate_left: expect.certificate_left.map(|share| share.value),
+    })
+}
+
+fn json(table: JsonTable) -> Option<JsonExpectation> {
+    let JsonTable {
+        path,
+        equals,
+        matches,
+        count,
+    } = table;
+    let wants = match (equals, matches, count) {
+        (Some(text), _, _) => JsonWants::Equals(text.value),
+        (None, Some(pattern), _) => JsonWants::Matches(pattern.value),
+        (None, None, Some(count)) => JsonWants::Count(count.value),
+        (None, None, None) => JsonWants::Found,
+    };
+    let path = path?.value;
+    Some(JsonExpectation { path, wants })
+}
+
+fn answer(answer: Answer) -> Option<AnswerExpectation> {
+    let seconds = |time: Option<Located<Duration>>| time.map(|time| time.value.as_secs() as u32);
+    let records = answer.records.into_iter().map(|rule| {
+        Some(RecordExpectation {
+            section: rule.value.section.value,
+            fails: rule.value.fails_if?.value,
+            pattern: rule.value.pattern?.value,
+        })
+    });
+    Some(AnswerExpectation {
+        rcodes: plain(answer.rcode),
+        has: plain(answer.has),
+        only: answer.only.value,
+        authoritative: answer.authoritative.map(|flag| flag.value),
+        ttl_least: seconds(answer.ttl_least),
+        ttl_most: seconds(answer.ttl_most),
+        records: records.collect::<Option<_>>()?,
+        may_be_stale: answer.may_be_stale.value,
     })
 }
 
@@ -412,18 +677,21 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Definition>, Report> {
-        let taken = BTreeMap::from([("elsewhere".to_owned(), PathBuf::from("other.toml"))]);
-        parse_probes("p.toml", text, Path::new("/p"), &taken, &|_| None)
+        let taken = Taken {
+            probes: BTreeMap::from([("elsewhere".to_owned(), PathBuf::from("other.toml"))]),
+            modules: BTreeMap::new(),
+        };
+        let found = parse_probes("p.toml", text, Path::new("/p"), &taken, &|_| None)?;
+        Ok(found.probes)
     }
 
     #[test]
     fn the_smallest_probe_has_all_defaults() {
         let probes = parse("[[probe]]\nname = 'a'\ntarget = 'http://a/'\n").unwrap();
         let [probe] = probes.as_slice() else { panic!() };
-        assert_eq!((probe.every.as_secs(), probe.timeout.as_secs()), (30, 10));
-        assert_eq!(probe.http, HttpRequest::default());
-        assert_eq!(probe.expect, Expectations::default());
-        assert!(!probe.paused && probe.connect_to.is_none() && probe.route.is_none());
+        let manner = definition::Manner::plain(Duration::from_secs(10));
+        assert_eq!((probe.every.as_secs(), &probe.manner), (30, &manner));
+        assert!(!probe.paused && probe.maintenance.is_empty() && probe.route.is_none());
     }
 
     #[test]

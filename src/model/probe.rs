@@ -84,6 +84,22 @@ words! {
         AssertBody = "assert_body",
         /// A header is not as expected.
         AssertHeader = "assert_header",
+        /// The body is no JSON, or does not say what is expected.
+        AssertJson = "assert_json",
+        /// The version of HTTP is not an expected one, or TLS was used where none is expected or the other way round.
+        AssertProtocol = "assert_protocol",
+        /// The resolver answered, and not what is expected: another code, other records, another time to live.
+        AssertAnswer = "assert_answer",
+        /// The resolver answered with what it should have let go of (extended errors 3 and 19, RFC 8914).
+        DnsStale = "dns_stale",
+        /// The gRPC server answered that the service is not serving, or with an error.
+        GrpcUnhealthy = "grpc_unhealthy",
+        /// The server did not switch to `WebSocket`, or did not answer a ping.
+        WebsocketRefused = "websocket_refused",
+        /// No echo reply in time.
+        IcmpTimeout = "icmp_timeout",
+        /// This process may not do what the probe needs: open an ICMP socket, read a file of secrets.
+        NotPermitted = "not_permitted",
         /// It took longer than expected.
         AssertLatency = "assert_latency",
         /// The certificate is valid but not as expected: too little of its life is left.
@@ -110,6 +126,8 @@ words! {
         Late = "late",
         /// The probe is switched off.
         Paused = "paused",
+        /// The slot lies in one of the probe's spans of maintenance.
+        Maintenance = "maintenance",
         /// This process was not running.
         Down = "down",
         /// The wall clock was set forward past it, or the machine slept.
@@ -126,7 +144,8 @@ words! {
         Connect = "connect",
         /// The TLS handshake.
         Tls = "tls",
-        /// From the request's first byte to the response's head; for TCP, to the first byte received.
+        /// From the request's first byte to the response's head; for TCP, to the first byte received; for DNS and ICMP,
+        /// to the answer.
         Processing = "processing",
         /// From the response's head to the last byte of its body.
         Transfer = "transfer",
@@ -204,6 +223,63 @@ pub struct ProbeRun {
     pub tls_cipher: Option<String>,
     /// The chain as the server sent it, its own certificate first; there also when it was refused.
     pub chain: Vec<CertificateFacts>,
+    /// Whether the last answer came over TLS.
+    #[serde(default)]
+    pub encrypted: bool,
+    /// The length of the last response's body as its head says.
+    #[serde(default)]
+    pub content_length: Option<u64>,
+    /// When what was answered last changed, as the response's head says.
+    #[serde(default)]
+    pub last_modified: Option<Timestamp>,
+    /// Until when the chain can be verified: of each way from the server's certificate to a trusted root the certificate
+    /// that ends first, and of these the one that ends last. `None` when the chain was not verified.
+    #[serde(default)]
+    pub verified_until: Option<Timestamp>,
+    /// What a resolver answered.
+    #[serde(default)]
+    pub answer: Option<DnsAnswer>,
+    /// What a gRPC server says of the service: `grpc.health.v1.HealthCheckResponse.ServingStatus`.
+    #[serde(default)]
+    pub serving: Option<u32>,
+    /// The status of a gRPC call.
+    #[serde(default)]
+    pub grpc_status: Option<u32>,
+    /// How many hops an echo reply could still have made; `None` where the kernel does not say.
+    #[serde(default)]
+    pub hop_limit: Option<u8>,
+}
+
+/// What a resolver answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAnswer {
+    /// The response code, like `NOERROR`.
+    pub rcode: String,
+    /// Whether the server answers for its own zone (the AA flag).
+    pub authoritative: bool,
+    /// The records that answer.
+    pub answers: Vec<DnsRecord>,
+    /// How many name the zone's authorities.
+    pub authorities: u32,
+    /// How many come in addition, without EDNS.
+    pub additionals: u32,
+    /// The serial number of the SOA record among the answers.
+    pub serial: Option<u32>,
+    /// Extended errors (RFC 8914): the code, and what the server says of it. Untrusted.
+    pub extended_errors: Vec<(u16, String)>,
+}
+
+/// One record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecord {
+    /// Whose it is.
+    pub name: String,
+    /// Its type, like `AAAA`.
+    pub kind: String,
+    /// Its time to live, in seconds.
+    pub ttl: u32,
+    /// Its data as a zone file writes it.
+    pub data: String,
 }
 
 impl ProbeRun {

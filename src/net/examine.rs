@@ -18,12 +18,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::objects::{oid_registry, oid2sn};
+use x509_parser::objects::{oid_registry, oid2abbrev, oid2sn};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::X509Name;
 
 use super::certificate::names;
-use super::tls::{TlsError, provider, root_store};
+use super::tls::{TlsError, provider, root_certificates, store_of};
 use crate::model::{CertificateFacts, ProbeFailure, Timestamp};
 
 /// How chains are judged. Cheap to clone, costly to make: the roots are read and indexed once.
@@ -31,6 +32,8 @@ use crate::model::{CertificateFacts, ProbeFailure, Timestamp};
 pub struct Trust {
     /// `None` takes any chain.
     verifier: Option<Arc<WebPkiServerVerifier>>,
+    /// What the roots say of themselves.
+    roots: Arc<[CertificateFacts]>,
 }
 
 impl Trust {
@@ -39,19 +42,52 @@ impl Trust {
     /// # Errors
     /// When there are no roots.
     pub fn load(roots: Option<&Path>) -> Result<Self, TlsError> {
-        let roots = Arc::new(root_store(roots)?);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
-            .build()
-            // The store has a root, and there are no revocation lists: nothing else can be wrong.
-            .or(Err(TlsError::NoRoots))?;
+        let certificates = root_certificates(roots)?;
+        let roots = certificates.iter().filter_map(facts).collect();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(store_of(certificates)?.into(), provider())
+                .build()
+                // The store has a root, and there are no revocation lists: nothing else can be wrong.
+                .or(Err(TlsError::NoRoots))?;
         Ok(Self {
             verifier: Some(verifier),
+            roots,
         })
     }
 
+    /// Until when `chain` leads to a root that is trusted: of each way the certificate that ends first, and of these the
+    /// one that ends last. Ways are found by names alone, so this is only to be asked of a chain that was verified.
+    fn verified_until(&self, chain: &[CertificateFacts]) -> Option<Timestamp> {
+        self.verifier.as_ref()?;
+        let leaf = chain.first()?;
+        self.ends(leaf, chain, LONGEST_CHAIN)
+    }
+
+    fn ends(
+        &self,
+        from: &CertificateFacts,
+        chain: &[CertificateFacts],
+        left: usize,
+    ) -> Option<Timestamp> {
+        if self.roots.iter().any(|root| root.sha256 == from.sha256) {
+            return Some(from.not_after);
+        }
+        let roots = self.roots.iter().filter(|root| root.subject == from.issuer);
+        let through_roots = roots.map(|root| root.not_after);
+        let others = chain.iter().filter(|other| {
+            left > 0 && other.subject == from.issuer && other.sha256 != from.sha256
+        });
+        let through_others = others.filter_map(|other| self.ends(other, chain, left - 1));
+        let ends = through_roots.chain(through_others).max()?;
+        Some(ends.min(from.not_after))
+    }
+
     /// Takes any chain. The server must still hold the key of what it shows.
-    pub const fn anything() -> Self {
-        Self { verifier: None }
+    pub fn anything() -> Self {
+        Self {
+            verifier: None,
+            roots: Arc::default(),
+        }
     }
 
     /// Shakes hands over `tcp`, offering `alpn`. Never resumes: a whole handshake is what is to be seen.
@@ -79,7 +115,15 @@ impl Trust {
             .await;
         let chain =
             std::mem::take(&mut *witness.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        Examined { chain, shaken }
+        let verified_until = match &shaken {
+            Ok(_) => self.verified_until(&chain),
+            Err(_) => None,
+        };
+        Examined {
+            chain,
+            verified_until,
+            shaken,
+        }
     }
 }
 
@@ -88,6 +132,8 @@ impl Trust {
 pub struct Examined {
     /// The chain as it was sent, the server's own certificate first; empty when it did not come so far.
     pub chain: Vec<CertificateFacts>,
+    /// Until when it leads to a root that is trusted; `None` when it was refused or nothing was verified.
+    pub verified_until: Option<Timestamp>,
     /// The connection, or why there is none.
     pub shaken: io::Result<TlsStream<TcpStream>>,
 }
@@ -203,8 +249,8 @@ pub fn facts(certificate: &CertificateDer<'_>) -> Option<CertificateFacts> {
     let mut names = names(certificate).unwrap_or_default();
     names.truncate(MOST_NAMES);
     Some(CertificateFacts {
-        subject: parsed.subject().to_string(),
-        issuer: parsed.issuer().to_string(),
+        subject: distinguished(parsed.subject()),
+        issuer: distinguished(parsed.issuer()),
         serial: hex(parsed.raw_serial()),
         names,
         not_before: millis(parsed.validity().not_before.timestamp()),
@@ -216,6 +262,45 @@ pub fn facts(certificate: &CertificateDer<'_>) -> Option<CertificateFacts> {
         is_ca: parsed.is_ca(),
         is_self_issued: parsed.subject().as_raw() == parsed.issuer().as_raw(),
     })
+}
+
+/// A name as RFC 4514 writes it: the most specific part first, and what would be taken for markup escaped.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in name.iter_rdn() {
+        let attributes = part.iter().map(|attribute| {
+            let kind = attribute.attr_type();
+            let short = oid2abbrev(kind, oid_registry()).ok();
+            let kind =
+                short.map_or_else(|| kind.to_id_string(), |short| short.to_ascii_uppercase());
+            match attribute.as_str() {
+                Ok(text) => format!("{kind}={}", escaped(text)),
+                // Section 2.4: `#` and the bytes.
+                Err(_) => format!("{kind}=#{}", hex(attribute.as_slice())),
+            }
+        });
+        parts.push(attributes.collect::<Vec<_>>().join("+"));
+    }
+    parts.reverse();
+    parts.join(",")
+}
+
+/// RFC 4514, section 2.4.
+fn escaped(text: &str) -> String {
+    let last = text.chars().count().saturating_sub(1);
+    let mut escaped = String::with_capacity(text.len());
+    for (place, c) in text.chars().enumerate() {
+        let at_edge = (c == ' ' && (place == 0 || place == last)) || (c == '#' && place == 0);
+        if at_edge || matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
+            escaped.push('\\');
+        }
+        if c == '\0' {
+            escaped.push_str("\\00");
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 fn key(certificate: &X509Certificate<'_>) -> String {
@@ -262,9 +347,10 @@ mod tests {
         wanted.not_before = rcgen::date_time_ymd(2026, 1, 1);
         wanted.not_after = rcgen::date_time_ymd(2026, 4, 1);
         wanted.serial_number = Some(rcgen::SerialNumber::from_slice(&[1, 0x2a, 0xff]));
-        wanted
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "shop");
+        let mut name = rcgen::DistinguishedName::new();
+        name.push(rcgen::DnType::OrganizationName, "Shop");
+        name.push(rcgen::DnType::CommonName, "shop, +1");
+        wanted.distinguished_name = name;
         let made = wanted.self_signed(&key).unwrap();
         let facts = facts(made.der()).unwrap();
         assert_eq!(facts.names, ["shop.test", "*.api.test"]);
@@ -280,7 +366,8 @@ mod tests {
             ("012aff", "EC P-256")
         );
         assert_eq!(facts.signature, "ecdsa-with-SHA256");
-        assert!(facts.subject.contains("CN=shop") && facts.is_self_issued && !facts.is_ca);
+        assert_eq!(facts.subject, "CN=shop\\, \\+1,O=Shop");
+        assert!(facts.is_self_issued && !facts.is_ca);
         assert!(
             facts.covers("x.api.test") && !facts.covers("api.test") && !facts.covers(".api.test")
         );

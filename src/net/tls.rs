@@ -153,13 +153,30 @@ pub fn receiver_config(
 ///
 /// # Errors
 /// When there is none.
-pub(super) fn root_store(roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let found = match roots {
+fn root_store(roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    store_of(root_certificates(roots)?)
+}
+
+/// The certificates of roots in a file, or the system's, which may be none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn root_certificates(
+    roots: Option<&Path>,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    Ok(match roots {
         Some(path) => certificates(path)?,
         None => rustls_native_certs::load_native_certs().certs,
-    };
+    })
+}
+
+/// A store of these roots.
+///
+/// # Errors
+/// When none of them is one.
+pub(super) fn store_of(roots: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    let (added, _ignored) = store.add_parsable_certificates(found);
+    let (added, _ignored) = store.add_parsable_certificates(roots);
     if added == 0 {
         Err(TlsError::NoRoots)
     } else {

@@ -4,27 +4,32 @@
 //! an upstream that thinks are different people's business.
 
 use std::error::Error as _;
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, LAST_MODIFIED, LOCATION, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::definition::{HttpVersion, Statuses, Url};
+use super::definition::{Expectations, HttpRequest, HttpVersion, HttpVersionNumber, Statuses, Url};
 use super::run::{Attempt, Failed};
 use super::tcp::missing;
 use crate::clock::Clock as _;
-use crate::model::{ProbeFailure, ProbePhase};
+use crate::model::{ProbeFailure, ProbePhase, Timestamp};
 use crate::net::mark::{self, Line};
 use crate::net::stream::Stream;
 
 /// Asks, follows redirects, and judges the last answer.
 pub(super) async fn run(attempt: &mut Attempt<'_>, first: &Url) -> Result<(), Failed> {
-    let most = attempt.probe.http.redirects;
-    let (mut url, mut method) = (first.clone(), attempt.probe.http.method.clone());
+    let most = attempt.manner.http.redirects;
+    let (mut url, mut method) = (first.clone(), attempt.manner.http.method.clone());
     loop {
         let response = ask(attempt, &url, &method, first).await?;
         let status = response.status();
@@ -66,9 +71,15 @@ async fn ask(
     method: &Method,
     first: &Url,
 ) -> Result<Response<Incoming>, Failed> {
-    let wanted = attempt.probe.http.version;
+    let wanted = attempt.manner.http.version;
     let at_home = url.place == first.place;
-    let instead = attempt.probe.connect_to.filter(|_| at_home);
+    let instead = attempt.manner.connect_to.filter(|_| at_home);
+    attempt.seen.encrypted = false;
+    let secrets = if at_home {
+        authorization(&attempt.manner.http).await?
+    } else {
+        None
+    };
     let tcp = attempt.connect(&url.place, instead).await?;
     let (stream, http2) = if url.tls {
         let alpn: &[&[u8]] = match wanted {
@@ -83,7 +94,7 @@ async fn ask(
     } else {
         (Stream::Plain(tcp), wanted == HttpVersion::Http2)
     };
-    let request = request(attempt, url, method, at_home, http2)?;
+    let request = request(attempt, url, method, at_home, http2, secrets)?;
     let response = attempt
         .phase(
             ProbePhase::Processing,
@@ -127,8 +138,9 @@ fn request(
     method: &Method,
     at_home: bool,
     http2: bool,
+    secrets: Option<HeaderValue>,
 ) -> Result<Request<Full<Bytes>>, Failed> {
-    let settings = &attempt.probe.http;
+    let settings = &attempt.manner.http;
     let has_body = !settings.body.is_empty() && *method == settings.method;
     let body = if has_body {
         Bytes::from(settings.body.clone())
@@ -147,6 +159,9 @@ fn request(
             headers.insert(name, value.clone());
         }
     }
+    if let Some(secrets) = secrets {
+        headers.insert(AUTHORIZATION, secrets);
+    }
     let odd = |what: &str| Failed::new(ProbeFailure::Internal, format!("cannot ask for {what}"));
     let authority = match headers.get(HOST).filter(|_| at_home) {
         Some(host) => host.to_str().map_err(|_odd| odd("this Host"))?.to_owned(),
@@ -159,7 +174,7 @@ fn request(
             host: authority.as_bytes(),
             path: url.path(),
         };
-        let mark = key.sign(&attempt.probe.name, line, attempt.clock.now());
+        let mark = key.sign(attempt.name, line, attempt.clock.now());
         let mark = HeaderValue::from_str(&mark).map_err(|_odd| odd("this name"))?;
         headers.insert(mark::HEADER, mark);
     }
@@ -181,6 +196,33 @@ fn request(
     Ok(request)
 }
 
+/// The value of an Authorization header whose secret is in a file; read for each request, so that a rotated one is known at
+/// once.
+async fn authorization(settings: &HttpRequest) -> Result<Option<HeaderValue>, Failed> {
+    let text = if let Some(path) = &settings.bearer_file {
+        format!("Bearer {}", secret(path).await?)
+    } else if let Some((user, path)) = &settings.basic {
+        let pair = format!("{user}:{}", secret(path).await?);
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    } else {
+        return Ok(None);
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_odd| {
+        let detail = "the secret holds what no header may";
+        Failed::new(ProbeFailure::NotPermitted, detail)
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+async fn secret(path: &Path) -> Result<String, Failed> {
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| {
+        let detail = format!("the secret in {} cannot be read: {error}", path.display());
+        Failed::new(ProbeFailure::NotPermitted, detail)
+    })?;
+    Ok(text.trim_end().to_owned())
+}
+
 /// Reads the body and holds the answer to what is expected.
 async fn judge(
     attempt: &mut Attempt<'_>,
@@ -188,7 +230,12 @@ async fn judge(
     url: &Url,
 ) -> Result<(), Failed> {
     let (head, mut body) = response.into_parts();
-    let most = attempt.probe.http.max_body;
+    let field = |name: &HeaderName| head.headers.get(name)?.to_str().ok();
+    attempt.seen.content_length = field(&CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    attempt.seen.last_modified = field(&LAST_MODIFIED)
+        .and_then(|text| httpdate::parse_http_date(text).ok())
+        .map(Timestamp::from);
+    let most = attempt.manner.http.max_body;
     let mut bytes = Vec::new();
     let mut count = 0_u64;
     let reading = async {
@@ -212,7 +259,7 @@ async fn judge(
         )
         .await;
     attempt.seen.body_bytes = count;
-    let expect = &attempt.probe.expect;
+    let expect = &attempt.manner.expect;
     // The status first: when an error page also lacks a text or breaks off, the status is what to know.
     let status = head.status.as_u16();
     let wanted = if expect.statuses.is_empty() {
@@ -232,30 +279,92 @@ async fn judge(
         );
         return Err(Failed::new(ProbeFailure::HttpStatus, detail));
     }
-    for (name, text) in &expect.headers {
-        let mut values = head.headers.get_all(name).iter();
-        let contains = |value: &HeaderValue| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            value.contains(text.as_str())
-        };
-        if !values.any(contains) {
-            let found: Vec<_> = head.headers.get_all(name).iter().collect();
-            let detail = format!("header {name}: expected {text:?}, found {found:?}");
-            return Err(Failed::new(ProbeFailure::AssertHeader, detail));
-        }
-    }
+    protocol(
+        attempt.seen.http_version.as_deref(),
+        attempt.seen.encrypted,
+        expect,
+    )?;
+    headers(&head.headers, expect)?;
     if count > most {
         let detail = format!("the body is larger than `max_body` of {most} bytes");
         return Err(Failed::new(ProbeFailure::TooLarge, detail));
     }
     read?;
-    match missing(&bytes, expect) {
-        None => Ok(()),
-        Some(missing) => Err(Failed::new(
-            ProbeFailure::AssertBody,
-            format!("the body of {count} bytes: {missing}"),
-        )),
+    if let Some(missing) = missing(&bytes, expect) {
+        let detail = format!("the body of {count} bytes: {missing}");
+        return Err(Failed::new(ProbeFailure::AssertBody, detail));
     }
+    json(&bytes, expect)
+}
+
+fn protocol(version: Option<&str>, encrypted: bool, expect: &Expectations) -> Result<(), Failed> {
+    let versions = &expect.http_versions;
+    let fits = |wanted: &HttpVersionNumber| Some(wanted.as_str()) == version;
+    if !versions.is_empty() && !versions.iter().any(fits) {
+        let wanted: Vec<_> = versions.iter().map(|wanted| wanted.as_str()).collect();
+        let detail = format!(
+            "it was answered in {}, expected {}",
+            version.unwrap_or("no version of HTTP"),
+            wanted.join(" or ")
+        );
+        return Err(Failed::new(ProbeFailure::AssertProtocol, detail));
+    }
+    match expect.encrypted {
+        Some(wanted) if wanted != encrypted => {
+            let detail = if encrypted {
+                "it was answered over TLS, which it should not be"
+            } else {
+                "it was answered in plain text, and should be over TLS"
+            };
+            Err(Failed::new(ProbeFailure::AssertProtocol, detail))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn json(bytes: &[u8], expect: &Expectations) -> Result<(), Failed> {
+    if expect.json.is_empty() {
+        return Ok(());
+    }
+    let failed = |detail: String| Failed::new(ProbeFailure::AssertJson, detail);
+    let document = serde_json::from_slice(bytes)
+        .map_err(|error| failed(format!("the body is no JSON: {error}")))?;
+    let missing = expect.json.iter().find_map(|it| it.missing(&document));
+    missing.map_or(Ok(()), |missing| Err(failed(missing)))
+}
+
+fn headers(headers: &HeaderMap, expect: &Expectations) -> Result<(), Failed> {
+    for (name, text) in &expect.headers {
+        let mut values = headers.get_all(name).iter();
+        let contains = |value: &HeaderValue| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            value.contains(text.as_str())
+        };
+        if !values.any(contains) {
+            let found: Vec<_> = headers.get_all(name).iter().collect();
+            let detail = format!("header {name}: expected {text:?}, found {found:?}");
+            return Err(Failed::new(ProbeFailure::AssertHeader, detail));
+        }
+    }
+    for (patterns, wanted) in [
+        (&expect.header_matches, true),
+        (&expect.header_matches_none, false),
+    ] {
+        for (name, pattern) in patterns {
+            let mut values = headers.get_all(name).iter();
+            if values.any(|value| pattern.is_match(value.as_bytes())) != wanted {
+                let found: Vec<_> = headers.get_all(name).iter().collect();
+                let should = if wanted {
+                    "should match"
+                } else {
+                    "should not match"
+                };
+                let detail = format!("header {name}: {found:?} {should} /{}/", pattern.as_str());
+                return Err(Failed::new(ProbeFailure::AssertHeader, detail));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An error with all its causes: hyper's own texts end where they become interesting.

@@ -24,34 +24,45 @@ pub struct PrepareError {
 /// # Errors
 /// Naming the first whose roots cannot be had.
 pub fn prepare(definitions: Vec<Definition>) -> Result<Vec<Arc<Probe>>, PrepareError> {
-    let mut known: HashMap<Option<PathBuf>, Trust> = HashMap::new();
-    let mut trusted = |definition: &Definition| -> Result<Option<Trust>, TlsError> {
-        let speaks_tls = match &definition.target {
-            // A redirect may lead there.
-            Target::Http(url) => url.tls || definition.http.redirects > 0,
-            Target::Tcp(_) => false,
-            Target::Tls(_) => true,
-        };
-        if !speaks_tls {
-            return Ok(None);
-        }
-        if definition.tls.insecure {
-            return Ok(Some(Trust::anything()));
-        }
-        let roots = &definition.tls.roots;
-        if let Some(trust) = known.get(roots) {
-            return Ok(Some(trust.clone()));
-        }
-        let trust = Trust::load(roots.as_deref())?;
-        known.insert(roots.clone(), trust.clone());
-        Ok(Some(trust))
-    };
+    let mut roots = Roots::default();
     let prepared = definitions.into_iter().map(|definition| {
-        let trust = trusted(&definition).map_err(|source| PrepareError {
+        let trust = roots.of(&definition).map_err(|source| PrepareError {
             name: definition.name.clone(),
             source: Box::new(source),
         })?;
         Ok(Arc::new(Probe::new(definition, trust)))
     });
     prepared.collect()
+}
+
+/// Roots by the file that they were read from; the system's by none.
+#[derive(Debug, Default)]
+pub(super) struct Roots(HashMap<Option<PathBuf>, Trust>);
+
+impl Roots {
+    /// How a probe judges chains; `None` when it never sees one.
+    pub(super) fn of(&mut self, definition: &Definition) -> Result<Option<Trust>, TlsError> {
+        let manner = &definition.manner;
+        let speaks_tls = match &definition.target {
+            // A redirect may lead there.
+            Target::Http(url) => url.tls || manner.http.redirects > 0,
+            Target::Tcp(_) => manner.dialogue.steps.iter().any(|step| step.starttls),
+            Target::Tls(_) | Target::Grpc(_, true) => true,
+            Target::WebSocket(url) => url.tls,
+            Target::Dns(_) | Target::Grpc(_, false) | Target::Icmp(_) => false,
+        };
+        if !speaks_tls {
+            return Ok(None);
+        }
+        if manner.tls.insecure {
+            return Ok(Some(Trust::anything()));
+        }
+        let path = &manner.tls.roots;
+        if let Some(trust) = self.0.get(path) {
+            return Ok(Some(trust.clone()));
+        }
+        let trust = Trust::load(path.as_deref())?;
+        self.0.insert(path.clone(), trust.clone());
+        Ok(Some(trust))
+    }
 }

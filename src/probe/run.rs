@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::definition::{Definition, Family, HostPort, Target};
-use super::{http, tcp};
+use super::definition::{Definition, Family, HostPort, Manner, Target};
+use super::{dns, grpc, http, icmp, tcp, websocket};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::model::{ProbeFailure, ProbePhase, ProbeRun};
 use crate::net::examine::{self, Trust};
@@ -39,17 +39,22 @@ impl Probe {
     pub async fn run(&self, clock: SystemClock, key: Option<&MarkKey>) -> ProbeRun {
         let began = clock.tick();
         let mut attempt = Attempt {
-            probe: &self.definition,
+            name: &self.definition.name,
+            manner: &self.definition.manner,
             trust: self.trust.as_ref(),
             key,
             clock,
-            deadline: Instant::from_std(clock.instant(began.plus(self.definition.timeout))),
+            deadline: Instant::from_std(clock.instant(began.plus(self.definition.manner.timeout))),
             seen: ProbeRun::default(),
         };
         let ended = match &self.definition.target {
             Target::Http(url) => http::run(&mut attempt, url).await,
-            Target::Tcp(place) => tcp::run(&mut attempt, place).await,
-            Target::Tls(place) => tcp::run_tls(&mut attempt, place).await,
+            Target::Tcp(place) => tcp::run(&mut attempt, place, false).await,
+            Target::Tls(place) => tcp::run(&mut attempt, place, true).await,
+            Target::Dns(place) => dns::run(&mut attempt, place).await,
+            Target::Grpc(place, tls) => grpc::run(&mut attempt, place, *tls).await,
+            Target::WebSocket(url) => websocket::run(&mut attempt, url).await,
+            Target::Icmp(host) => icmp::run(&mut attempt, host).await,
         };
         let mut seen = attempt.seen;
         seen.duration_us = clock.tick().micros_since(began);
@@ -65,7 +70,7 @@ impl Probe {
 
     /// What is expected of every kind of target once it has answered.
     fn judge(&self, seen: &ProbeRun, clock: &SystemClock) -> Result<(), Failed> {
-        let expect = &self.definition.expect;
+        let expect = &self.definition.manner.expect;
         if let (Some(left), Some(leaf)) = (expect.certificate_left, seen.chain.first()) {
             let least = leaf.lifetime_ms() as i64 / 1_000 * i64::from(left);
             let is = leaf.left_ms(clock.now());
@@ -98,7 +103,7 @@ impl Probe {
         failure: Option<ProbeFailure>,
         detail: String,
     ) -> (Option<ProbeFailure>, String) {
-        match (self.definition.expect.failure, failure) {
+        match (self.definition.manner.expect.failure, failure) {
             (None, failure) => (failure, detail),
             (Some(wanted), Some(found)) if wanted == found => (
                 None,
@@ -131,7 +136,8 @@ impl Failed {
 
 /// A run under way.
 pub(super) struct Attempt<'a> {
-    pub(super) probe: &'a Definition,
+    pub(super) name: &'a str,
+    pub(super) manner: &'a Manner,
     trust: Option<&'a Trust>,
     pub(super) key: Option<&'a MarkKey>,
     pub(super) clock: SystemClock,
@@ -157,7 +163,7 @@ impl Attempt<'_> {
                 let detail = format!(
                     "no end of `{}` within the timeout of {}",
                     phase.as_str(),
-                    humantime::format_duration(self.probe.timeout)
+                    humantime::format_duration(self.manner.timeout)
                 );
                 Err(Failed::new(late, detail))
             }
@@ -176,17 +182,13 @@ impl Attempt<'_> {
         place: &HostPort,
         instead: Option<SocketAddr>,
     ) -> Result<TcpStream, Failed> {
-        let address = match (instead, place.host.parse::<IpAddr>()) {
-            (Some(address), _) => address,
-            (None, Ok(ip)) => SocketAddr::new(ip, place.port),
-            (None, Err(_)) => self.resolve(place).await?,
-        };
-        self.seen.address = Some(address.to_string());
+        let address = self.locate(place, instead).await?;
+        let source = self.manner.source;
         let connected = self
             .phase(
                 ProbePhase::Connect,
                 ProbeFailure::ConnectTimeout,
-                TcpStream::connect(address),
+                dial(address, source),
                 |error| Failed::new(connect_failure(&error), format!("{address}: {error}")),
             )
             .await?;
@@ -194,6 +196,21 @@ impl Attempt<'_> {
         // slower.
         connected.set_nodelay(true).unwrap_or_default();
         Ok(connected)
+    }
+
+    /// Where `place` is.
+    pub(super) async fn locate(
+        &mut self,
+        place: &HostPort,
+        instead: Option<SocketAddr>,
+    ) -> Result<SocketAddr, Failed> {
+        let address = match (instead, place.host.parse::<IpAddr>()) {
+            (Some(address), _) => address,
+            (None, Ok(ip)) => SocketAddr::new(ip, place.port),
+            (None, Err(_)) => self.resolve(place).await?,
+        };
+        self.seen.address = Some(address.to_string());
+        Ok(address)
     }
 
     async fn resolve(&mut self, place: &HostPort) -> Result<SocketAddr, Failed> {
@@ -206,12 +223,16 @@ impl Attempt<'_> {
                 |error| Failed::new(dns_failure(&error), format!("{host}: {error}")),
             )
             .await?;
-        let mut addresses = looked_up.filter(|address| match self.probe.family {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
-        });
-        addresses.next().ok_or_else(|| {
+        let addresses: Vec<SocketAddr> = looked_up.collect();
+        let is = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
+        let found = match self.manner.family {
+            Family::Any => addresses.first(),
+            Family::V4 => is(true),
+            Family::V6 => is(false),
+            Family::PreferV4 => is(true).or_else(|| is(false)),
+            Family::PreferV6 => is(false).or_else(|| is(true)),
+        };
+        found.copied().ok_or_else(|| {
             let detail = format!("{host} has no address of the wanted family");
             Failed::new(ProbeFailure::DnsNxdomain, detail)
         })
@@ -224,7 +245,7 @@ impl Attempt<'_> {
         place: &HostPort,
         alpn: &[&[u8]],
     ) -> Result<TlsStream<TcpStream>, Failed> {
-        let settings = &self.probe.tls;
+        let settings = &self.manner.tls;
         let name = settings.server_name.as_ref().unwrap_or(&place.host);
         let Ok(server_name) = ServerName::try_from(name.clone()) else {
             let detail = format!("{name} is not a name that TLS can verify");
@@ -244,10 +265,12 @@ impl Attempt<'_> {
             )
             .await?;
         self.seen.chain = examined.chain;
+        self.seen.verified_until = examined.verified_until;
         let stream = examined.shaken.map_err(|error| {
             let failure = examine::failure(&error, &self.seen.chain);
             Failed::new(failure, error.to_string())
         })?;
+        self.seen.encrypted = true;
         let (_, session) = stream.get_ref();
         self.seen.tls_version = session.protocol_version().map(|version| match version {
             rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
@@ -262,7 +285,20 @@ impl Attempt<'_> {
     }
 }
 
-fn connect_failure(error: &io::Error) -> ProbeFailure {
+async fn dial(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
+}
+
+pub(super) fn connect_failure(error: &io::Error) -> ProbeFailure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ProbeFailure::ConnectRefused,
         // The kernel's own patience ended before ours.
@@ -277,7 +313,8 @@ fn connect_failure(error: &io::Error) -> ProbeFailure {
                 | rustix::io::Errno::NFILE
                 | rustix::io::Errno::NOBUFS
                 | rustix::io::Errno::NOMEM
-                | rustix::io::Errno::ADDRNOTAVAIL,
+                | rustix::io::Errno::ADDRNOTAVAIL
+                | rustix::io::Errno::INVAL,
             ) => ProbeFailure::Internal,
             _ => ProbeFailure::ConnectUnreachable,
         },

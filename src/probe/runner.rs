@@ -191,7 +191,7 @@ fn install(
         if let Some(old) = old {
             old.task.abort();
         }
-        let ledger = Ledger::new(schedule, definition.timeout, decided);
+        let ledger = Ledger::new(schedule, definition.manner.timeout, decided);
         let ledger = Rc::new(RefCell::new(ledger));
         let task = tokio::task::spawn_local(keep(
             Arc::clone(&probe),
@@ -228,6 +228,7 @@ async fn keep(probe: Arc<Probe>, ledger: Rc<RefCell<Ledger>>, context: Rc<Contex
         }
         let around = Circumstances {
             paused: probe.definition().paused,
+            maintenance: probe.definition().is_in_maintenance(now),
             overloaded: context.shared.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT,
             clock_jumped: std::mem::take(&mut jumped),
         };

@@ -116,6 +116,8 @@ pub enum Due {
 pub struct Circumstances {
     /// The probe is switched off.
     pub paused: bool,
+    /// Nobody expects the probe to be well now.
+    pub maintenance: bool,
     /// Too many probes are under way altogether.
     pub overloaded: bool,
     /// Time was skipped since the last look: the clock was set, or the machine slept.
@@ -177,12 +179,15 @@ impl Ledger {
         let skipped = match around {
             Circumstances { paused: true, .. } => Missed::Paused,
             Circumstances {
+                maintenance: true, ..
+            } => Missed::Maintenance,
+            Circumstances {
                 clock_jumped: true, ..
             } => Missed::Clock,
             Circumstances { .. } => Missed::Late,
         };
-        let why = if around.paused {
-            Some(Missed::Paused)
+        let why = if around.paused || around.maintenance {
+            Some(skipped)
         } else if now.since(last) > self.tolerance {
             Some(skipped)
         } else if self.in_flight >= self.most_in_flight {
@@ -375,6 +380,16 @@ mod tests {
                 Some(Missed::Paused),
             ),
             (
+                "in maintenance",
+                Circumstances {
+                    maintenance: true,
+                    ..calm
+                },
+                2,
+                Duration::ZERO,
+                Some(Missed::Maintenance),
+            ),
+            (
                 "the clock was set forward",
                 Circumstances {
                     clock_jumped: true,
@@ -437,7 +452,7 @@ mod tests {
                 for _ in 0..ended.min(ledger.in_flight()) {
                     ledger.ended();
                 }
-                let around = Circumstances { paused, overloaded, clock_jumped };
+                let around = Circumstances { paused, overloaded, clock_jumped, ..Circumstances::default() };
                 let due = ledger.due(now, around);
                 let starts = due.iter().filter(|due| matches!(due, Due::Start(_))).count();
                 prop_assert!(starts <= 1, "no burst");

@@ -129,6 +129,14 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         tls_version,
         tls_cipher,
         chain,
+        encrypted,
+        content_length,
+        last_modified,
+        verified_until,
+        answer,
+        serving,
+        grpc_status,
+        hop_limit,
     } = run;
     let phases: serde_json::Map<String, Value> = phases(run)
         .map(|(phase, us)| (format!("{}_us", phase.as_str()), us.into()))
@@ -146,6 +154,14 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         "tls_version": tls_version,
         "tls_cipher": tls_cipher,
         "chain": chain,
+        "encrypted": encrypted,
+        "content_length": content_length,
+        "last_modified": last_modified,
+        "verified_until": verified_until,
+        "answer": answer,
+        "serving": serving,
+        "grpc_status": grpc_status,
+        "hop_limit": hop_limit,
     });
     match value {
         Value::Object(members) => members,
@@ -271,7 +287,7 @@ pub(super) fn list_json(definitions: &[&Definition]) -> String {
                 "name": probe.name,
                 "target": probe.target.to_string(),
                 "every_s": probe.every.as_secs(),
-                "timeout_ms": probe.timeout.as_millis() as u64,
+                "timeout_ms": probe.manner.timeout.as_millis() as u64,
                 "route": probe.route,
                 "runbook": probe.runbook,
                 "paused": probe.paused,

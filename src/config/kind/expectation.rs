@@ -1,17 +1,20 @@
 //! Kinds of what probes ask and expect.
 
+use std::net::IpAddr;
+
 use http::{HeaderName, HeaderValue};
 
 use super::Refusal;
 use super::text::Text;
 use crate::config::finding::did_you_mean;
 use crate::model::ProbeFailure;
-use crate::probe::definition::{HostPort, Pattern, Statuses, Target, Url};
+use crate::probe::definition::{JsonPath, Pattern, Statuses, Target};
+use crate::probe::maintenance::Maintenance;
 
 /// What a probe is aimed at.
 pub(in crate::config) const TARGET: Text<Target> = Text {
-    expects: "a target like `https://shop.example/health`, `tcp://db.example:5432` or `tls://mail.example:993`",
-    pattern: Some(r"(https?|tcp|tls)://[^/?#@ ]+.*"),
+    expects: "a target like `https://shop.example/health`, `tcp://db.example:5432` or `dns://192.0.2.1`",
+    pattern: Some(r"(https?|tcp|tls|dns|grpcs?|wss?|icmp)://[^/?#@ ]+.*"),
     read: |text| {
         // Not quoted: whoever writes a user name here writes a password beside it.
         if text
@@ -21,23 +24,24 @@ pub(in crate::config) const TARGET: Text<Target> = Text {
         {
             return Err(
                 Refusal::invalid("a target has no user name and no password")
-                    .help("send them with `http.headers`: `Authorization: Basic ${CREDENTIALS}`"),
+                    .help("name them apart: `http.user` and `http.password_file`"),
             );
         }
-        let refuse = |help: &str| Refusal::invalid(format!("`{text}` is no target")).help(help);
-        let place = |rest: &str| {
-            HostPort::parse(rest).ok_or_else(|| {
-                refuse("after tcp:// and tls:// write a host and a port, and no more")
-            })
-        };
-        if let Some(rest) = text.strip_prefix("tcp://") {
-            return Ok(Target::Tcp(place(rest)?));
-        }
-        if let Some(rest) = text.strip_prefix("tls://") {
-            return Ok(Target::Tls(place(rest)?));
-        }
-        let url = Url::parse(text).map(Target::Http);
-        url.ok_or_else(|| refuse("begin with https://, http://, tcp:// or tls://, then a host"))
+        Target::parse(text).ok_or_else(|| {
+            let help = match text.split_once("://") {
+                Some(("tcp" | "tls" | "grpc" | "grpcs", _)) => {
+                    "after the scheme write a host and a port, and no more"
+                }
+                Some(("dns", _)) => "after dns:// write a server, perhaps with a port",
+                Some(("icmp", _)) => "after icmp:// write a host, and no more",
+                Some(("http" | "https" | "ws" | "wss", _)) => "after the scheme write a host",
+                _ => {
+                    "begin with https://, http://, tcp://, tls://, dns://, grpc://, grpcs://, ws://, wss:// or \
+                     icmp://, then a host"
+                }
+            };
+            Refusal::invalid(format!("`{text}` is no target")).help(help)
+        })
     },
     write: ToString::to_string,
 };
@@ -117,6 +121,103 @@ pub(in crate::config) const PATTERN: Text<Pattern> = Text {
         })
     },
     write: |pattern| pattern.as_str().to_owned(),
+};
+
+/// A header, and a regular expression over its value.
+pub(in crate::config) const HEADER_PATTERN: Text<(HeaderName, Pattern)> = Text {
+    expects: "a header and a regular expression over its value, like `location: ^https://`",
+    pattern: HEADER.pattern,
+    read: |text| {
+        let (name, value) = header(text)?;
+        Ok((name, (PATTERN.read)(value)?))
+    },
+    write: |(name, pattern)| format!("{name}: {}", pattern.as_str()),
+};
+
+/// A query of a JSON document.
+pub(in crate::config) const JSON_PATH: Text<JsonPath> = Text {
+    expects: "a JSONPath (RFC 9535) like `$.checks[?@.up == false]`",
+    pattern: Some(r"\$.*"),
+    read: |text| {
+        JsonPath::try_new(text).map_err(|error| {
+            Refusal::invalid(format!("`{text}` is no JSONPath: {}", error.message()))
+                .help("it begins with `$`, the whole document; RFC 9535 says how it goes on")
+        })
+    },
+    write: |path| path.as_str().to_owned(),
+};
+
+/// A span of time in which nobody expects a probe to be well.
+pub(in crate::config) const MAINTENANCE: Text<Maintenance> = Text {
+    expects: "a span like `Sun 02:00-04:00`, `Mon-Fri 22:00-06:00` or `2026-12-01T00:00:00Z/2026-12-01T06:00:00Z`, in UTC",
+    pattern: None,
+    read: |text| {
+        Maintenance::parse(text).ok_or_else(|| {
+            Refusal::invalid(format!("`{text}` is no span of time")).help(
+                "write days and hours (`Sun 02:00-04:00`), or two instants (`FROM/TO`, as 2026-12-01T00:00:00Z), in UTC",
+            )
+        })
+    },
+    write: ToString::to_string,
+};
+
+/// An IP address.
+pub(in crate::config) const IP: Text<IpAddr> = Text {
+    expects: "an IP address",
+    pattern: Some(r"[0-9A-Fa-f.:]+"),
+    read: |text| {
+        let parsed = text.parse();
+        parsed.map_err(|_none| Refusal::invalid(format!("`{text}` is no IP address")))
+    },
+    write: ToString::to_string,
+};
+
+/// A type of DNS records.
+pub(in crate::config) const RECORD_TYPE: Text<String> = Text {
+    expects: "a type of DNS records like `A`, `AAAA`, `MX` or `SOA`",
+    pattern: Some("[A-Z0-9-]+"),
+    read: |text| {
+        let known: Result<hickory_proto::rr::RecordType, _> = text.parse();
+        match known {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(Refusal::invalid(format!(
+                "`{text}` is no type of DNS records"
+            ))),
+        }
+    },
+    write: Clone::clone,
+};
+
+/// A name that a resolver is asked for.
+pub(in crate::config) const DOMAIN: Text<String> = Text {
+    expects: "a domain name like `shop.example`",
+    pattern: None,
+    read: |text| match hickory_proto::rr::Name::from_ascii(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Refusal::invalid(format!("`{text}` is no domain name"))),
+    },
+    write: Clone::clone,
+};
+
+/// A response code of DNS.
+pub(in crate::config) const RCODE: Text<String> = Text {
+    expects: "a response code of DNS like `NOERROR` or `NXDOMAIN`",
+    pattern: Some("[A-Z]+"),
+    read: |text| {
+        const KNOWN: [&str; 11] = [
+            "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN",
+            "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE",
+        ];
+        if KNOWN.contains(&text) {
+            return Ok(text.to_owned());
+        }
+        let refusal = Refusal::invalid(format!("`{text}` is no response code of DNS"));
+        Err(match did_you_mean(text, KNOWN.into_iter()) {
+            Some(meant) => refusal.help(format!("did you mean \"{meant}\"?")),
+            None => refusal,
+        })
+    },
+    write: Clone::clone,
 };
 
 /// Why a negative test is to fail.

@@ -16,6 +16,7 @@ use vestibule::config;
 use vestibule::model::{
     EventKind, Fault, Missed, ProbeFailure, Side, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
 };
+use vestibule::probe::blackbox;
 use vestibule::slo::alert::AlertState;
 use vestibule::slo::engine::Engine;
 use vestibule::slo::policy::{Policy, Severity, Tier};
@@ -46,6 +47,17 @@ fn the_list_of_faults_is_the_codes() {
 fn the_page_on_probes_is_the_codes() {
     let mut page = String::from(PROBES);
     page.push_str(&config::probe_reference());
+    page.push_str(SERIES);
+    for (name, labels, ours, help) in blackbox::SERIES {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let ours = if *ours { "added" } else { "" };
+        writeln!(
+            page,
+            "| `{name}` | {} | {ours} | {help} |",
+            labels.join(" ")
+        )
+        .unwrap();
+    }
     page.push_str(FAILURES);
     for failure in ProbeFailure::ALL {
         let what = documented("src/model/probe.rs", failure.as_str());
@@ -398,6 +410,24 @@ one that has is cut off, so that the client sees that it is not whole. Without a
 upstream's own response is passed on.
 ";
 
+const SERIES: &str = "
+## `/probe`
+
+`GET /probe?target=TARGET&module=MODULE` runs a probe now and answers with what it found, in the Prometheus text format. The admin
+API of a daemon answers it, and `vestibule probe serve` without one. A `[[module]]` says how is asked; `http_2xx` is there without
+being written. `hostname=NAME` is the Host header, or the name asked for in TLS; `debug=true` shows what happened. A run takes at
+most the module's `timeout`, and half a second less than Prometheus waits.
+
+Names and labels are those of `blackbox_exporter`, so that its dashboards and rules go on working. What it lacks is added. A series
+without a value is absent: there is no time of the year 1 for a chain that was not verified.
+
+Whoever can reach `/probe` can have it connect to whatever this machine can reach. The admin API listens on loopback alone;
+`probe serve` listens where it is told.
+
+| series | labels | | what it is |
+| --- | --- | --- | --- |
+";
+
 const PROBES: &str = "\
 <!-- Written by tests/docs.rs and config::probe_reference. -->
 
@@ -415,6 +445,12 @@ says by its exit code how they went; `--json`, `--tap` and `--junit FILE` are fo
 - **Nothing is kept alive.** Each run looks the name up, connects and shakes hands anew, and its phases are kept up to where it
   failed: `resolve`, `connect`, `tls`, `processing` (to the response's head), `transfer` (its body).
 - **No retries.** The first attempt is what counts.
+- **One server is asked.** A `dns://` target is asked as it is written, without search lists, caches or a second server. An answer
+  that a resolver kept because nobody could be asked fails as `dns_stale`.
+- **Echoes.** `icmp://` needs `CAP_NET_RAW`, or a group of this process within `net.ipv4.ping_group_range`; without either it fails as
+  `not_permitted`.
+- **Secrets.** `http.bearer_file` and `http.password_file` are read for each run, so a rotated secret is taken at once. They, and
+  Authorization and Cookie headers, stay with the target's own host.
 - **Not a user.** Requests carry the header `vestibule-probe`, signed with `probes.key_file`. The proxy that knows the key
   keeps them out of routes' counts and SLOs. An SLO of its own counts a probe: `sli = \"probe\"`.
 

@@ -38,8 +38,10 @@ pub enum ImportError {
 /// # Errors
 /// When it is none.
 pub fn import(text: &str) -> Result<Imported, ImportError> {
-    let whole: Value =
-        serde_saphyr::from_str(text).map_err(|error| ImportError::Syntax(error.to_string()))?;
+    // `no` is a text unless a flag is wanted.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let whole: Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| ImportError::Syntax(error.to_string()))?;
     let modules = whole.get("modules").and_then(Value::as_object);
     let modules = modules.ok_or(ImportError::Shape)?;
     let mut toml = String::from(
@@ -279,6 +281,7 @@ fn tcp(keys: &mut Tree, out: &mut Writing) {
     if begins_tls {
         tls(keys, out);
     } else {
+        // It has no effect there either.
         drop(keys.table("tls_config"));
     }
 }
@@ -348,6 +351,7 @@ fn grpc(keys: &mut Tree, out: &mut Writing) {
     if is_tls {
         tls(keys, out);
     } else {
+        // It has no effect there either.
         drop(keys.table("tls_config"));
     }
     if let Some(service) = keys.text("service").filter(|text| !text.is_empty()) {
@@ -540,7 +544,13 @@ impl Tree {
     }
 
     fn flag(&mut self, key: &str) -> Option<bool> {
-        self.take(key, Value::as_bool)
+        // Where a flag is wanted, these words are flags as well; elsewhere they are texts.
+        self.take(key, |value| match value.as_str() {
+            None => value.as_bool(),
+            Some("yes" | "on") => Some(true),
+            Some("no" | "off") => Some(false),
+            Some(_) => None,
+        })
     }
 
     fn list(&mut self, key: &str) -> Option<Vec<Value>> {
@@ -620,8 +630,8 @@ modules:
         assert_eq!(
             left_out,
             [
-                "module http_2xx: http.valid_http_versions: HTTP/3 is not spoken",
                 "module http_2xx: http.tls_config.cert_file: there is nothing like it here",
+                "module http_2xx: http.valid_http_versions: HTTP/3 is not spoken",
                 "module http_2xx: http.proxy_url: there is nothing like it here",
                 "module socket: all of it: there is no prober \"unix\" here",
             ]

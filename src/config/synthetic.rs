@@ -709,7 +709,7 @@ expect.certificate_left = "10%"
 
 [[probe]]
 name = "a"
-target = "tls://a:1"
+target = "grpcs://a:1"
 tcp.send = "x"
 tls.roots_file = "nowhere.pem"
 expect.body = ["x"]
@@ -738,6 +738,7 @@ expect.body_matches = ["("]
                 "5 config::out_of_range",
                 "6 config::unknown_key",
                 "7 config::conflict",
+                "8 config::conflict",
                 "9 config::conflict",
                 "12 config::duplicate",
                 "14 config::conflict",

@@ -91,7 +91,7 @@ impl Over {
 impl Talk {
     async fn step(&mut self, attempt: &mut Attempt<'_>, step: &Step) -> Result<(), Failed> {
         let line = match &step.expect {
-            Some(pattern) => Some((pattern, self.line(attempt, pattern).await?)),
+            Some(pattern) => Some((pattern, self.line(attempt, pattern, None).await?)),
             None => None,
         };
         let Some(text) = &step.send else {
@@ -142,11 +142,12 @@ impl Talk {
         }
     }
 
-    /// Reads lines until one matches; gives it without its end.
+    /// Reads lines until one matches, and gives it without its end; until one refuses, if anything does.
     async fn line(
         &mut self,
         attempt: &mut Attempt<'_>,
         pattern: &Pattern,
+        refusal: Option<&Pattern>,
     ) -> Result<Vec<u8>, Failed> {
         let mut last = Vec::new();
         loop {
@@ -157,6 +158,15 @@ impl Talk {
                 line.pop_if(|byte| *byte == b'\r');
                 if pattern.is_match(&line) {
                     return Ok(line);
+                }
+                if refusal.is_some_and(|refusal| refusal.is_match(&line)) {
+                    attempt.seen.body_bytes = self.heard;
+                    let detail = format!(
+                        "no line matches /{}/: it said {}",
+                        pattern.as_str(),
+                        beginning(&line)
+                    );
+                    return Err(Failed::new(ProbeFailure::AssertBody, detail));
                 }
                 last = line;
                 continue;
@@ -215,23 +225,33 @@ impl Talk {
         attempt: &mut Attempt<'_>,
         protocol: StartTls,
     ) -> Result<(), Failed> {
-        let steps: &[(&str, &str)] = match protocol {
+        // What is waited for, what refuses it, and what is said then.
+        let steps: &[(&str, &str, &str)] = match protocol {
             StartTls::Smtp => &[
-                ("^220 ", "EHLO vestibule\r\n"),
-                // Lines that follow it are passed over.
-                ("^250[ -]STARTTLS", "STARTTLS\r\n"),
-                ("^220 ", ""),
+                ("^220 ", "^[45]", "EHLO vestibule\r\n"),
+                // A line with a space is the last one: TLS was not among what is offered.
+                ("^250[ -]STARTTLS", "^[0-9]{3} ", "STARTTLS\r\n"),
+                // The rest of what is offered is passed over.
+                ("^220 ", "^[45]", ""),
             ],
-            StartTls::Imap => &[("^\\* OK", "a STARTTLS\r\n"), ("^a OK", "")],
-            StartTls::Pop3 => &[("^\\+OK", "STLS\r\n"), ("^\\+OK", "")],
-            StartTls::Ftp => &[("^220 ", "AUTH TLS\r\n"), ("^234", "")],
+            StartTls::Imap => &[
+                ("^\\* OK", "^\\* BYE", "a STARTTLS\r\n"),
+                ("^a OK", "^a ", ""),
+            ],
+            StartTls::Pop3 => &[("^\\+OK", "^-", "STLS\r\n"), ("^\\+OK", "^-", "")],
+            StartTls::Ftp => &[
+                ("^220 ", "^[45]", "AUTH TLS\r\n"),
+                ("^234", "^[0-9]{3} ", ""),
+            ],
             StartTls::Postgres => return self.ask_postgres(attempt).await,
         };
-        for (expect, send) in steps {
-            let pattern = Pattern::try_new(expect).map_err(|error| {
-                Failed::new(ProbeFailure::Internal, format!("{expect}: {error}"))
-            })?;
-            self.line(attempt, &pattern).await?;
+        let compiled = |text: &str| {
+            Pattern::try_new(text)
+                .map_err(|error| Failed::new(ProbeFailure::Internal, error.to_string()))
+        };
+        for (expect, refusal, send) in steps {
+            let (pattern, refusal) = (compiled(expect)?, compiled(refusal)?);
+            self.line(attempt, &pattern, Some(&refusal)).await?;
             if !send.is_empty() {
                 self.say(attempt, send.as_bytes()).await?;
             }

@@ -47,9 +47,13 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, url: &Url) -> Result<(), Fail
     attempt.seen.http_version = Some("HTTP/1.1".to_owned());
     let mut socket = socket;
     let talked = talk(attempt, &mut socket).await;
-    // Said goodbye to, a server does not log a broken connection. What comes of it is of no interest.
-    let patience = attempt.left().min(GOODBYE);
-    drop(tokio::time::timeout(patience, socket.close(None)).await);
+    // Said goodbye to, and heard out, a server does not log a broken connection. What comes of it is of no interest.
+    let goodbye = async {
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    drop(tokio::time::timeout(attempt.left().min(GOODBYE), goodbye).await);
     talked
 }
 
@@ -127,13 +131,13 @@ async fn talk(
         }
         Ok(ponged)
     };
-    let late = if listens {
-        ProbeFailure::AssertBody
-    } else {
-        ProbeFailure::WebsocketRefused
-    };
     let ended = attempt
-        .phase(ProbePhase::Transfer, late, talking, refused)
+        .phase(
+            ProbePhase::Transfer,
+            ProbeFailure::WebsocketRefused,
+            talking,
+            refused,
+        )
         .await;
     attempt.seen.body_bytes = heard.len() as u64;
     let late = match ended {

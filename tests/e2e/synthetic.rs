@@ -18,6 +18,10 @@ use crate::daemon::{one_route, until};
 use crate::harness::Home;
 use crate::origin::Origin;
 
+mod blackbox;
+mod resolvers;
+mod services;
+
 /// A server that says the same to everyone, after `wait`, once it has heard something or at once.
 fn says(text: &'static str, at_once: bool, wait: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,0 +1,206 @@
+//! Names, asked of real servers: BIND for a zone, Unbound between it and users.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::blackbox::{Process, free};
+use super::probe;
+use crate::daemon::until;
+use crate::harness::skip;
+
+/// BIND with a zone `shop.example` that holds these lines.
+fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
+    let address = free();
+    fs::write(
+        dir.join("zone"),
+        format!("$TTL 300\n@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n{lines}"),
+    )
+    .expect("written");
+    let here = dir.display();
+    fs::write(
+        dir.join("named.conf"),
+        format!(
+            "options {{ directory \"{here}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
+             pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
+             zone \"shop.example\" {{ type master; file \"zone\"; }};\n",
+            address.port()
+        ),
+    )
+    .expect("written");
+    let child = Command::new(in_sbin("named"))
+        .args(["-g", "-n", "1", "-c"])
+        .arg(dir.join("named.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(dir.join("named.log")).expect("a log"))
+        .spawn()
+        .ok()?;
+    let process = Process(child);
+    until("BIND", || asked(address).then_some(()));
+    Some((process, address))
+}
+
+/// Unbound, which asks BIND, and gives old answers when that is gone.
+fn unbound(dir: &Path, authority: SocketAddr) -> Option<(Process, SocketAddr)> {
+    let address = free();
+    fs::write(
+        dir.join("unbound.conf"),
+        format!(
+            "server:\n username: \"\"\n chroot: \"\"\n directory: \"{}\"\n pidfile: \"\"\n do-daemonize: no\n \
+             use-syslog: no\n interface: 127.0.0.1\n port: {}\n access-control: 127.0.0.0/8 allow\n \
+             do-not-query-localhost: no\n module-config: \"iterator\"\n serve-expired: yes\n ede: yes\n \
+             ede-serve-expired: yes\n num-threads: 1\n do-ip6: no\n\
+             remote-control:\n control-enable: no\n\
+             stub-zone:\n name: \"shop.example\"\n stub-addr: 127.0.0.1@{}\n",
+            dir.display(),
+            address.port(),
+            authority.port()
+        ),
+    )
+    .expect("written");
+    let child = Command::new(in_sbin("unbound"))
+        .args(["-d", "-p", "-c"])
+        .arg(dir.join("unbound.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(dir.join("unbound.log")).expect("a log"))
+        .spawn()
+        .ok()?;
+    let process = Process(child);
+    until("Unbound", || asked(address).then_some(()));
+    Some((process, address))
+}
+
+fn in_sbin(name: &str) -> String {
+    let path = format!("/usr/sbin/{name}");
+    if Path::new(&path).exists() {
+        path
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Whether a server answers at all.
+fn asked(server: SocketAddr) -> bool {
+    let (_, found) = run("shop-zone-answers", server, "192.0.2.1");
+    found["answer"].is_object()
+}
+
+fn run(name: &str, server: SocketAddr, address: &str) -> (String, Value) {
+    probe(
+        name,
+        &[
+            ("RESOLVER", server.to_string()),
+            ("AUTHORITY", server.to_string()),
+            ("SHOP_ADDRESS", address.to_owned()),
+        ],
+    )
+}
+
+#[test]
+fn names_fail_for_their_own_reasons() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some((process, server)) = named(dir.path(), "@ IN A 192.0.2.1\n") else {
+        skip("there is no named");
+        return;
+    };
+    let (found, all) = run("shop-resolves", server, "192.0.2.1");
+    assert_eq!(found, "ok", "{all}");
+    let answer = &all["answer"];
+    assert_eq!(answer["authoritative"], true);
+    assert_eq!(answer["answers"][0]["ttl"], 300);
+    assert_eq!(answer["answers"][0]["data"], "192.0.2.1");
+    assert_eq!(
+        run("shop-resolves", server, "192.0.2.9").0,
+        "assert_answer",
+        "it leads elsewhere"
+    );
+    assert_eq!(run("shop-zone-answers", server, "").0, "ok");
+    // As a resolver between the two, and after the zone's server has gone.
+    let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
+        skip("there is no unbound");
+        return;
+    };
+    let (found, all) = run("shop-resolves", resolver, "192.0.2.1");
+    assert_eq!(
+        (found.as_str(), &all["answer"]["authoritative"]),
+        ("ok", &Value::from(false)),
+        "{all}"
+    );
+    assert_eq!(
+        run("shop-zone-answers", resolver, "").0,
+        "assert_answer",
+        "it is no authority"
+    );
+    drop(process);
+    assert_eq!(
+        run("shop-resolves", server, "192.0.2.1").0,
+        "connect_refused"
+    );
+    for (lines, resolves, zone, why) in [
+        (
+            "@ IN A 192.0.2.1\n@ IN A 192.0.2.2\n",
+            "assert_answer",
+            "ok",
+            "the old place is there too",
+        ),
+        (
+            "www IN A 192.0.2.1\n",
+            "assert_answer",
+            "ok",
+            "no address at all",
+        ),
+        (
+            "@ 5 IN A 192.0.2.1\n",
+            "ok",
+            "assert_answer",
+            "a short life",
+        ),
+        (
+            "@ 9000 IN A 192.0.2.1\n",
+            "ok",
+            "assert_answer",
+            "a long life",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_named, server) = named(dir.path(), lines).expect("it was there before");
+        let (found, all) = run("shop-resolves", server, "192.0.2.1");
+        assert_eq!(found, resolves, "{why}: {all}");
+        let (found, all) = run("shop-zone-answers", server, "192.0.2.1");
+        assert_eq!(found, zone, "{why}: {all}");
+    }
+}
+
+#[test]
+fn an_answer_that_a_resolver_kept_too_long_is_stale() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some((process, server)) = named(dir.path(), "@ 1 IN A 192.0.2.1\n") else {
+        skip("there is no named");
+        return;
+    };
+    let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
+        skip("there is no unbound");
+        return;
+    };
+    assert_eq!(run("shop-resolves", resolver, "192.0.2.1").0, "ok");
+    drop(process);
+    let stale = until("a stale answer", || {
+        thread::sleep(Duration::from_millis(300));
+        let (found, all) = run("shop-resolves", resolver, "192.0.2.1");
+        (found == "dns_stale").then_some(all)
+    });
+    assert_eq!(stale["answer"]["extended_errors"][0][0], 3, "{stale}");
+    let unknown = [
+        ("RESOLVER", resolver.to_string()),
+        ("SHOP_NAME", "never-asked.shop.example".to_owned()),
+    ];
+    let (found, all) = probe("shop-resolves", &unknown);
+    assert_eq!(found, "dns_servfail", "{all}");
+}

@@ -15,7 +15,7 @@ use crate::model::Full;
 use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
 use crate::notify::Notifier;
-use crate::probe::blackbox::{Answer, Blackbox, Modules};
+use crate::probe::blackbox::{Answer, Blackbox, MAX_ASKED_OF_DAEMON, Modules};
 use crate::probe::prepare::{PrepareError, prepare};
 use crate::probe::runner::Runner;
 use crate::proxy::generation::{BuildError, Generation};
@@ -204,7 +204,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         tracing::info!("admin API listens on http://{address}");
     }
     let (modules, in_force) = watch::channel(Arc::new(Modules::new(&resolved.probes.modules)));
-    let blackbox = Blackbox::new(in_force, clock, marks.clone());
+    let blackbox = Blackbox::new(in_force, clock, marks.clone(), MAX_ASKED_OF_DAEMON);
     let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
     let (certificates, plans) = watch::channel(Plan::default());
     // A round that nobody has taken in yet is enough.

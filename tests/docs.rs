@@ -224,6 +224,7 @@ fn the_programs_that_tests_need_are_named_and_installed() {
         "tests/e2e",
         "tests/e2e/export",
         "tests/e2e/lifecycle",
+        "tests/e2e/synthetic",
         "tests/generate",
         "tests/scenario",
     ];

@@ -61,7 +61,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
                 .chars()
                 .map(|c| if c.is_control() { ' ' } else { c })
                 .collect();
-            toml.push_str(&format!("# not carried over: {what}\n"));
+            toml.extend(["# not carried over: ", &what, "\n"]);
         }
         toml.push_str(&text);
         left_out.extend(left);

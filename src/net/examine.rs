@@ -271,8 +271,7 @@ fn distinguished(name: &X509Name<'_>) -> String {
         let attributes = part.iter().map(|attribute| {
             let kind = attribute.attr_type();
             let short = oid2abbrev(kind, oid_registry()).ok();
-            let kind =
-                short.map_or_else(|| kind.to_id_string(), |short| short.to_ascii_uppercase());
+            let kind = short.map_or_else(|| kind.to_id_string(), str::to_ascii_uppercase);
             match attribute.as_str() {
                 Ok(text) => format!("{kind}={}", escaped(text)),
                 // Section 2.4: `#` and the bytes.

@@ -53,10 +53,14 @@ pub struct Blackbox {
     clock: SystemClock,
     key: Option<MarkKey>,
     room: Arc<Semaphore>,
+    most: usize,
 }
 
-/// Probes that are run for askers at a time; more are refused, so that targets that hang cannot take all there is.
+/// Probes that a server of its own runs for askers at a time; more are refused, so that targets that hang cannot take all
+/// there is.
 pub const MAX_ASKED: usize = 200;
+/// The same for a daemon, whose admin API has connections for others to be kept free.
+pub const MAX_ASKED_OF_DAEMON: usize = 32;
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,17 +80,19 @@ impl Answer {
 }
 
 impl Blackbox {
-    /// Answers with the modules in force. With `key`, requests are marked.
+    /// Answers with the modules in force, `most` questions at a time. With `key`, requests are marked.
     pub fn new(
         modules: watch::Receiver<Arc<Modules>>,
         clock: SystemClock,
         key: Option<MarkKey>,
+        most: usize,
     ) -> Self {
         Self {
             modules,
             clock,
             key,
-            room: Arc::new(Semaphore::new(MAX_ASKED)),
+            room: Arc::new(Semaphore::new(most)),
+            most,
         }
     }
 
@@ -121,7 +127,7 @@ impl Blackbox {
         };
         definition.manner.timeout = definition.manner.timeout.min(patience);
         let Ok(_room) = self.room.try_acquire() else {
-            let why = format!("{MAX_ASKED} probes are under way");
+            let why = format!("{} probes are under way", self.most);
             return Answer::refuse(StatusCode::SERVICE_UNAVAILABLE, why);
         };
         let with_roots = Arc::clone(&modules);

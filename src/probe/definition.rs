@@ -17,7 +17,7 @@ pub use expect::{
 pub use place::{HostPort, Url};
 
 use super::maintenance::Maintenance;
-use crate::model::Timestamp;
+use crate::model::{Missed, Timestamp};
 
 /// One probe.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +41,15 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Whether one of its spans of maintenance covers `at`.
-    pub fn is_in_maintenance(&self, at: Timestamp) -> bool {
-        self.maintenance.iter().any(|span| span.covers(at))
+    /// Why it is not to be run at `at`; `None` when it is.
+    pub fn off(&self, at: Timestamp) -> Option<Missed> {
+        if self.paused {
+            Some(Missed::Paused)
+        } else if self.maintenance.iter().any(|span| span.covers(at)) {
+            Some(Missed::Maintenance)
+        } else {
+            None
+        }
     }
 }
 

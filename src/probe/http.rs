@@ -111,6 +111,11 @@ async fn ask(
         "HTTP/1.1"
     };
     attempt.seen.http_version = Some(version.to_owned());
+    let field = |name: &HeaderName| response.headers().get(name)?.to_str().ok();
+    attempt.seen.content_length = field(&CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    attempt.seen.last_modified = field(&LAST_MODIFIED)
+        .and_then(|text| httpdate::parse_http_date(text).ok())
+        .map(Timestamp::from);
     Ok(response)
 }
 
@@ -230,11 +235,6 @@ async fn judge(
     url: &Url,
 ) -> Result<(), Failed> {
     let (head, mut body) = response.into_parts();
-    let field = |name: &HeaderName| head.headers.get(name)?.to_str().ok();
-    attempt.seen.content_length = field(&CONTENT_LENGTH).and_then(|text| text.parse().ok());
-    attempt.seen.last_modified = field(&LAST_MODIFIED)
-        .and_then(|text| httpdate::parse_http_date(text).ok())
-        .map(Timestamp::from);
     let most = attempt.manner.http.max_body;
     let mut bytes = Vec::new();
     let mut count = 0_u64;

@@ -41,10 +41,12 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, host: &str) -> Result<(), Fai
             ProbeFailure::IcmpTimeout,
             exchanging,
             |error| {
-                Failed::new(
-                    connect_failure(&error),
-                    format!("{}: {error}", address.ip()),
-                )
+                // What a router or the host itself says in the place of a reply.
+                let failure = match connect_failure(&error) {
+                    ProbeFailure::ConnectRefused => ProbeFailure::ConnectUnreachable,
+                    other => other,
+                };
+                Failed::new(failure, format!("{}: {error}", address.ip()))
             },
         )
         .await?;
@@ -99,7 +101,7 @@ impl Echo {
         Self { v6, token }
     }
 
-    /// RFC 792 and RFC 4443, section 4.1. The kernel sets the identifier of datagram sockets, and ICMPv6's checksum.
+    /// RFC 792 and RFC 4443, section 4.1. The kernel sets the identifier of datagram sockets, and the checksum of `ICMPv6`.
     fn request(&self) -> Vec<u8> {
         let kind = if self.v6 { 128 } else { 8 };
         let (id, sequence) = ([self.token[0], self.token[1]], [0, 1]);

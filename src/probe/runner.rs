@@ -227,8 +227,7 @@ async fn keep(probe: Arc<Probe>, ledger: Rc<RefCell<Ledger>>, context: Rc<Contex
             continue;
         }
         let around = Circumstances {
-            paused: probe.definition().paused,
-            maintenance: probe.definition().is_in_maintenance(now),
+            off: probe.definition().off(now),
             overloaded: context.shared.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT,
             clock_jumped: std::mem::take(&mut jumped),
         };

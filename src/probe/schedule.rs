@@ -114,10 +114,8 @@ pub enum Due {
 /// What the rest of the process says about running a probe now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// The probe is switched off.
-    pub paused: bool,
-    /// Nobody expects the probe to be well now.
-    pub maintenance: bool,
+    /// Why the probe is not to be run now whatever else is so: it is switched off, or in maintenance.
+    pub off: Option<Missed>,
     /// Too many probes are under way altogether.
     pub overloaded: bool,
     /// Time was skipped since the last look: the clock was set, or the machine slept.
@@ -176,19 +174,12 @@ impl Ledger {
         let first = self.schedule.after(self.decided);
         self.decided = last;
         let mut due = Vec::with_capacity(2);
-        let skipped = match around {
-            Circumstances { paused: true, .. } => Missed::Paused,
-            Circumstances {
-                maintenance: true, ..
-            } => Missed::Maintenance,
-            Circumstances {
-                clock_jumped: true, ..
-            } => Missed::Clock,
-            Circumstances { .. } => Missed::Late,
-        };
-        let why = if around.paused || around.maintenance {
-            Some(skipped)
-        } else if now.since(last) > self.tolerance {
+        let skipped = around.off.unwrap_or(if around.clock_jumped {
+            Missed::Clock
+        } else {
+            Missed::Late
+        });
+        let why = if around.off.is_some() || now.since(last) > self.tolerance {
             Some(skipped)
         } else if self.in_flight >= self.most_in_flight {
             Some(Missed::Overlap)
@@ -371,7 +362,7 @@ mod tests {
             (
                 "switched off",
                 Circumstances {
-                    paused: true,
+                    off: Some(Missed::Paused),
                     overloaded: true,
                     ..calm
                 },
@@ -382,7 +373,7 @@ mod tests {
             (
                 "in maintenance",
                 Circumstances {
-                    maintenance: true,
+                    off: Some(Missed::Maintenance),
                     ..calm
                 },
                 2,
@@ -452,7 +443,8 @@ mod tests {
                 for _ in 0..ended.min(ledger.in_flight()) {
                     ledger.ended();
                 }
-                let around = Circumstances { paused, overloaded, clock_jumped, ..Circumstances::default() };
+                let off = paused.then_some(Missed::Paused);
+                let around = Circumstances { off, overloaded, clock_jumped };
                 let due = ledger.due(now, around);
                 let starts = due.iter().filter(|due| matches!(due, Due::Start(_))).count();
                 prop_assert!(starts <= 1, "no burst");

@@ -10,7 +10,7 @@ use super::{DEFAULT_DIR, ServeArguments, mark_key};
 use crate::cli::{DEFAULT_FILE, Exit, complain, runtime, say};
 use crate::clock::SystemClock;
 use crate::config::Probes;
-use crate::probe::blackbox::{Blackbox, Modules};
+use crate::probe::blackbox::{Blackbox, MAX_ASKED, Modules};
 use crate::probe::serve;
 
 /// Serves until it is stopped.
@@ -46,7 +46,7 @@ pub(super) fn serve(arguments: ServeArguments) -> Result<Exit, Exit> {
             known.join(", ")
         ));
         let (_keep, in_force) = watch::channel(Arc::new(modules));
-        let blackbox = Blackbox::new(in_force, SystemClock::new(), key);
+        let blackbox = Blackbox::new(in_force, SystemClock::new(), key, MAX_ASKED);
         tokio::select! {
             () = serve::serve(listener, blackbox) => {}
             _stopped = tokio::signal::ctrl_c() => {}

@@ -212,7 +212,7 @@ pub(in crate::config) const RCODE: Text<String> = Text {
             return Ok(text.to_owned());
         }
         let refusal = Refusal::invalid(format!("`{text}` is no response code of DNS"));
-        Err(match did_you_mean(text, KNOWN.into_iter()) {
+        Err(match did_you_mean(text, KNOWN) {
             Some(meant) => refusal.help(format!("did you mean \"{meant}\"?")),
             None => refusal,
         })

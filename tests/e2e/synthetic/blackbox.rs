@@ -89,8 +89,9 @@ fn get(address: SocketAddr, path: &str, header: &str) -> (u16, String) {
         let mut rest = body;
         while let Some((length, chunk)) = rest.split_once("\r\n") {
             let length = usize::from_str_radix(length, 16).expect("a length");
-            whole.push_str(&chunk[..length]);
-            rest = chunk[length..].trim_start_matches("\r\n");
+            let (text, after) = chunk.split_at(length);
+            whole.push_str(text);
+            rest = after.trim_start_matches("\r\n");
             if length == 0 {
                 break;
             }
@@ -158,6 +159,10 @@ fn lacking(theirs: &str, ours: &str) -> Vec<String> {
         if *value < 0.0 && name.ends_with("timestamp_seconds") {
             return false;
         }
+        // It counts the redirect that it did not follow as well.
+        if name == "probe_http_redirects" && *value > 10.5 {
+            return false;
+        }
         !ours.iter().any(|(our_name, our_labels, our_value)| {
             let same_labels = labels
                 .iter()
@@ -206,7 +211,7 @@ fn whatever_blackbox_exporter_says_is_said_with_the_same_names_and_labels() {
     );
     fs::write(&file, modules).expect("written");
     let Some((_original, theirs)) = original(&file) else {
-        skip("there is no prometheus-blackbox-exporter");
+        skip("prometheus-blackbox-exporter is not installed");
         return;
     };
     let imported = Command::new(env!("CARGO_BIN_EXE_vestibule"))
@@ -227,6 +232,7 @@ fn whatever_blackbox_exporter_says_is_said_with_the_same_names_and_labels() {
     let html = page(LAST_MODIFIED);
     let moved = page("HTTP/1.1 301 Moved\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n");
     let greets = speaks("220 mail.test\r\n");
+    let mut differences = Vec::new();
     let health = Health::start();
     for (module, target) in [
         ("plain", format!("http://{html}/")),
@@ -268,12 +274,11 @@ fn whatever_blackbox_exporter_says_is_said_with_the_same_names_and_labels() {
         let ((code, expected), (our_code, found)) = (get(theirs, &path, ""), get(ours, &path, ""));
         assert_eq!((code, our_code), (200, 200), "{path}: {found}");
         let lacking = lacking(&expected, &found);
-        assert_eq!(
-            lacking,
-            Vec::<String>::new(),
-            "{path}:\n{expected}\n{found}"
-        );
+        if !lacking.is_empty() {
+            differences.push(format!("{path}: {lacking:?}"));
+        }
     }
+    assert_eq!(differences, Vec::<String>::new());
     // Where it goes blind.
     let path = format!("/probe?module=https&target=https://{}/", expired.address);
     let (_, found) = get(ours, &path, "");

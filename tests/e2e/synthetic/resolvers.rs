@@ -107,7 +107,7 @@ fn run(name: &str, server: SocketAddr, address: &str) -> (String, Value) {
 fn names_fail_for_their_own_reasons() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some((process, server)) = named(dir.path(), "@ IN A 192.0.2.1\n") else {
-        skip("there is no named");
+        skip("named is not installed");
         return;
     };
     let (found, all) = run("shop-resolves", server, "192.0.2.1");
@@ -124,7 +124,7 @@ fn names_fail_for_their_own_reasons() {
     assert_eq!(run("shop-zone-answers", server, "").0, "ok");
     // As a resolver between the two, and after the zone's server has gone.
     let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
-        skip("there is no unbound");
+        skip("unbound is not installed");
         return;
     };
     let (found, all) = run("shop-resolves", resolver, "192.0.2.1");
@@ -182,11 +182,11 @@ fn names_fail_for_their_own_reasons() {
 fn an_answer_that_a_resolver_kept_too_long_is_stale() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some((process, server)) = named(dir.path(), "@ 1 IN A 192.0.2.1\n") else {
-        skip("there is no named");
+        skip("named is not installed");
         return;
     };
     let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
-        skip("there is no unbound");
+        skip("unbound is not installed");
         return;
     };
     assert_eq!(run("shop-resolves", resolver, "192.0.2.1").0, "ok");
@@ -202,5 +202,9 @@ fn an_answer_that_a_resolver_kept_too_long_is_stale() {
         ("SHOP_NAME", "never-asked.shop.example".to_owned()),
     ];
     let (found, all) = probe("shop-resolves", &unknown);
-    assert_eq!(found, "dns_servfail", "{all}");
+    // How long it goes on asking a server that is gone is its own business.
+    assert!(
+        matches!(found.as_str(), "dns_servfail" | "dns_timeout"),
+        "{all}"
+    );
 }

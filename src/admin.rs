@@ -1,7 +1,7 @@
 //! The admin API: one HTTP interface for people, scripts and the terminal UI.
 //!
 //! Over a unix socket, readable by its owner alone, and when configured over loopback TCP. It only reads, except for
-//! announcing a deploy. What it answers is the [`Snapshot`], so nothing here can disagree with anything else.
+//! announcing a deploy and for silences. What it answers is the [`Snapshot`], so nothing here can disagree with anything else.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -10,8 +10,12 @@
 //! | `GET /v1/snapshot?routes=N` | everything, counted up to this moment |
 //! | `GET /v1/stream?routes=N` | the same as a line of JSON each second, until the reader leaves |
 //! | `GET /v1/events?limit=N` | the newest events |
+//! | `GET /v1/alerts` | every alert that is pending, firing or lately resolved |
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `POST /v1/deploys` | announces a deploy |
+//! | `GET /v1/silences` | every silence in force |
+//! | `POST /v1/silences` | begins one |
+//! | `DELETE /v1/silences/ID` | ends one before its time |
 //! | `GET /metrics` | everything for Prometheus, in the format that `Accept` prefers |
 //! | `GET /probe?target=T&module=M` | runs a probe now; Prometheus text, as `blackbox_exporter` answers |
 
@@ -19,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -26,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::Event;
+use crate::slo::silence::{self, Silence, SilenceRefused, Wish};
 use crate::snapshot::{ProbeSlotView, Snapshot};
 
 mod api;
@@ -77,6 +83,11 @@ pub struct Handlers {
     pub refresh: mpsc::Sender<oneshot::Sender<Arc<Snapshot>>>,
     /// Takes deploys.
     pub deploys: mpsc::Sender<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+    /// Takes silences and their ends.
+    pub silences: mpsc::Sender<(
+        SilenceCommand,
+        oneshot::Sender<Result<Silence, SilenceRefused>>,
+    )>,
     /// Reads how a probe's newest slots ended; blocks.
     pub slots: ReadSlots,
     /// Runs a probe.
@@ -98,6 +109,19 @@ pub struct Deploy {
     /// Who or what deployed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// For how many seconds tickets about the upstream's routes are muted and what their SLOs spend is booked to the
+    /// deploy; `None`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_s: Option<u64>,
+}
+
+/// What is asked about silences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SilenceCommand {
+    /// Begin one.
+    Add(Wish),
+    /// End the one of this id.
+    Expire(String),
 }
 
 /// Why a deploy was not taken.
@@ -114,6 +138,15 @@ pub enum DeployRefused {
     /// A text is empty or too long.
     #[error("{0} must have 1 to 64 characters")]
     Length(&'static str),
+    /// The window is too short or too long.
+    #[error("a deploy's window lasts from a minute to an hour")]
+    WindowLength,
+    /// No route leads to the upstream.
+    #[error("no route leads to `{0}`, so a window would mute nothing")]
+    NoRoutes(String),
+    /// There are too many silences.
+    #[error(transparent)]
+    Window(SilenceRefused),
 }
 
 impl Deploy {
@@ -128,6 +161,11 @@ impl Deploy {
         }
         if self.by.as_deref().is_some_and(|by| !fits(by)) {
             return Err(DeployRefused::Length("by"));
+        }
+        let allowed = silence::SHORTEST..=silence::LONGEST_WINDOW;
+        let lasts = self.window_s.map(Duration::from_secs);
+        if lasts.is_some_and(|lasts| !allowed.contains(&lasts)) {
+            return Err(DeployRefused::WindowLength);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -11,7 +12,7 @@ use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
 use crate::export::{accesslog, otlp};
-use crate::model::Full;
+use crate::model::{Full, Timestamp};
 use crate::net::mark::MarkKey;
 use crate::net::tls::{TlsError, ticketer};
 use crate::notify::Notifier;
@@ -23,19 +24,23 @@ use crate::proxy::listener::{self, BindError};
 use crate::snapshot::{ProbeSlotView, Snapshot};
 use crate::store::{self, OpenError};
 
+mod alerts;
 mod certs;
 mod health;
 mod machine;
 mod pages;
 mod pipeline;
 mod probes;
+mod quiet;
 mod reload;
 mod restore;
 mod supervise;
 mod view;
 mod workers;
 
+use alerts::Crash;
 use pipeline::Pipeline;
+use quiet::Quiet;
 use supervise::Daemon;
 use workers::{Habits, Workers};
 
@@ -136,10 +141,15 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let mut pipeline = Pipeline::new(writer);
     let probes = prepare(resolved.probes.definitions.clone())?;
     let rules = Arc::new(pipeline.configure(&resolved, &probes)?);
+    // What cannot be known to have ended well is taken to have ended badly: then everybody is told.
+    let crashed = history.as_ref().is_none_or(|history| history.unclean);
+    let (quiet, lapsed) = Quiet::load(&resolved.store.dir, crashed);
+    pipeline.quiet = quiet;
     let mut gaps = Vec::new();
     let mut counting_since = started_at;
     if let Some(history) = history {
         counting_since = history.counting_since;
+        pipeline.crash = history.unclean.then(|| crash(&history, started_at));
         if let Err(error) = pipeline.restore(&history, started_at) {
             store_trouble = Some(format!("{error}; windows begin anew"));
         }
@@ -212,6 +222,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let looking = tokio::spawn(inventory::run(plans, tell_sights));
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
+    let (silence, silences) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);
     let metrics = pages::read(refresh.clone(), ask, snapshots.subscribe());
     let api = admin.map(|admin| {
@@ -219,6 +230,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             snapshots: snapshots.subscribe(),
             refresh,
             deploys: deploy,
+            silences: silence,
             slots: read_slots(resolved.store.dir.clone()),
             metrics,
             probe: run_probe(blackbox),
@@ -255,12 +267,13 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         certificates,
         modules,
     });
-    daemon.began(store_trouble, admin_trouble);
+    daemon.began(store_trouble, admin_trouble, lapsed.len());
     let channels = supervise::Channels {
         signals,
         sights,
         refreshes,
         deploys,
+        silences,
         asks,
     };
     daemon.run(channels).await;
@@ -305,6 +318,21 @@ fn remember(config: &store::Config, clock: SystemClock) -> Result<Remembered, Ru
                 trouble,
             })
         }
+    }
+}
+
+/// What is known of a process that ended without having been stopped.
+fn crash(history: &store::History, started_at: Timestamp) -> Crash {
+    let since = history
+        .gaps
+        .first()
+        .filter(|gap| gap.to.plus(Duration::from_secs(5)) >= started_at);
+    let gone = since.map_or_else(String::new, |gap| {
+        format!("; nothing was measured since {}Z", gap.from.time_of_day())
+    });
+    Crash {
+        started_at,
+        text: format!("the process before this one was killed, crashed or lost power{gone}"),
     }
 }
 

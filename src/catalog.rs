@@ -174,8 +174,8 @@ catalog! {
     SLO_BURN = "vestibule_slo_burn_rate_ratio", Gauge, Ratio, [SLO, ROUTE, closed("window", 8)],
         "Bad ratio over the window divided by the error budget; absent without a valid event in the window.";
     ALERTS = "vestibule_alert_state", Gauge, One,
-        [SLO, ROUTE, closed("severity", 2), closed("burnrate_tier", 4), closed("state", 3)],
-        "1 for each alert that is pending, firing or lately resolved.";
+        [SLO, ROUTE, closed("severity", 2), closed("burnrate_tier", 4), closed("state", 3), closed("kind", 5)],
+        "1 for each alert that is pending, firing or lately resolved; those about certificates and parts have their own series.";
     PROBE_SLOTS = "vestibule_probe_slots_total", Counter, One, [PROBE, closed("outcome", 3)],
         "Slots of the probe by outcome since this process started; missed ones are neither good nor bad.";
     PROBE_FAILURES = "vestibule_probe_failures_total", Counter, One,
@@ -259,11 +259,11 @@ catalog! {
 pub const PARTS: [&str; 9] = [
     "access_log",
     "admin",
-    "certificates",
     "config",
     "notify",
     "otlp",
     "probes",
+    "silences",
     "store",
     "worker",
 ];

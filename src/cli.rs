@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -22,6 +23,7 @@ mod generate;
 mod notify;
 mod probe;
 mod run;
+mod silence;
 mod slo;
 mod status;
 mod top;
@@ -71,7 +73,10 @@ impl Exit {
             Self::Crit => ("`status`", "the verdict: crit"),
             Self::Unknown => ("`status`", "the verdict: unknown"),
             Self::Usage => ("all", "wrong usage, like an unknown upstream"),
-            Self::Unavailable => ("`status`, `top`, `deploy`", "no Vestibule answers there"),
+            Self::Unavailable => (
+                "`status`, `top`, `deploy`, `silence`",
+                "no Vestibule answers there",
+            ),
             Self::Io => ("all", "a file, socket or disk failed"),
             Self::Busy => (
                 "`run`, `demo`",
@@ -152,12 +157,24 @@ enum Command {
         /// Who or what deployed it
         #[arg(long)]
         by: Option<String>,
+        /// Mute tickets about the upstream's routes for so long, a minute to an hour; pages are told all the same
+        ///
+        /// What the SLOs of these routes spend meanwhile is booked to the deploy, and counted in their budgets as always.
+        /// The window ends by itself, or with the next deploy of the upstream.
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        window: Option<Duration>,
         #[command(flatten)]
         connect: Connect,
         /// The event as recorded, as JSON
         #[arg(long)]
         json: bool,
     },
+    /// Keep alerts from being told for a while: who, why and until when
+    ///
+    /// A silence ends by itself, after a day at the latest, and when the daemon does not stop well. It mutes neither an
+    /// outage of the whole ingress nor a certificate that ends within a day, and keeps nothing from being shown.
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
     /// About those who are told of alerts
     #[command(subcommand)]
     Notify(NotifyCommand),
@@ -490,6 +507,7 @@ pub fn main() -> ExitCode {
             upstream,
             version,
             by,
+            window,
             connect,
             json,
         } => deploy::deploy(
@@ -498,9 +516,11 @@ pub fn main() -> ExitCode {
                 upstream,
                 version,
                 by,
+                window_s: window.map(|window| window.as_secs()),
             },
             json,
         ),
+        Command::Silence(command) => silence::silence(command),
         Command::Notify(NotifyCommand::Test {
             receiver,
             config,

@@ -24,7 +24,10 @@ mod sloth;
 pub mod spec;
 mod yaml;
 
-pub use alarm::{BURNS_FAST, BURNS_SLOWLY};
+pub use alarm::{
+    BURNS_FAST, BURNS_SLOWLY, CERTIFICATE_ENDS, CERTIFICATE_WRONG, CRASHED, DEGRADED, NO_REQUESTS,
+    OUTAGE, RENEWAL_OVERDUE, SURGED, WATCHDOG,
+};
 
 /// Where links in generated files lead.
 #[derive(Clone, Debug, PartialEq, Eq)]

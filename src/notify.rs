@@ -23,16 +23,18 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::model::Timestamp;
-use crate::net::post::{Answer, post};
+use crate::net::post::{Answer, delete, post};
 use crate::net::tls::{TlsError, client_config};
 use crate::slo::policy::Severity;
 use crate::snapshot::{ReceiverView, Snapshot};
 
 mod ledger;
 mod message;
+mod mirror;
 
 use ledger::{Book, Ledger};
 pub use ledger::{Notice, Status};
+use mirror::{Mirrors, Step};
 
 /// Someone to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Receiver {
     pub roots: Option<PathBuf>,
     /// The most that one delivery may take.
     pub timeout: Duration,
+    /// Whether it is told every minute that alerting works; a chat never is.
+    pub watchdog: bool,
 }
 
 /// What a receiver understands.
@@ -79,6 +83,8 @@ impl Kind {
 
 /// The file in the state directory that holds what each receiver was told.
 pub const FILE: &str = "notify.json";
+/// The file that holds which copies of silences each Alertmanager has.
+const COPIES: &str = "notify_silences.json";
 
 /// The running deliveries.
 #[derive(Debug)]
@@ -99,12 +105,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 struct Shared {
     clock: SystemClock,
     path: PathBuf,
+    copies: PathBuf,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     book: Book,
+    mirrors: Mirrors,
     views: Vec<ReceiverView>,
     /// Why the ledgers could not be written.
     unwritten: Option<String>,
@@ -129,18 +137,25 @@ impl Notifier {
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     ) -> io::Result<Self> {
         let path = dir.join(FILE);
-        let book = Book::load(&path).unwrap_or_else(|error| {
+        let book = ledger::load(&path).unwrap_or_else(|error| {
             tracing::warn!(%error, path = %path.display(), "what receivers were told is not known; they may be told again");
             Book::default()
         });
+        let copies = dir.join(COPIES);
+        let mirrors = ledger::load(&copies).unwrap_or_else(|error| {
+            tracing::warn!(%error, path = %copies.display(), "which silences Alertmanager has is not known; they end there by themselves");
+            Mirrors::default()
+        });
         let state = State {
             book,
+            mirrors,
             views: receivers.iter().map(view).collect(),
             unwritten: None,
         };
         let shared = Arc::new(Shared {
             clock,
             path,
+            copies,
             state: Mutex::new(state),
         });
         let (receivers, changes) = watch::channel(Arc::new(receivers));
@@ -237,19 +252,41 @@ async fn tell(
             continue;
         };
         let known = shared.lock().book.of(&receiver.name);
-        let notices = known.news((&*snapshot).into(), &receiver.severities);
+        let mut notices = known.news((&*snapshot).into(), &receiver.severities);
+        let minute_over = repeated.is_none_or(|last| snapshot.at.since(last) >= message::REMIND);
         let is_due = match receiver.kind {
             // It forgets what it is not reminded of.
-            Kind::Alertmanager => {
-                repeated.is_none_or(|last| snapshot.at.since(last) >= message::REMIND)
-                    && !known.is_empty()
-            }
-            Kind::Webhook | Kind::Slack => false,
+            Kind::Alertmanager => minute_over && (receiver.watchdog || !known.is_empty()),
+            Kind::Webhook => minute_over && receiver.watchdog,
+            Kind::Slack => false,
         };
-        if notices.is_empty() && !is_due {
+        match receiver.kind {
+            // It inhibits by rules of its own, and has to know all for that.
+            Kind::Alertmanager => {}
+            Kind::Webhook | Kind::Slack => ledger::hold_back(&mut notices, (&*snapshot).into()),
+        }
+        let steps = match receiver.kind {
+            Kind::Alertmanager => {
+                let Snapshot {
+                    silences,
+                    instance,
+                    at,
+                    ..
+                } = &*snapshot;
+                let mirrors = &mut shared.lock().mirrors;
+                mirrors.steps(&receiver.name, silences, instance, *at)
+            }
+            Kind::Webhook | Kind::Slack => Vec::new(),
+        };
+        if notices.is_empty() && !is_due && steps.is_empty() {
             continue;
         }
-        match deliver(&receiver, &snapshot, &known, &notices).await {
+        let telling = async {
+            // Silences first, so that nothing is told in between.
+            copy_silences(&shared, &receiver, steps).await?;
+            deliver(&receiver, &snapshot, &known, &notices).await
+        };
+        match telling.await {
             Ok(()) => {
                 retry = FIRST_RETRY;
                 repeated = Some(snapshot.at);
@@ -277,7 +314,7 @@ fn delivered(shared: &Shared, receiver: &Receiver, notices: &[Notice]) {
     let mut state = shared.lock();
     if !notices.is_empty() {
         state.book.note(&receiver.name, notices);
-        let written = state.book.save(&shared.path);
+        let written = ledger::save(&state.book, &shared.path);
         state.unwritten = written.err().map(|error| {
             format!("what receivers were told cannot be kept, a restart may tell it again: {error}")
         });
@@ -339,6 +376,75 @@ async fn deliver(
         send(receiver, message, snapshot.at).await?;
     }
     Ok(())
+}
+
+/// Makes and ends copies of silences, and remembers each.
+async fn copy_silences(
+    shared: &Shared,
+    receiver: &Receiver,
+    steps: Vec<Step>,
+) -> Result<(), Failure> {
+    for step in steps {
+        let theirs = copy_silence(receiver, &step).await?;
+        let mut state = shared.lock();
+        state.mirrors.done(&receiver.name, &step, theirs);
+        let written = ledger::save(&state.mirrors, &shared.copies);
+        if let Err(error) = written {
+            tracing::warn!(%error, "which silences Alertmanager has cannot be kept; after a restart they end there by themselves");
+        }
+    }
+    Ok(())
+}
+
+/// Gives the id of a copy that was made.
+async fn copy_silence(receiver: &Receiver, step: &Step) -> Result<String, Failure> {
+    let tls = tls(receiver).map_err(|error| Failure::from(error.to_string()))?;
+    let patience = receiver.timeout;
+    let (url, answered) = match step {
+        Step::Make { body, .. } => {
+            let url = mirror::silences(receiver);
+            let message = Bytes::from(body.to_string());
+            let headers = bearer(receiver)?;
+            let answered = post(&url, &tls, &headers, message, patience).await;
+            (url, answered)
+        }
+        Step::End { theirs, .. } => {
+            let url = mirror::silence(receiver, theirs);
+            let answered = delete(&url, &tls, &bearer(receiver)?, patience).await;
+            (url, answered)
+        }
+    };
+    let answer = answered.map_err(|error| format!("{}: {error}", place(&url)))?;
+    let Answer {
+        status,
+        retry_after,
+        detail,
+    } = answer;
+    match step {
+        Step::Make { .. } if status.is_success() => {
+            let given: Option<serde_json::Value> = serde_json::from_str(&detail).ok();
+            let id = given.as_ref().and_then(|given| given["silenceID"].as_str());
+            let is_id = |id: &&str| {
+                id.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            };
+            id.filter(is_id)
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| Failure::from(format!("{} gave no id to a silence", place(&url))))
+        }
+        // Somebody else ended it there: it is as it should be.
+        Step::End { .. }
+            if status.is_success()
+                || status == StatusCode::NOT_FOUND
+                || detail.contains("expired") =>
+        {
+            Ok(String::new())
+        }
+        Step::Make { .. } | Step::End { .. } => Err(Failure {
+            text: refusal(&url, status, &detail),
+            retry_after,
+        }),
+    }
 }
 
 /// Sends a message that is about nothing, to see whether it arrives.
@@ -416,14 +522,7 @@ fn headers(
     message: &[u8],
     now: Timestamp,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
-    let mut headers = Vec::new();
-    if let Some(path) = &receiver.token {
-        let token = secret(path)?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_not_one| format!("{} holds no token", path.display()))?;
-        value.set_sensitive(true);
-        headers.push((AUTHORIZATION, value));
-    }
+    let mut headers = bearer(receiver)?;
     if let Some(path) = &receiver.key {
         let seconds = now.as_secs().to_string();
         let signature = sign(secret(path)?.as_bytes(), &seconds, message);
@@ -433,6 +532,18 @@ fn headers(
         }
     }
     Ok(headers)
+}
+
+/// Who we are to the receiver.
+fn bearer(receiver: &Receiver) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    let Some(path) = &receiver.token else {
+        return Ok(Vec::new());
+    };
+    let token = secret(path)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_not_one| format!("{} holds no token", path.display()))?;
+    value.set_sensitive(true);
+    Ok(vec![(AUTHORIZATION, value)])
 }
 
 /// `sha256=` and the HMAC-SHA256 (RFC 2104) of the time, a point and the message, in hexadecimal. The time is signed

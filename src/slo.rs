@@ -1,9 +1,13 @@
 //! Judging: error budgets, burn rates, alerts. Pure functions of counts and a passed-in time.
 
 pub mod alert;
+pub mod booking;
 pub mod budget;
 pub mod burn;
 pub mod engine;
 pub mod forecast;
+pub mod outage;
 pub mod policy;
+pub mod silence;
 pub mod state;
+pub mod usual;

@@ -567,7 +567,7 @@ fn a_stored_alert_that_is_no_longer_configured_resolves() {
     let changes = engine.evaluate(at, &|_, _| Span::default()).transitions;
     let told: Vec<_> = changes
         .iter()
-        .map(|change| (change.slo.as_str(), change.to))
+        .map(|change| (change.slo.as_deref().unwrap_or_default(), change.to))
         .collect();
     assert_eq!(told, [("gone:with:colons", AlertState::Resolved)]);
 }

@@ -305,7 +305,7 @@ impl<'a> World<'a> {
             alerts: evaluation
                 .alerts
                 .iter()
-                .filter(|alert| alert.slo.route == route.id)
+                .filter(|alert| alert.route.as_ref() == Some(&route.id))
                 .collect(),
             last_minute: ring.counts_over(60, now),
             covered_s: ring.covered_over(60, now),
@@ -318,6 +318,7 @@ impl<'a> World<'a> {
                 .map(|ring| ring.counts_over(60, now))
                 .fold(Counts::default(), |sum, counts| sum + counts),
             events: &events,
+            alerts: evaluation.alerts.iter().collect(),
             degraded: self.scenario.degraded.clone(),
             detail: &detail,
             history: &history,

@@ -10,9 +10,11 @@ use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 
-use super::{Deploy, Handlers};
+use super::{Deploy, DeployRefused, Handlers, SilenceCommand};
+use crate::slo::silence::SilenceRefused;
 use crate::snapshot::Snapshot;
 
 /// The body of an answer: whole, or a stream.
@@ -45,8 +47,8 @@ pub(super) async fn answer(
     let query = query(request.uri().query().unwrap_or_default());
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
-            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/probes/NAME/slots /metrics \
-             /probe?target=TARGET&module=MODULE, POST /v1/deploys\n",
+            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/probes/NAME/slots /v1/silences /metrics \
+             /probe?target=TARGET&module=MODULE, POST /v1/deploys /v1/silences, DELETE /v1/silences/ID\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
@@ -67,15 +69,31 @@ pub(super) async fn answer(
             }
             None => starting(),
         },
+        (&Method::GET, "/v1/alerts") => match fresh(&handlers).await {
+            Some(snapshot) => json(StatusCode::OK, &snapshot.alerts),
+            None => starting(),
+        },
         (&Method::GET, path) if probe_of(path).is_some() => {
             slots(&handlers, probe_of(path).unwrap_or_default(), &query).await
         }
         (&Method::GET, "/v1/stream") => stream(&handlers, &query),
         (&Method::POST, "/v1/deploys") => deploy(&handlers, request).await,
+        (&Method::GET, "/v1/silences") => match fresh(&handlers).await {
+            Some(snapshot) => json(StatusCode::OK, &snapshot.silences),
+            None => starting(),
+        },
+        (&Method::POST, "/v1/silences") => match read_json(request).await {
+            Ok(wish) => silence(&handlers, SilenceCommand::Add(wish)).await,
+            Err(refusal) => refusal,
+        },
+        (&Method::DELETE, path) if silence_of(path).is_some() => {
+            let id = silence_of(path).unwrap_or_default().to_owned();
+            silence(&handlers, SilenceCommand::Expire(id)).await
+        }
         (
             _,
             "/" | "/healthz" | "/readyz" | "/metrics" | "/probe" | "/v1/snapshot" | "/v1/events"
-            | "/v1/stream" | "/v1/deploys",
+            | "/v1/alerts" | "/v1/silences" | "/v1/stream" | "/v1/deploys",
         ) => problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
         _ => problem(
             StatusCode::NOT_FOUND,
@@ -242,24 +260,58 @@ async fn slots(
     }
 }
 
-async fn deploy(handlers: &Handlers, request: Request<Incoming>) -> Response<Body> {
+/// The JSON that a request carries, or the refusal of it.
+async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Response<Body>> {
     // A form of a web page cannot set this type without asking first, and asking is refused.
     let is_json = request
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if !is_json {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json");
+        return Err(problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send application/json",
+        ));
     }
     let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
-        return problem(
+        return Err(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the body could not be read, or is larger than 64 KiB",
-        );
+        ));
     };
-    let deploy: Deploy = match serde_json::from_slice(&body.to_bytes()) {
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))
+}
+
+/// The silence that a path is about.
+fn silence_of(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/silences/")?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+async fn silence(handlers: &Handlers, command: SilenceCommand) -> Response<Body> {
+    let (reply, answer) = oneshot::channel();
+    let status = match command {
+        SilenceCommand::Add(_) => StatusCode::CREATED,
+        SilenceCommand::Expire(_) => StatusCode::OK,
+    };
+    if handlers.silences.send((command, reply)).await.is_err() {
+        return starting();
+    }
+    match answer.await {
+        Ok(Ok(silence)) => json(status, &silence),
+        Ok(Err(refused @ SilenceRefused::Unknown(_))) => {
+            problem(StatusCode::NOT_FOUND, &refused.to_string())
+        }
+        Ok(Err(refused)) => problem(StatusCode::BAD_REQUEST, &refused.to_string()),
+        Err(_) => starting(),
+    }
+}
+
+async fn deploy(handlers: &Handlers, request: Request<Incoming>) -> Response<Body> {
+    let deploy: Deploy = match read_json(request).await {
         Ok(deploy) => deploy,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(refusal) => return refusal,
     };
     if let Err(refused) = deploy.check() {
         return problem(StatusCode::BAD_REQUEST, &refused.to_string());
@@ -270,7 +322,10 @@ async fn deploy(handlers: &Handlers, request: Request<Incoming>) -> Response<Bod
     }
     match answer.await {
         Ok(Ok(event)) => json(StatusCode::CREATED, &event),
-        Ok(Err(refused)) => problem(StatusCode::NOT_FOUND, &refused.to_string()),
+        Ok(Err(refused @ DeployRefused::UnknownUpstream { .. })) => {
+            problem(StatusCode::NOT_FOUND, &refused.to_string())
+        }
+        Ok(Err(refused)) => problem(StatusCode::BAD_REQUEST, &refused.to_string()),
         Err(_) => starting(),
     }
 }

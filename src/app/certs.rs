@@ -129,7 +129,8 @@ impl Certs {
             };
             let old = before.remove(&id).filter(same);
             let since = old.as_ref().map_or(now, |(since, _)| *since);
-            if old.is_none() {
+            // What is worth a ticket or a page becomes an alert, which announces itself.
+            if old.is_none() && urgency == Urgency::Warn {
                 events.push(event(
                     now,
                     format!("certificate {text} ({})", urgency.as_str()),
@@ -146,7 +147,10 @@ impl Certs {
             };
             self.alerts.insert(id, (since, alert));
         }
-        for (_, gone) in before.into_values() {
+        let warned = before
+            .into_values()
+            .filter(|(_, old)| old.urgency == Urgency::Warn);
+        for (_, gone) in warned {
             events.push(event(
                 now,
                 format!("certificate {} is well again", gone.name),
@@ -169,21 +173,6 @@ impl Certs {
             .collect();
         alerts.sort_by(|a, b| b.urgency.cmp(&a.urgency).then(a.name.cmp(&b.name)));
         alerts
-    }
-
-    /// What is worth a ticket or a page, in one line.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let alerts = self.alerts();
-        let mut urgent = alerts
-            .iter()
-            .filter(|alert| alert.urgency >= Urgency::Ticket);
-        let (first, more) = (urgent.next()?, urgent.count());
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        Some(format!("{}{more}", first.text))
     }
 
     fn look(&self, now: Timestamp, probes: &Probes) -> Vec<CertificateView> {
@@ -400,40 +389,44 @@ mod tests {
         }
     }
 
-    fn told(certs: &mut Certs, now: u64) -> Vec<String> {
+    /// Judges, and gives what is said at once and how urgent each trouble is.
+    fn told(certs: &mut Certs, now: u64) -> (Vec<String>, Vec<Urgency>) {
         let events = certs.judge(Timestamp::from_secs(now), &Probes::default());
-        events.into_iter().map(|event| event.text).collect()
+        let texts = events.into_iter().map(|event| event.text).collect();
+        let alerts = certs.alerts().into_iter();
+        (texts, alerts.map(|alert| alert.urgency).collect())
     }
 
     #[test]
-    fn a_certificate_that_is_not_renewed_warns_then_is_a_ticket_then_pages_once_each() {
+    fn a_certificate_that_is_not_renewed_warns_then_is_a_ticket_then_pages() {
         let mut certs = Certs::default();
         let old = facts("old", &["shop.test"], 90);
         certs.absorb(
             Timestamp::from_secs(BORN),
             vec![file(old.clone()), shown("shop.test", old)],
         );
-        let mut stages = Vec::new();
+        let mut stages = vec![(0, Vec::new())];
+        let mut events = Vec::new();
         for hour in 0..91 * 24 {
-            for text in told(&mut certs, BORN + hour * 3_600) {
-                let stage = text
-                    .rsplit_once(" (")
-                    .unwrap()
-                    .1
-                    .trim_end_matches(')')
-                    .to_owned();
-                stages.push((hour / 24, stage));
+            let (texts, urgencies) = told(&mut certs, BORN + hour * 3_600);
+            events.extend(texts);
+            if stages.last().unwrap().1 != urgencies {
+                stages.push((hour / 24, urgencies));
             }
         }
         assert_eq!(
             stages,
             [
-                (63, "warn".to_owned()),
-                (76, "ticket".to_owned()),
-                (89, "page".to_owned()),
-                (90, "page".to_owned()),
-            ],
-            "the last one says that it has expired, and the stage before it is over"
+                (0, vec![]),
+                (63, vec![Urgency::Warn]),
+                (76, vec![Urgency::Ticket]),
+                (89, vec![Urgency::Page]),
+            ]
+        );
+        assert_eq!(
+            events.len(),
+            1,
+            "tickets and pages are announced as alerts: {events:?}"
         );
     }
 
@@ -444,24 +437,20 @@ mod tests {
             facts("old", &["shop.test"], 90),
             facts("new", &["shop.test"], 180),
         );
-        for (minute, told_now) in [(0, 0), (10, 0), (11, 1), (12, 0)] {
+        for (minute, alerts) in [(0, 0), (10, 0), (11, 1), (12, 1)] {
             let now = BORN + minute * 60;
             certs.absorb(
                 Timestamp::from_secs(now),
                 vec![file(new.clone()), shown("shop.test", old.clone())],
             );
-            assert_eq!(told(&mut certs, now).len(), told_now, "minute {minute}");
+            assert_eq!(told(&mut certs, now).1.len(), alerts, "minute {minute}");
         }
-        assert!(certs.trouble().unwrap().contains("reload Vestibule"));
+        assert!(certs.alerts()[0].text.contains("reload Vestibule"));
         certs.absorb(
             Timestamp::from_secs(BORN + 900),
             vec![file(new.clone()), shown("shop.test", new)],
         );
-        assert_eq!(
-            told(&mut certs, BORN + 900),
-            ["certificate shop is well again"]
-        );
-        assert_eq!(certs.trouble(), None);
+        assert_eq!(told(&mut certs, BORN + 900), (vec![], vec![]));
     }
 
     #[test]
@@ -471,9 +460,10 @@ mod tests {
             Timestamp::from_secs(BORN),
             vec![shown("shop.test", facts("a", &["bank.test"], 90))],
         );
+        assert_eq!(told(&mut certs, BORN).1, [Urgency::Page]);
         assert_eq!(
-            told(&mut certs, BORN),
-            ["certificate shop.test (listener): shown for shop.test, but is for bank.test (page)"]
+            certs.alerts()[0].text,
+            "shop.test (listener): shown for shop.test, but is for bank.test"
         );
     }
 }

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::alerts::{self, Crash};
 use super::certs::Certs;
 use super::health::Health;
 use super::probes::{Absorbed, Probes};
+use super::quiet::{Ended, Quiet};
 use super::restore;
 use super::workers::Gathered;
 use crate::config::Resolved;
@@ -20,8 +22,8 @@ use crate::model::{
 };
 use crate::probe::run::Probe;
 use crate::sli::recorder::Rules;
-use crate::sli::ring::{RouteRing, TallyRing};
-use crate::slo::alert::{AlertState, Transition};
+use crate::sli::ring::{HourRing, RouteRing, TallyRing};
+use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::snapshot::{Degradation, RouteTotals};
 use crate::store::{History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
@@ -50,7 +52,13 @@ pub(super) struct Pipeline {
     pub(super) versions: HashMap<String, (String, Option<String>)>,
     pub(super) degraded: BTreeMap<&'static str, Degradation>,
     pub(super) store: Option<Writer>,
+    /// How the process before this one ended, when that was not a stop.
+    pub(super) crash: Option<Crash>,
+    pub(super) quiet: Quiet,
     engine: Engine,
+    watch: Watch,
+    /// Alerts that no budget makes.
+    watched: Vec<AlertStatus>,
     /// The second whose traffic the health of endpoints has not seen yet.
     fresh_endpoints: BTreeMap<EndpointKey, EndpointTally>,
     /// The minute being filled, in minutes since the epoch.
@@ -64,6 +72,10 @@ pub(super) struct Pipeline {
 pub(super) struct RouteState {
     pub(super) configured: bool,
     pub(super) ring: RouteRing,
+    /// What is usual.
+    pub(super) hours: HourRing,
+    /// Since when it gets no request though it was busy.
+    pub(super) silent_since: Option<u64>,
     /// Since the state directory began.
     pub(super) counts: Counts,
     /// Since the process started.
@@ -119,7 +131,11 @@ impl Pipeline {
             versions: HashMap::new(),
             degraded: BTreeMap::new(),
             store,
+            crash: None,
+            quiet: Quiet::default(),
             engine: Engine::new(Vec::new(), &[]),
+            watch: Watch::default(),
+            watched: Vec::new(),
             fresh_endpoints: BTreeMap::new(),
             minute: None,
             now_secs: 0,
@@ -207,10 +223,15 @@ impl Pipeline {
                 of(&mut self.slos, key.index()).tally = *tally;
             }
         }
-        let alerts = history.alerts.iter().filter_map(|(id, text)| {
-            let (state, since): (AlertState, Timestamp) = serde_json::from_str(text).ok()?;
-            Some((id.clone(), state, since))
-        });
+        let alerts: Vec<_> = history
+            .alerts
+            .iter()
+            .filter_map(|(id, text)| {
+                let (state, since): (AlertState, Timestamp) = serde_json::from_str(text).ok()?;
+                Some((id.clone(), state, since))
+            })
+            .collect();
+        self.watch.restore(alerts.iter().cloned(), now);
         self.engine.restore(alerts);
         self.probes.restore(history, now)?;
         let coverage = restore::Coverage::new(history, now);
@@ -239,6 +260,18 @@ impl Pipeline {
             })
             .collect();
         restore::routes(history, &coverage, &mut rings, now)?;
+        let mut rings: HashMap<String, &mut HourRing> = self
+            .routes
+            .iter_mut()
+            .enumerate()
+            .map(|(index, state)| {
+                (
+                    directory.route_id(RouteKey(index as u32)).to_owned(),
+                    &mut state.hours,
+                )
+            })
+            .collect();
+        restore::hours(history, &mut rings, now)?;
         restore::edge(history, &coverage, &mut self.edge, now)
     }
 
@@ -248,6 +281,7 @@ impl Pipeline {
         for (key, slot) in gathered.shards.iter().flatten() {
             let state = of(&mut self.routes, key.index());
             state.ring.add(second, slot);
+            state.hours.add(second, slot.counts);
             state.counts += slot.counts;
             state.totals.add(slot);
             state.minute.merge(slot);
@@ -297,8 +331,6 @@ impl Pipeline {
         for event in self.certs.judge(now, &self.probes) {
             self.note(event);
         }
-        let trouble = self.certs.trouble();
-        self.degrade("certificates", now, trouble);
     }
 
     /// What health checks say now; a change is an event.
@@ -382,11 +414,84 @@ impl Pipeline {
                 .unwrap_or_default()
         };
         self.evaluation = self.engine.evaluate(now, &read);
-        if self.evaluation.transitions.is_empty() {
+        let transitions = std::mem::take(&mut self.evaluation.transitions);
+        self.announce(&transitions);
+    }
+
+    /// Ends the silences and the windows of deploys whose time is over, and says so.
+    pub(super) fn end_silences(&mut self, now: Timestamp) {
+        let (directory, slos) = (&self.directory, &self.slos);
+        let read = |id: &str| {
+            let key = directory.find_slo(id)?;
+            slos.get(key.index()).map(|state| state.tally)
+        };
+        let Ended { silences, deploys } = self.quiet.second(now, read);
+        for silence in silences {
+            self.note(Event {
+                at: now,
+                kind: EventKind::Operator,
+                scope: Scope::default(),
+                text: format!(
+                    "silence {} of {} is over: {}",
+                    silence.id, silence.owner, silence.reason
+                ),
+            });
+        }
+        for deploy in deploys {
+            let spent = deploy.slos.iter().filter_map(|booked| {
+                let Tally { good, bad } = booked.spent?;
+                (good + bad > 0).then(|| format!("{} {bad} bad of {}", booked.slo, good + bad))
+            });
+            let spent: Vec<String> = spent.collect();
+            let spent = if spent.is_empty() {
+                "nothing was spent".to_owned()
+            } else {
+                spent.join(", ")
+            };
+            self.note(Event {
+                at: now,
+                kind: EventKind::Operator,
+                scope: Scope {
+                    upstream: Some(deploy.upstream.clone()),
+                    version: Some(deploy.version.clone()),
+                    ..Scope::default()
+                },
+                text: format!(
+                    "the window of deploy {} {} is over: {spent}",
+                    deploy.upstream, deploy.version
+                ),
+            });
+        }
+    }
+
+    /// Valid events of an SLO since the state directory began; `None` when there is no such SLO.
+    pub(super) fn counted(&self, slo: &str) -> Option<Tally> {
+        let key = self.directory.find_slo(slo)?;
+        self.slos.get(key.index()).map(|state| state.tally)
+    }
+
+    /// Looks for what is the matter besides budgets as of `now`, announcing what changed.
+    pub(super) fn look(&mut self, now: Timestamp) {
+        let claims = alerts::claims(self, now);
+        let Watched {
+            alerts,
+            transitions,
+        } = self.watch.evaluate(now, claims);
+        self.watched = alerts;
+        self.announce(&transitions);
+    }
+
+    /// Every alert that is not inactive, of whatever kind.
+    pub(super) fn alerts(&self) -> impl Iterator<Item = &AlertStatus> {
+        self.watched.iter().chain(&self.evaluation.alerts)
+    }
+
+    fn announce(&mut self, transitions: &[Transition]) {
+        if transitions.is_empty() {
             return;
         }
-        for transition in std::mem::take(&mut self.evaluation.transitions) {
-            self.note(announcement(&transition));
+        for transition in transitions {
+            self.note(announcement(transition));
         }
         if let Some(store) = &self.store {
             let state = |(id, state, since): (String, AlertState, Timestamp)| {
@@ -396,7 +501,14 @@ impl Pipeline {
             };
             // Refused only when the store is closed, which its status says.
             store
-                .alerts(self.engine.export().into_iter().filter_map(state).collect())
+                .alerts(
+                    self.engine
+                        .export()
+                        .into_iter()
+                        .chain(self.watch.export())
+                        .filter_map(state)
+                        .collect(),
+                )
                 .unwrap_or_default();
         }
     }
@@ -555,8 +667,8 @@ fn announcement(transition: &Transition) -> Event {
         at: transition.at,
         kind: EventKind::Alert,
         scope: Scope {
-            route: (transition.route != NO_ROUTE).then(|| transition.route.clone()),
-            slo: Some(transition.slo.clone()),
+            route: transition.route.clone().filter(|route| route != NO_ROUTE),
+            slo: transition.slo.clone(),
             ..Scope::default()
         },
         text: transition.text.clone(),

@@ -193,6 +193,15 @@ impl Probes {
         })
     }
 
+    /// Of each probe that is run, whether it fails.
+    pub(super) fn failing(&self) -> impl Iterator<Item = bool> {
+        let run = self.states.values().filter(|state| {
+            let has_run = state.recent.iter().any(|record| record.run.is_some());
+            has_run && !state.probe.definition().paused
+        });
+        run.map(|state| state.failing_since.is_some())
+    }
+
     /// Which probes ran too few of their slots, in words; `None` when all ran enough.
     pub(super) fn trouble(&self, now: Timestamp) -> Option<String> {
         let low: Vec<String> = self

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use crate::model::{Counts, Latency, Tally, Timestamp};
-use crate::sli::ring::{Point, RouteRing, TallyRing};
+use crate::sli::ring::{HourRing, Point, RouteRing, TallyRing};
 use crate::store::{History, QueryError};
 
 /// How far back one-minute rows are read for SLOs: a little more than the longest window that is read to the minute.
@@ -15,6 +15,8 @@ const SLO_HOURS_S: u64 = 92 * 86_400;
 const ROUTE_MINUTES_S: u64 = 6 * HOUR_S;
 /// How far back latencies are read.
 const LATENCIES_S: u64 = HOUR_S;
+/// How far back route hours are read.
+const WEEK_S: u64 = 7 * 86_400;
 const HOUR_S: u64 = 3_600;
 const MINUTE_S: u64 = 60;
 
@@ -143,6 +145,24 @@ pub(super) fn routes(
         };
         ring.restore(slots.iter().map(row), now);
     }
+    Ok(())
+}
+
+/// Refills what is usual for routes, by id.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn hours(
+    history: &History,
+    rings: &mut HashMap<String, &mut HourRing>,
+    now: Timestamp,
+) -> Result<(), QueryError> {
+    let from = now.as_secs().saturating_sub(WEEK_S) / HOUR_S * HOUR_S;
+    history.route_hours(from, |(route, start_secs, counts)| {
+        if let Some(ring) = rings.get_mut(&history.routes[route].0) {
+            ring.add(start_secs, counts);
+        }
+    })?;
     Ok(())
 }
 

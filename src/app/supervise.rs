@@ -13,7 +13,7 @@ use super::pipeline::Pipeline;
 use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
-use crate::admin::{Deploy, DeployRefused};
+use crate::admin::{Deploy, DeployRefused, SilenceCommand};
 use crate::cert::inventory::{Plan, Sight};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
@@ -27,9 +27,12 @@ use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
+use crate::slo::silence::{Silence, SilenceRefused};
 use crate::snapshot::{
     ConfigView, ExporterView, Gap, ListenerView, QueueView, RateLimitTotals, Snapshot,
 };
+
+mod asked;
 
 /// What a daemon is made of.
 pub(super) struct Parts {
@@ -65,6 +68,10 @@ pub(super) struct Channels {
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
+    pub(super) silences: mpsc::Receiver<(
+        SilenceCommand,
+        oneshot::Sender<Result<Silence, SilenceRefused>>,
+    )>,
     pub(super) asks: mpsc::Receiver<Ask>,
 }
 
@@ -196,7 +203,12 @@ impl Daemon {
     }
 
     /// Notes the start and what did not work at it.
-    pub(super) fn began(&mut self, store_trouble: Option<String>, admin_trouble: Option<String>) {
+    pub(super) fn began(
+        &mut self,
+        store_trouble: Option<String>,
+        admin_trouble: Option<String>,
+        lapsed: usize,
+    ) {
         let now = self.clock.now();
         let downtime = self
             .around
@@ -224,6 +236,17 @@ impl Daemon {
             scope: Scope::default(),
             text,
         });
+        if lapsed > 0 {
+            let text = format!(
+                "{lapsed} silences have lapsed: the process that kept them did not stop well"
+            );
+            self.pipeline.note(Event {
+                at: now,
+                kind: EventKind::Operator,
+                scope: Scope::default(),
+                text,
+            });
+        }
         self.unread.clone_from(&store_trouble);
         self.pipeline.degrade("store", now, store_trouble);
         self.pipeline.degrade("admin", now, admin_trouble);
@@ -258,6 +281,9 @@ impl Daemon {
                 }
                 Some((deploy, reply)) = channels.deploys.recv() => {
                     drop(reply.send(self.deploy(deploy)));
+                }
+                Some((command, reply)) = channels.silences.recv() => {
+                    drop(reply.send(self.silence(command)));
                 }
                 Some(ask) = channels.asks.recv() => {
                     let snapshot = self.refresh().await;
@@ -296,6 +322,8 @@ impl Daemon {
         self.pipeline.tick(now);
         self.pipeline.checked(now, self.generation.standings());
         self.look_around(now, &gathered);
+        self.pipeline.end_silences(now);
+        self.pipeline.look(now);
         self.publish(now, gathered);
     }
 
@@ -398,6 +426,8 @@ impl Daemon {
             now,
             log.then(|| "lines cannot be written and are lost".to_owned()),
         );
+        let trouble = self.pipeline.quiet.trouble();
+        self.pipeline.degrade("silences", now, trouble);
         self.around.receivers = self.notifier.views();
         self.pipeline
             .degrade("notify", now, self.notifier.trouble());
@@ -409,39 +439,6 @@ impl Daemon {
             )
         });
         self.pipeline.degrade("worker", now, trouble);
-    }
-
-    fn deploy(&mut self, deploy: Deploy) -> Result<Event, DeployRefused> {
-        let upstreams = &self.around.resolved.proxy.upstreams;
-        let Deploy {
-            upstream,
-            version,
-            by,
-        } = deploy;
-        if !upstreams.iter().any(|known| known.name == upstream) {
-            let known: Vec<&str> = upstreams
-                .iter()
-                .map(|upstream| upstream.name.as_str())
-                .take(20)
-                .collect();
-            return Err(DeployRefused::UnknownUpstream {
-                name: upstream,
-                known: known.join(", "),
-            });
-        }
-        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-        let event = Event {
-            at: self.clock.now(),
-            kind: EventKind::Deploy,
-            text: format!("{upstream} {version}{by}"),
-            scope: Scope {
-                upstream: Some(upstream),
-                version: Some(version),
-                ..Scope::default()
-            },
-        };
-        self.pipeline.note(event.clone());
-        Ok(event)
     }
 
     /// Applies the configuration as it is now, or says why it does not and goes on with the one in force.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{EndpointKey, EndpointTally, Sli, SloKey, Timestamp, Window};
+use crate::model::{EndpointKey, EndpointTally, Sli, SloKey, Tally, Timestamp, Window};
+use crate::slo::alert::{AlertKind, AlertStatus};
+use crate::slo::booking::Booked;
+use crate::slo::budget::Budget;
 use crate::slo::burn;
-use crate::slo::engine::{AlertStatus, SloStatus};
+use crate::slo::engine::SloStatus;
+use crate::slo::policy::Severity;
 use crate::snapshot::{
-    AlertView, ConfigView, EVENTS, EdgeView, EndpointView, ExporterView, Gap, ListenerView,
-    ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SloView, Snapshot, StoreView,
-    Totals, UpstreamView,
+    AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, EndpointView, ExporterView,
+    Gap, ListenerView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SilenceView,
+    SloView, Snapshot, StoreView, Totals, UpstreamView,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
@@ -87,7 +91,9 @@ pub(super) fn snapshot(
         probes: pipeline.probes.views(now),
         certificates: pipeline.certs.views(),
         certificate_alerts: pipeline.certs.alerts(),
-        alerts: pipeline.evaluation.alerts.iter().map(alert).collect(),
+        alerts: view.alerts(now),
+        silences: view.silences(now),
+        deploys: view.deploys(),
         events: pipeline.events.iter().take(EVENTS).cloned().collect(),
         degraded: pipeline.degraded.values().cloned().collect(),
         listeners: around.listeners.clone(),
@@ -135,6 +141,7 @@ impl View<'_> {
             routes,
             edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),
             events: &events,
+            alerts: pipeline.alerts().collect(),
             degraded: degraded
                 .map(|degradation| format!("{}: {}", degradation.part, degradation.text))
                 .collect(),
@@ -268,6 +275,77 @@ impl View<'_> {
                 .then(a.id.cmp(&b.id))
         });
         slos
+    }
+
+    /// Who answers for the route that an alert is about.
+    fn owner(&self, alert: &AlertStatus) -> Option<&str> {
+        let route = alert.route.as_deref()?;
+        self.routes.iter().find(|it| it.id == route)?.owner()
+    }
+
+    /// The loudest first, and among equals an outage of everything.
+    fn alerts(&self, now: Timestamp) -> Vec<AlertView> {
+        let shown = |status| {
+            let owner = self.owner(status);
+            let silence = self.pipeline.quiet.muting(status, owner, now);
+            AlertView {
+                silenced_by: silence.map(|silence| silence.id.clone()),
+                ..alert(status, owner)
+            }
+        };
+        let mut alerts: Vec<AlertView> = self.pipeline.alerts().map(shown).collect();
+        alerts.sort_by_key(|alert| {
+            let quieter = alert.severity != Severity::Page;
+            (quieter, alert.kind != AlertKind::Outage)
+        });
+        alerts
+    }
+
+    fn silences(&self, now: Timestamp) -> Vec<SilenceView> {
+        let alerts: Vec<_> = self.pipeline.alerts().collect();
+        let quiet = &self.pipeline.quiet;
+        let silences = quiet.silences().iter().map(|silence| {
+            let muted = alerts.iter().filter(|alert| {
+                let by = quiet.muting(alert, self.owner(alert), now);
+                by.is_some_and(|by| by.id == silence.id)
+            });
+            SilenceView {
+                id: silence.id.clone(),
+                matchers: silence.matchers.clone(),
+                owner: silence.owner.clone(),
+                reason: silence.reason.clone(),
+                from: silence.from,
+                until: silence.until,
+                deploy: silence.deploy.clone(),
+                muted: muted.map(|alert| alert.id.clone()).collect(),
+            }
+        });
+        silences.collect()
+    }
+
+    fn deploys(&self) -> Vec<DeployView> {
+        let spend = |booked: &Booked| {
+            let Tally { good, bad } = booked.so_far(self.pipeline.counted(&booked.slo));
+            let slos = &self.pipeline.evaluation.slos;
+            let status = slos.iter().find(|status| status.slo.id == booked.slo);
+            let budget = status.map(|status| Budget::new(status.slo.objective, status.tally));
+            DeploySpend {
+                slo: booked.slo.clone(),
+                good,
+                bad,
+                budget_ratio: budget.and_then(|budget| budget.share_of(bad)),
+            }
+        };
+        let deploys = self.pipeline.quiet.deploys();
+        deploys
+            .map(|booking| DeployView {
+                upstream: booking.upstream.clone(),
+                version: booking.version.clone(),
+                from: booking.from,
+                until: booking.until,
+                slos: booking.slos.iter().map(spend).collect(),
+            })
+            .collect()
     }
 
     fn store(&self) -> StoreView {
@@ -409,29 +487,38 @@ fn slo(status: &SloStatus) -> SloView {
     }
 }
 
-fn alert(status: &AlertStatus) -> AlertView {
+fn alert(status: &AlertStatus, owner: Option<&str>) -> AlertView {
     let AlertStatus {
         id,
-        slo,
-        row,
+        kind,
+        severity,
         state,
         since,
-        burn_long,
-        burn_short,
-    } = status;
+        about,
+        slo,
+        route,
+        burn,
+        runbook,
+        text,
+    } = status.clone();
     AlertView {
-        id: id.clone(),
-        slo: slo.id.clone(),
-        route: slo.route.clone(),
-        severity: row.severity,
-        tier: row.tier,
-        state: *state,
-        since: *since,
-        long: row.long,
-        short: row.short,
-        burn_long: *burn_long,
-        burn_short: *burn_short,
-        factor: f64::from(row.factor.0) / 1_000.0,
-        runbook: slo.runbook.clone(),
+        id,
+        kind,
+        about,
+        slo: slo.unwrap_or_default(),
+        route: route.unwrap_or_default(),
+        owner: owner.map(ToOwned::to_owned),
+        severity,
+        tier: burn.map(|burn| burn.row.tier),
+        state,
+        since,
+        long: burn.map(|burn| burn.row.long),
+        short: burn.map(|burn| burn.row.short),
+        burn_long: burn.and_then(|burn| burn.burn_long),
+        burn_short: burn.and_then(|burn| burn.burn_short),
+        factor: burn.map(|burn| f64::from(burn.row.factor.0) / 1_000.0),
+        runbook,
+        text,
+        silenced_by: None,
     }
 }

@@ -8,6 +8,8 @@ use super::{Exit, complain, runtime, say};
 use crate::admin::client::ask;
 use crate::model::Timestamp;
 use crate::net::address::Address;
+use crate::slo::alert::AlertKind;
+use crate::slo::policy::Tier;
 use crate::snapshot::{ExporterView, Snapshot, Standing, Urgency};
 use crate::triage::Level;
 use crate::tui::fmt;
@@ -41,11 +43,7 @@ pub(super) fn status(address: &Address, json: bool) -> Exit {
     } else {
         say(&lines(&snapshot));
     }
-    let certificates = snapshot.certificate_alerts.iter();
-    let certificates = certificates.map(|alert| alert.urgency).max();
     match snapshot.verdict.severity {
-        // A certificate that fails clients fails them before they send a request that could be counted.
-        _ if certificates == Some(Urgency::Page) => Exit::Crit,
         Level::Ok => Exit::Ok,
         Level::Warn => Exit::Warn,
         Level::Crit => Exit::Crit,
@@ -76,20 +74,7 @@ fn lines(snapshot: &Snapshot) -> String {
             ),
         );
     }
-    for alert in &snapshot.alerts {
-        let (severity, tier, state) = (
-            alert.severity.as_str(),
-            alert.tier.as_str(),
-            alert.state.as_str(),
-        );
-        put(
-            &mut text,
-            format_args!(
-                "alert {} {severity} {tier} {state} since {}\n",
-                alert.slo, alert.since
-            ),
-        );
-    }
+    alerts(&mut text, snapshot);
     for route in snapshot
         .routes
         .iter()
@@ -111,7 +96,9 @@ fn lines(snapshot: &Snapshot) -> String {
             format_args!("route {}  {rate}  bad {bad}  p99 {p99}\n", route.id),
         );
     }
-    for alert in &snapshot.certificate_alerts {
+    let warnings = snapshot.certificate_alerts.iter();
+    // What is worth more is among the alerts.
+    for alert in warnings.filter(|alert| alert.urgency == Urgency::Warn) {
         let (urgency, since) = (alert.urgency.as_str(), alert.since);
         put(
             &mut text,
@@ -159,6 +146,33 @@ fn lines(snapshot: &Snapshot) -> String {
         );
     }
     text
+}
+
+/// What fires, fired lately or is about to.
+fn alerts(text: &mut String, snapshot: &Snapshot) {
+    for alert in &snapshot.alerts {
+        let (severity, state) = (alert.severity.as_str(), alert.state.as_str());
+        let word = alert.tier.map_or(alert.kind.as_str(), Tier::as_str);
+        // A budget's sentence is the verdict; of the others only the alert says what is the matter.
+        let why = match alert.kind {
+            AlertKind::Burn => String::new(),
+            _ => format!(": {}", fmt::visible(&alert.text)),
+        };
+        let silence = alert.silenced_by.as_ref();
+        let silence = silence.and_then(|id| snapshot.silences.iter().find(|it| it.id == *id));
+        let muted = silence.map_or_else(String::new, |silence| {
+            let owner = fmt::visible(&silence.owner);
+            format!(" (silenced by {owner} until {})", silence.until)
+        });
+        put(
+            text,
+            format_args!(
+                "alert {} {severity} {word} {state} since {}{muted}{why}\n",
+                fmt::visible(&alert.about),
+                alert.since
+            ),
+        );
+    }
 }
 
 /// How a signal's export goes.

@@ -150,6 +150,7 @@ fn receiver(receiver: file::Receiver, base: &Path) -> Option<notify::Receiver> {
         token: path(receiver.token_file),
         roots: path(receiver.roots_file),
         timeout: receiver.timeout.value,
+        watchdog: receiver.watchdog.value,
     })
 }
 

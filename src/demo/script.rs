@@ -36,6 +36,7 @@ async fn announce(admin: &Address, version: &str) {
         upstream: "checkout".to_owned(),
         version: version.to_owned(),
         by: Some("ci".to_owned()),
+        window_s: None,
     };
     let body = serde_json::to_vec(&deploy).unwrap_or_default();
     if let Err(error) = ask(admin, Method::POST, "/v1/deploys", body).await {

@@ -18,15 +18,25 @@ pub const BURNS_SLOWLY: &str = "VestibuleErrorBudgetBurnsSlowly";
 /// No series of an SLO arrives.
 pub(super) const SLO_ABSENT: &str = "VestibuleSloMetricAbsent";
 /// The whole ingress fails: more than any route's alert.
-pub(super) const OUTAGE: &str = "VestibuleIngressOutage";
+pub const OUTAGE: &str = "VestibuleIngressOutage";
+/// A route fails far more often than usual.
+pub const SURGED: &str = "VestibuleErrorsSurged";
+/// A part of Vestibule does not work as it should.
+pub const DEGRADED: &str = "VestibuleDegraded";
 /// A certificate is about to end.
-pub(super) const CERTIFICATE_ENDS: &str = "VestibuleCertificateEnds";
+pub const CERTIFICATE_ENDS: &str = "VestibuleCertificateEnds";
+/// A certificate is shown that clients refuse.
+pub const CERTIFICATE_WRONG: &str = "VestibuleCertificateWrong";
 /// A renewal is overdue.
-pub(super) const RENEWAL_OVERDUE: &str = "VestibuleCertificateRenewalOverdue";
+pub const RENEWAL_OVERDUE: &str = "VestibuleCertificateRenewalOverdue";
+/// A busy route gets no request any more. Only Vestibule itself notices.
+pub const NO_REQUESTS: &str = "VestibuleRouteSilent";
+/// The process before this one was not stopped. Only Vestibule itself notices.
+pub const CRASHED: &str = "VestibuleCrashed";
 /// No Vestibule answers the scraper.
 pub(super) const DOWN: &str = "VestibuleDown";
 /// Fires always, so that its absence shows that alerting itself is broken.
-pub(super) const WATCHDOG: &str = "VestibuleWatchdog";
+pub const WATCHDOG: &str = "VestibuleWatchdog";
 
 /// One alert.
 #[derive(Clone, Debug)]
@@ -163,7 +173,7 @@ fn pages() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleErrorsSurged",
+            name: SURGED,
             severity: page,
             expr: {
                 let bad = |rest: &str| format!("sum by (route) (rate({bad}{rest}))");

@@ -163,7 +163,7 @@ fn inhibitions() -> Yaml {
         ),
         rule(
             named(alarm::BURNS_FAST),
-            matchers(&[("alertname", "=", "VestibuleErrorsSurged")]),
+            matchers(&[("alertname", "=", alarm::SURGED)]),
             &["route", "region"],
         ),
         rule(

@@ -17,13 +17,13 @@ fn prose(name: &str) -> &'static str {
         alarm::DOWN => include_str!("../../docs/runbooks/down.md"),
         alarm::CERTIFICATE_ENDS
         | alarm::RENEWAL_OVERDUE
-        | "VestibuleCertificateWrong"
+        | alarm::CERTIFICATE_WRONG
         | "VestibuleCertificateDoubtful" => {
             include_str!("../../docs/runbooks/certificates.md")
         }
         alarm::WATCHDOG => include_str!("../../docs/runbooks/watchdog.md"),
         "VestibuleCrashLoops" => include_str!("../../docs/runbooks/crash-loop.md"),
-        "VestibuleErrorsSurged" => include_str!("../../docs/runbooks/errors-surged.md"),
+        alarm::SURGED => include_str!("../../docs/runbooks/errors-surged.md"),
         "VestibuleLatencyRises" => include_str!("../../docs/runbooks/latency-rises.md"),
         "VestibuleMisroutesSurged" => include_str!("../../docs/runbooks/misroutes.md"),
         "VestibuleOverloaded" => include_str!("../../docs/runbooks/overloaded.md"),
@@ -36,7 +36,7 @@ fn prose(name: &str) -> &'static str {
             include_str!("../../docs/runbooks/connections.md")
         }
         "VestibuleCpuHigh" => include_str!("../../docs/runbooks/cpu.md"),
-        "VestibuleDegraded" => include_str!("../../docs/runbooks/degraded.md"),
+        alarm::DEGRADED => include_str!("../../docs/runbooks/degraded.md"),
         "VestibuleReloadRefused" => include_str!("../../docs/runbooks/reload-refused.md"),
         "VestibuleConfigDrifts" | "VestibuleConfigAppliedSlowly" => {
             include_str!("../../docs/runbooks/config-change.md")

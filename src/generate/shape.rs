@@ -110,10 +110,10 @@ impl Shape {
             };
             let evaluation = engine.evaluate(Timestamp::from_secs(step as u64 * step_s), &read);
             for (row, course) in rows.iter().zip(&mut courses) {
-                let firing = evaluation
-                    .alerts
-                    .iter()
-                    .any(|alert| alert.row == *row && alert.state == AlertState::Firing);
+                let firing = evaluation.alerts.iter().any(|alert| {
+                    alert.burn.is_some_and(|burn| burn.row == *row)
+                        && alert.state == AlertState::Firing
+                });
                 course.push(firing);
             }
         }

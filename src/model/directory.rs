@@ -75,6 +75,11 @@ impl Directory {
         self.slos.intern(id).map(SloKey)
     }
 
+    /// The key of an SLO that was named before.
+    pub fn find_slo(&self, id: &str) -> Option<SloKey> {
+        self.slos.by_name.get(id).copied().map(SloKey)
+    }
+
     /// The key of an endpoint: the same address in two upstreams is two endpoints.
     pub fn endpoint(&mut self, upstream: &str, address: &str) -> Result<EndpointKey, Full> {
         self.endpoints

@@ -1,4 +1,4 @@
-//! One POST to someone else's server, with nothing kept from it but what the sender must know.
+//! One POST or DELETE at someone else's server, with nothing kept from it but what the sender must know.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 
 use super::connect::{ConnectError, Target, connect};
 
-/// Why a POST got no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     /// The URL has no host, or is neither http nor https.
@@ -57,13 +57,30 @@ pub async fn post(
     body: Bytes,
     patience: Duration,
 ) -> Result<Answer, PostError> {
-    let exchange = exchange(url, tls, headers, body);
+    let exchange = exchange(Method::POST, url, tls, headers, body);
+    tokio::time::timeout(patience, exchange)
+        .await
+        .unwrap_or(Err(PostError::Late(patience)))
+}
+
+/// Asks to delete what `url` names, on a connection of its own.
+///
+/// # Errors
+/// When no whole answer came within `patience`.
+pub async fn delete(
+    url: &Uri,
+    tls: &Arc<ClientConfig>,
+    headers: &[(HeaderName, HeaderValue)],
+    patience: Duration,
+) -> Result<Answer, PostError> {
+    let exchange = exchange(Method::DELETE, url, tls, headers, Bytes::new());
     tokio::time::timeout(patience, exchange)
         .await
         .unwrap_or(Err(PostError::Late(patience)))
 }
 
 async fn exchange(
+    method: Method,
     url: &Uri,
     tls: &Arc<ClientConfig>,
     headers: &[(HeaderName, HeaderValue)],
@@ -76,7 +93,7 @@ async fn exchange(
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|_not_one| PostError::Url)?;
     let fields = request.headers_mut();
     fields.insert(

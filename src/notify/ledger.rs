@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
-use crate::slo::alert::AlertState;
+use crate::slo::alert::{AlertKind, AlertState};
 use crate::slo::policy::{Severity, Tier};
-use crate::snapshot::{AlertView, RouteView, Snapshot};
+use crate::snapshot::{AlertView, Snapshot};
 use crate::triage::Verdict;
 
 /// What has become of an alert.
@@ -36,20 +38,26 @@ impl Status {
 /// One alert, as it is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// The alert's id, stable: SLO, severity and tier.
+    /// The alert's id, stable.
     pub id: String,
     /// What has become of it.
     pub status: Status,
-    /// The SLO it is about.
+    /// What it has noticed.
+    #[serde(default)]
+    pub kind: AlertKind,
+    /// What it is about, in a word.
+    #[serde(default)]
+    pub about: String,
+    /// The SLO it is about; empty when about none.
     pub slo: String,
-    /// The route it is about.
+    /// The route it is about; empty when about none or all.
     pub route: String,
     /// Who answers for the route.
     pub owner: Option<String>,
     /// `page` or `ticket`.
     pub severity: Severity,
-    /// How fast the budget burns.
-    pub tier: Tier,
+    /// How fast the budget burns; `None` when no budget is concerned.
+    pub tier: Option<Tier>,
     /// When it began to fire.
     pub since: Timestamp,
     /// When it ended; `None` while it fires.
@@ -58,8 +66,8 @@ pub struct Notice {
     pub burn_long: Option<f64>,
     /// Burn over the short window; `None` where nothing was valid.
     pub burn_short: Option<f64>,
-    /// The burn rate both exceeded.
-    pub factor: f64,
+    /// The burn rate both exceeded; `None` when no budget is concerned.
+    pub factor: Option<f64>,
     /// Where a person finds what to do.
     pub runbook: Option<String>,
     /// The verdict's sentence when that is about the same route, else one about the alert alone.
@@ -72,7 +80,6 @@ pub(super) struct Present<'a> {
     pub(super) at: Timestamp,
     pub(super) started_at: Timestamp,
     pub(super) alerts: &'a [AlertView],
-    pub(super) routes: &'a [RouteView],
     /// Worst first.
     pub(super) verdicts: [&'a [Verdict]; 2],
 }
@@ -83,7 +90,6 @@ impl<'a> From<&'a Snapshot> for Present<'a> {
             at: snapshot.at,
             started_at: snapshot.started_at,
             alerts: &snapshot.alerts,
-            routes: &snapshot.routes,
             verdicts: [
                 std::slice::from_ref(&snapshot.verdict),
                 &snapshot.other_verdicts,
@@ -123,10 +129,9 @@ impl Ledger {
                 Some(alert) if matches!(alert.state, AlertState::Firing | AlertState::Pending) => {
                     continue;
                 }
-                Some(alert) if alert.state == AlertState::Resolved => (
-                    alert.since,
-                    format!("{} no longer burns too fast", told.slo),
-                ),
+                Some(alert) if alert.state == AlertState::Resolved => {
+                    (alert.since, format!("{} {}", told.about, ending(told.kind)))
+                }
                 _ if is_young(present) => continue,
                 _ => (present.at, format!("{} does not fire any more", told.id)),
             };
@@ -142,6 +147,43 @@ impl Ledger {
     }
 }
 
+/// Leaves out what an outage of the whole ingress makes superfluous: one page, not one for each route. It is told when
+/// the outage is over and it still fires. So that the outage is known in time, a route's alert waits for a moment.
+///
+/// What is silenced is told when the silence is over and it still fires; its end is told to who knew of it.
+pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
+    let Present { at, alerts, .. } = present;
+    let is_silenced = |notice: &Notice| {
+        let alert = alerts.iter().find(|alert| alert.id == notice.id);
+        alert.is_some_and(|alert| alert.silenced_by.is_some())
+    };
+    let goes_on = |alert: &AlertView| {
+        alert.kind == AlertKind::Outage
+            && matches!(alert.state, AlertState::Firing | AlertState::Pending)
+    };
+    let is_out = alerts.iter().any(goes_on);
+    notices.retain(|notice| {
+        let of_route = matches!(notice.kind, AlertKind::Burn | AlertKind::Surge);
+        let may_be_out = is_out || at.since(notice.since) < LOOK;
+        notice.status != Status::Firing || !(is_silenced(notice) || (of_route && may_be_out))
+    });
+}
+
+/// For whoever looks once a second at the ingress as a whole to have looked.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How an alert's end is said of what it was about.
+const fn ending(kind: AlertKind) -> &'static str {
+    match kind {
+        AlertKind::Burn => "no longer burns too fast",
+        AlertKind::Surge => "no longer fails more than usual",
+        AlertKind::NoData => "gets requests again",
+        AlertKind::Outage => "is no longer out",
+        AlertKind::Certificate => "has a good certificate",
+        AlertKind::Degraded | AlertKind::Crash => "works again",
+    }
+}
+
 /// After a start it takes a moment until what still burns is known to fire again. An alert that is not there before that
 /// has not ended.
 fn is_young(present: Present<'_>) -> bool {
@@ -152,27 +194,25 @@ fn is_young(present: Present<'_>) -> bool {
 const SETTLE: u64 = 120;
 
 fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
-    let route = present.routes.iter().find(|route| route.id == alert.route);
+    // The verdict on a route knows more than an alert about it; what is no route's says itself what is the matter.
     let about_it = |verdict: &&Verdict| verdict.route.as_ref() == Some(&alert.route);
-    let verdict = present.verdicts.into_iter().flatten().find(about_it);
-    let text = verdict.map_or_else(
-        || {
-            let burn = alert
-                .burn_short
-                .map_or_else(|| "?".to_owned(), |burn| format!("{burn:.1}"));
-            format!(
-                "{}: the error budget of {} burns {burn}x",
-                alert.route, alert.slo
-            )
-        },
-        |verdict| verdict.text.clone(),
-    );
+    let verdict = match alert.kind {
+        AlertKind::Burn | AlertKind::Surge => present.verdicts.into_iter().flatten().find(about_it),
+        AlertKind::NoData
+        | AlertKind::Outage
+        | AlertKind::Certificate
+        | AlertKind::Degraded
+        | AlertKind::Crash => None,
+    };
+    let text = verdict.map_or(&alert.text, |verdict| &verdict.text).clone();
     Notice {
         id: alert.id.clone(),
         status: Status::Firing,
+        kind: alert.kind,
+        about: alert.about.clone(),
         slo: alert.slo.clone(),
         route: alert.route.clone(),
-        owner: route.and_then(|route| route.owner.clone()),
+        owner: alert.owner.clone(),
         severity: alert.severity,
         tier: alert.tier,
         since: alert.since,
@@ -207,27 +247,27 @@ impl Book {
             }
         }
     }
+}
 
-    /// What was saved; empty when nothing ever was.
-    pub(super) fn load(path: &Path) -> io::Result<Self> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
-        let mut text = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut text)?;
-        Ok(serde_json::from_slice(&text)?)
-    }
+/// What was saved; empty when nothing ever was.
+pub(super) fn load<T: Default + DeserializeOwned>(path: &Path) -> io::Result<T> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+        Err(error) => return Err(error),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
 
-    /// Replaces what was saved, whole or not at all.
-    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    }
+/// Replaces what was saved, whole or not at all.
+pub(super) fn save(value: &impl Serialize, path: &Path) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -238,18 +278,23 @@ mod tests {
     fn alert(id: &str, severity: Severity, state: AlertState) -> AlertView {
         AlertView {
             id: id.to_owned(),
+            kind: AlertKind::Burn,
+            about: "s".to_owned(),
             slo: "s".to_owned(),
             route: "r".to_owned(),
+            owner: None,
             severity,
-            tier: Tier::Fast,
+            tier: Some(Tier::Fast),
             state,
             since: Timestamp::from_secs(1_000),
-            long: Window::hours(1),
-            short: Window::hours(1),
+            long: Some(Window::hours(1)),
+            short: Some(Window::hours(1)),
             burn_long: Some(20.0),
             burn_short: Some(30.0),
-            factor: 14.4,
+            factor: Some(14.4),
             runbook: None,
+            text: String::new(),
+            silenced_by: None,
         }
     }
 
@@ -258,7 +303,6 @@ mod tests {
             at: Timestamp::from_secs(10_000),
             started_at: Timestamp::from_secs(0),
             alerts,
-            routes: &[],
             verdicts: [&[], &[]],
         }
     }
@@ -306,6 +350,33 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_is_one_page_and_routes_are_told_when_it_is_over() {
+        let burns = |id| alert(id, Severity::Page, AlertState::Firing);
+        let mut outage = alert("outage:ingress", Severity::Page, AlertState::Pending);
+        outage.kind = AlertKind::Outage;
+        let mut told = Vec::new();
+        for state in [
+            AlertState::Pending,
+            AlertState::Firing,
+            AlertState::Resolved,
+        ] {
+            outage.state = state;
+            let now = [outage.clone(), burns("a"), burns("b")];
+            let mut news = Ledger::default().news(present(&now), &ALL);
+            hold_back(&mut news, present(&now));
+            told.push(news.into_iter().map(|notice| notice.id).collect::<Vec<_>>());
+        }
+        assert_eq!(
+            told,
+            [
+                vec![],
+                vec!["outage:ingress".to_owned()],
+                vec!["a".to_owned(), "b".to_owned()]
+            ]
+        );
+    }
+
+    #[test]
     fn a_restart_neither_repeats_nor_takes_back_what_still_burns() {
         let firing = [alert("a", Severity::Page, AlertState::Firing)];
         let mut book = Book::default();
@@ -313,8 +384,8 @@ mod tests {
         book.note("x", &news);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify.json");
-        book.save(&path).unwrap();
-        let book = Book::load(&path).unwrap();
+        save(&book, &path).unwrap();
+        let book: Book = load(&path).unwrap();
 
         let mut young = present(&[]);
         young.started_at = Timestamp::from_secs(9_995);
@@ -330,8 +401,8 @@ mod tests {
     fn what_was_never_saved_is_empty_and_what_is_broken_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify.json");
-        assert_eq!(Book::load(&path).unwrap(), Book::default());
+        assert_eq!(load::<Book>(&path).unwrap(), Book::default());
         std::fs::write(&path, "{").unwrap();
-        assert!(Book::load(&path).is_err());
+        assert!(load::<Book>(&path).is_err());
     }
 }

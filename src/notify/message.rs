@@ -7,9 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::{Ledger, Notice, Status};
 use super::{Kind, Receiver};
-use crate::generate::{BURNS_FAST, BURNS_SLOWLY};
+use crate::generate::{
+    BURNS_FAST, BURNS_SLOWLY, CERTIFICATE_ENDS, CRASHED, DEGRADED, NO_REQUESTS, OUTAGE,
+    RENEWAL_OVERDUE, SURGED, WATCHDOG,
+};
 use crate::model::Timestamp;
-use crate::slo::policy::Severity;
+use crate::slo::alert::AlertKind;
+use crate::slo::policy::{Severity, Tier};
 use crate::snapshot::Snapshot;
 
 /// How often Alertmanager is reminded of what fires.
@@ -45,17 +49,43 @@ pub(super) fn messages(
             let told = |notice: &&Notice| !notices.iter().any(|new| new.id == notice.id);
             let all = notices.iter().chain(known.firing().filter(told));
             let alerts = all.map(|notice| alertmanager(notice, &snapshot.instance, snapshot.at));
-            vec![bytes(&Value::Array(alerts.collect()))]
+            let watchdog = receiver.watchdog.then(|| watchdog(snapshot));
+            vec![bytes(&Value::Array(alerts.chain(watchdog).collect()))]
         }
-        Kind::Webhook => notices
-            .iter()
-            .map(|notice| bytes(&webhook(notice, snapshot)))
-            .collect(),
+        Kind::Webhook => {
+            // Whatever arrives shows that alerting works; without news, a message says so.
+            let watchdog = (receiver.watchdog && notices.is_empty()).then(|| {
+                json!({
+                    "schema": SCHEMA,
+                    "status": "watchdog",
+                    "instance": snapshot.instance,
+                    "at": snapshot.at,
+                    "text": ALIVE,
+                })
+            });
+            let news = notices.iter().map(|notice| webhook(notice, snapshot));
+            news.chain(watchdog)
+                .map(|message| bytes(&message))
+                .collect()
+        }
         Kind::Slack => notices
             .iter()
             .map(|notice| bytes(&json!({ "text": slack(notice, &snapshot.instance) })))
             .collect(),
     }
+}
+
+/// What a watchdog says.
+const ALIVE: &str = "Alerting works.";
+
+/// The alert that always fires, as the generated rules have it.
+fn watchdog(snapshot: &Snapshot) -> Value {
+    json!({
+        "labels": { "alertname": WATCHDOG, "severity": "none", "instance": snapshot.instance },
+        "annotations": { "summary": ALIVE },
+        "startsAt": snapshot.started_at.to_string(),
+        "endsAt": snapshot.at.plus(FORGETS).to_string(),
+    })
 }
 
 /// A message about nothing.
@@ -82,18 +112,30 @@ fn bytes(value: &Value) -> Vec<u8> {
 /// One alert of Alertmanager's API v2. Its labels are those of the generated rules, so that both ways of alerting are
 /// routed, grouped and silenced alike.
 fn alertmanager(notice: &Notice, instance: &str, now: Timestamp) -> Value {
-    let (name, severity) = match notice.severity {
-        Severity::Page => (BURNS_FAST, "critical"),
-        Severity::Ticket => (BURNS_SLOWLY, "warning"),
+    let severity = match notice.severity {
+        Severity::Page => "critical",
+        Severity::Ticket => "warning",
+    };
+    // The generated rules name what they are about by these labels.
+    let (name, part) = match notice.kind {
+        AlertKind::Certificate => (&*notice.about, ""),
+        AlertKind::Degraded => ("", &*notice.about),
+        AlertKind::Burn
+        | AlertKind::Surge
+        | AlertKind::NoData
+        | AlertKind::Outage
+        | AlertKind::Crash => ("", ""),
     };
     let mut labels = Map::new();
     for (key, value) in [
-        ("alertname", name),
+        ("alertname", alertname(notice.kind, notice.severity)),
         ("severity", severity),
         ("slo_severity", notice.severity.as_str()),
-        ("burnrate_tier", notice.tier.as_str()),
+        ("burnrate_tier", notice.tier.map_or("", Tier::as_str)),
         ("slo", &notice.slo),
         ("route", &notice.route),
+        ("name", name),
+        ("part", part),
         ("instance", instance),
         ("owner", notice.owner.as_deref().unwrap_or_default()),
     ] {
@@ -116,7 +158,25 @@ fn alertmanager(notice: &Notice, instance: &str, now: Timestamp) -> Value {
     })
 }
 
+/// The name under which Alertmanager knows an alert: that of the generated rule that notices the same.
+pub(super) const fn alertname(kind: AlertKind, severity: Severity) -> &'static str {
+    match (kind, severity) {
+        (AlertKind::Burn, Severity::Page) => BURNS_FAST,
+        (AlertKind::Burn, Severity::Ticket) => BURNS_SLOWLY,
+        (AlertKind::Surge, _) => SURGED,
+        (AlertKind::NoData, _) => NO_REQUESTS,
+        (AlertKind::Outage, _) => OUTAGE,
+        (AlertKind::Certificate, Severity::Page) => CERTIFICATE_ENDS,
+        (AlertKind::Certificate, Severity::Ticket) => RENEWAL_OVERDUE,
+        (AlertKind::Degraded, _) => DEGRADED,
+        (AlertKind::Crash, _) => CRASHED,
+    }
+}
+
 fn description(notice: &Notice) -> String {
+    let Some(factor) = notice.factor else {
+        return format!("{}: {}", notice.id, notice.text);
+    };
     let burn =
         |rate: Option<f64>| rate.map_or_else(|| "unknown".to_owned(), |rate| format!("{rate:.1}"));
     format!(
@@ -124,7 +184,7 @@ fn description(notice: &Notice) -> String {
         notice.id,
         burn(notice.burn_long),
         burn(notice.burn_short),
-        notice.factor
+        factor
     )
 }
 
@@ -170,7 +230,6 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slo::policy::Tier;
 
     fn receiver(kind: Kind, url: &str) -> Receiver {
         Receiver {
@@ -182,6 +241,7 @@ mod tests {
             token: None,
             roots: None,
             timeout: Duration::from_secs(10),
+            watchdog: false,
         }
     }
 
@@ -189,16 +249,18 @@ mod tests {
         Notice {
             id: "s:page:fast".to_owned(),
             status,
+            kind: AlertKind::Burn,
+            about: "s".to_owned(),
             slo: "s".to_owned(),
             route: "<!channel>".to_owned(),
             owner: None,
             severity: Severity::Page,
-            tier: Tier::Fast,
+            tier: Some(Tier::Fast),
             since: Timestamp::from_secs(1_000),
             until: (status == Status::Resolved).then(|| Timestamp::from_secs(2_000)),
             burn_long: None,
             burn_short: Some(20.0),
-            factor: 14.4,
+            factor: Some(14.4),
             runbook: None,
             text: "CRIT: <!channel> & more".to_owned(),
         }

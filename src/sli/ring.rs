@@ -2,15 +2,18 @@
 //!
 //! - [`TallyRing`]: one SLO's good and bad events, for judging. Months of it, read in constant time.
 //! - [`RouteRing`]: one route's requests, latencies, faults and endpoints, for showing. Hours of it.
+//! - [`HourRing`]: one route's week by the hour, to know what is usual.
 //!
-//! Both are fed once a second and are told the time; both are refilled from the store when the process starts. They
+//! All are fed once a second and are told the time; both are refilled from the store when the process starts. They
 //! know when they were *not* measuring: a gap is not an idle hour.
 
 mod coverage;
 mod distribution;
+mod hours;
 mod route;
 mod tally;
 
+pub use hours::HourRing;
 pub use route::{Mark, PastHour, PhaseTime, RouteRing, RouteSeries};
 pub use tally::{Point, TallyRing};
 

@@ -28,8 +28,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::burn;
-use super::policy::{Row, Severity, Tier};
+use super::policy::{Row, Severity};
 use crate::model::{Objective, Sli, Span, Timestamp};
+
+mod status;
+mod watch;
+
+pub use status::{AlertKind, AlertStatus, RowStatus, Transition};
+pub use watch::{Claim, Watch, Watched};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,35 +61,6 @@ impl AlertState {
             Self::Resolved => "resolved",
         }
     }
-}
-
-/// A change of an alert's state: to be logged, stored, shown and sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Transition {
-    /// The alert's id, stable: `<slo>:<severity>:<tier>`.
-    pub alert: String,
-    /// The SLO it is about.
-    pub slo: String,
-    /// The route it is about.
-    pub route: String,
-    /// How loudly it speaks.
-    pub severity: Severity,
-    /// How fast the budget burns when it fires.
-    pub tier: Tier,
-    /// Where it stood.
-    pub from: AlertState,
-    /// Where it stands.
-    pub to: AlertState,
-    /// When it changed.
-    pub at: Timestamp,
-    /// Burn rate over the long window; `None` where nothing was valid.
-    pub burn_long: Option<f64>,
-    /// Burn rate over the short window; `None` where nothing was valid.
-    pub burn_short: Option<f64>,
-    /// Where a person finds what to do.
-    pub runbook: Option<String>,
-    /// What happened and why, in one line.
-    pub text: String,
 }
 
 /// What must be given beside a burn rate before an alert is believed.

@@ -41,6 +41,12 @@ impl Budget {
             .then(|| self.left_millionths() as f64 / self.allowed_millionths() as f64)
     }
 
+    /// The share of the whole budget that `bad` events are; `None` without a valid event.
+    pub fn share_of(self, bad: u64) -> Option<f64> {
+        (self.tally.valid() > 0)
+            .then(|| (u128::from(bad) * 1_000_000) as f64 / self.allowed_millionths() as f64)
+    }
+
     /// Good ÷ valid; `None` without a valid event.
     pub fn sli_ratio(self) -> Option<f64> {
         let valid = self.tally.valid();

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::alert::{Alert, AlertState, Condition, Guards, Transition};
+use super::alert::{
+    Alert, AlertKind, AlertState, AlertStatus, Condition, Guards, RowStatus, Transition,
+};
 use super::budget::Budget;
 use super::policy::{Factor, Policy, Row, Severity, Tier};
 use super::state::SloState;
@@ -72,25 +74,6 @@ impl SloStatus {
             .ok()?;
         self.burn[place].1
     }
-}
-
-/// One alert that is not inactive.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AlertStatus {
-    /// Its id, stable: `<slo>:<severity>:<tier>`.
-    pub id: String,
-    /// The SLO it is about.
-    pub slo: Arc<Slo>,
-    /// Its row of the policy.
-    pub row: Row,
-    /// Where it stands.
-    pub state: AlertState,
-    /// Since when.
-    pub since: Timestamp,
-    /// Burn rate over the long window; `None` where nothing was valid.
-    pub burn_long: Option<f64>,
-    /// Burn rate over the short window; `None` where nothing was valid.
-    pub burn_short: Option<f64>,
 }
 
 /// An SLO is low on budget below this share of it.
@@ -289,10 +272,11 @@ impl Watched {
             if let Some(from) = from {
                 evaluation.transitions.push(Transition {
                     alert: armed.id.clone(),
-                    slo: self.slo.id.clone(),
-                    route: self.slo.route.clone(),
+                    kind: AlertKind::Burn,
+                    slo: Some(self.slo.id.clone()),
+                    route: Some(self.slo.route.clone()),
                     severity: armed.row.severity,
-                    tier: armed.row.tier,
+                    tier: Some(armed.row.tier),
                     from,
                     to: armed.alert.state(),
                     at: now,
@@ -305,12 +289,20 @@ impl Watched {
             if armed.alert.state() != AlertState::Inactive {
                 evaluation.alerts.push(AlertStatus {
                     id: armed.id.clone(),
-                    slo: Arc::clone(&self.slo),
-                    row: armed.row,
+                    kind: AlertKind::Burn,
+                    severity: armed.row.severity,
                     state: armed.alert.state(),
                     since: armed.alert.since(),
-                    burn_long,
-                    burn_short,
+                    about: self.slo.id.clone(),
+                    slo: Some(self.slo.id.clone()),
+                    route: Some(self.slo.route.clone()),
+                    burn: Some(RowStatus {
+                        row: armed.row,
+                        burn_long,
+                        burn_short,
+                    }),
+                    runbook: self.slo.runbook.clone(),
+                    text: armed.text(&self.slo.id, burn_long, burn_short),
                 });
             }
         }
@@ -516,10 +508,11 @@ impl Orphan {
         Transition {
             text: format!("{}: no longer configured, so resolved", self.id),
             alert: self.id,
-            slo: self.slo,
-            route: self.route,
+            kind: AlertKind::Burn,
+            slo: Some(self.slo),
+            route: (!self.route.is_empty()).then_some(self.route),
             severity: self.severity,
-            tier: self.tier,
+            tier: Some(self.tier),
             from: AlertState::Firing,
             to: AlertState::Resolved,
             at: now,

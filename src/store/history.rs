@@ -166,6 +166,30 @@ impl History {
         .map_err(doing("read route minutes"))
     }
 
+    /// Valid requests of a route by the hour, from the first hour that begins at or after `since_secs`, as (place in
+    /// [`History::routes`], the hour's beginning in seconds, its requests). The newest hour may not be over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_hours(
+        &self,
+        since_secs: u64,
+        mut each: impl FnMut((usize, u64, Counts)),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT hour, route_id, good, bad, excluded FROM route_hour \
+                   WHERE hour >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY hour";
+        let parse = |row: &Row<'_>| -> rusqlite::Result<Option<(usize, u64, Counts)>> {
+            let Some(route) = self.route_places.get(&row.get(1)?).copied() else {
+                return Ok(None);
+            };
+            Ok(Some((route, start(row.get(0)?, 3_600), counts(row, 2)?)))
+        };
+        self.stream(sql, first_slot(since_secs, 3_600), |row, loaded| {
+            take(parse(row), loaded, &mut each);
+        })
+        .map_err(doing("read route hours"))
+    }
+
     /// Distributions of the minutes that begin at or after `since_secs`, in rising order.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{Level, Locus, Verdict, side, suspect, words};
 use crate::model::{Counts, Event, EventKind, Fault, Sli, Tally, Timestamp, Window};
-use crate::slo::alert::AlertState;
+use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
 use crate::slo::burn;
 use crate::slo::engine::SloStatus;
 use crate::slo::policy::{Factor, Severity};
@@ -37,6 +37,8 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
         })
         .collect();
     verdicts.extend(unwatched(evidence));
+    verdicts.extend(certificates(now, evidence));
+    verdicts.extend(silent(now, evidence));
     verdicts.extend(degraded(evidence));
     verdicts.sort_by(|a, b| {
         let weight = |verdict: &Verdict| verdict.bad_per_s.unwrap_or_default();
@@ -145,13 +147,18 @@ impl<'a> Trouble<'a> {
 fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
     let fires = |severity| {
         route.alerts.iter().any(|alert| {
-            alert.slo.id == slo.slo.id
+            alert.slo.as_ref() == Some(&slo.slo.id)
                 && alert.state == AlertState::Firing
-                && alert.row.severity == severity
+                && alert.severity == severity
         })
     };
+    let surges = slo.slo.sli == Sli::Availability
+        && route
+            .alerts
+            .iter()
+            .any(|alert| alert.kind == AlertKind::Surge && alert.state == AlertState::Firing);
     match slo.state {
-        _ if fires(Severity::Page) => Level::Crit,
+        _ if fires(Severity::Page) || surges => Level::Crit,
         SloState::Critical => Level::Crit,
         SloState::Rising | SloState::Low => Level::Warn,
         _ if fires(Severity::Ticket) || fails_now(route, slo) => Level::Warn,
@@ -303,6 +310,69 @@ fn unwatched(evidence: &Evidence<'_>) -> Option<Verdict> {
             minute.valid(),
         ),
         next_step,
+        ..blank(Level::Warn)
+    })
+}
+
+/// Alerts of `kind` that fire.
+fn firing<'a>(
+    evidence: &'a Evidence<'_>,
+    kind: AlertKind,
+) -> impl Iterator<Item = &'a AlertStatus> {
+    let of_kind =
+        move |alert: &&AlertStatus| alert.kind == kind && alert.state == AlertState::Firing;
+    evidence.alerts.iter().copied().filter(of_kind)
+}
+
+/// Certificates: what fails a handshake fails before there is a request that any route could count.
+fn certificates(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict> {
+    let worst = firing(evidence, AlertKind::Certificate)
+        .max_by_key(|alert| (alert.severity, std::cmp::Reverse(alert.since)))?;
+    let level = match worst.severity {
+        Severity::Page => Level::Crit,
+        Severity::Ticket => Level::Warn,
+    };
+    let more = match firing(evidence, AlertKind::Certificate).count() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let next_step = "renew it, reload, and see `vestibule certs`".to_owned();
+    Some(Verdict {
+        side: Locus::Certificate,
+        onset: Some(worst.since),
+        text: format!(
+            "{}: certificate: {}{more}, since {}; {next_step}",
+            label(level),
+            words::long(&worst.text),
+            words::time(worst.since, now),
+        ),
+        next_step,
+        runbook: worst.runbook.clone(),
+        ..blank(level)
+    })
+}
+
+/// A busy route that gets no request any more: nothing fails, because nothing arrives.
+fn silent(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict> {
+    let worst = firing(evidence, AlertKind::NoData).next()?;
+    let more = match firing(evidence, AlertKind::NoData).count() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more routes"),
+    };
+    let next_step =
+        "check what is in front of this proxy: names, load balancer, firewall".to_owned();
+    Some(Verdict {
+        side: Locus::Network,
+        route: worst.route.clone(),
+        onset: Some(worst.since),
+        text: format!(
+            "{}: silence: {}{more} got no request for ten minutes after a busy hour, told {}; {next_step}",
+            label(Level::Warn),
+            words::plain(&worst.about),
+            words::time(worst.since, now),
+        ),
+        next_step,
+        runbook: worst.runbook.clone(),
         ..blank(Level::Warn)
     })
 }

@@ -1,7 +1,8 @@
 //! What the verdict is drawn from: facts that others gathered.
 
 use crate::model::{Counts, Event, Fault, Phase, SloKey, Tally};
-use crate::slo::engine::{AlertStatus, SloStatus};
+use crate::slo::alert::AlertStatus;
+use crate::slo::engine::SloStatus;
 
 /// Everything that is known at one moment.
 pub struct Evidence<'a> {
@@ -11,6 +12,8 @@ pub struct Evidence<'a> {
     pub edge: Counts,
     /// What happened, newest first; at least the last two hours.
     pub events: &'a [Event],
+    /// Every alert that is not inactive.
+    pub alerts: Vec<&'a AlertStatus>,
     /// What does not work as it should though traffic goes on, each in one line: "store: the disk is full".
     pub degraded: Vec<String>,
     /// Looks closer at a route, by its id. Asked only for routes in trouble.
@@ -36,7 +39,7 @@ pub struct RouteEvidence<'a> {
     pub runbook: Option<&'a str>,
     /// How its SLOs stand.
     pub slos: Vec<&'a SloStatus>,
-    /// Its SLOs' alerts that are not inactive.
+    /// Alerts about it that are not inactive.
     pub alerts: Vec<&'a AlertStatus>,
     /// Its requests of the last minute.
     pub last_minute: Counts,

@@ -110,14 +110,22 @@ pub(super) fn event(event: &Event, now: Timestamp) -> String {
 
 /// Foreign text on one line: control characters and line breaks become spaces, and eighty characters are enough.
 pub(super) fn plain(text: &str) -> String {
-    const MOST: usize = 80;
+    cut(text, 80)
+}
+
+/// The same for what is a sentence already.
+pub(super) fn long(text: &str) -> String {
+    cut(text, 240)
+}
+
+fn cut(text: &str, most: usize) -> String {
     let mut plain: String = text
         .trim()
         .chars()
-        .take(MOST)
+        .take(most)
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect();
-    if text.trim().chars().nth(MOST).is_some() {
+    if text.trim().chars().nth(most).is_some() {
         plain.push('…');
     }
     plain

@@ -238,14 +238,14 @@ fn notify_test_says_who_can_be_told() {
 }
 
 /// A real Alertmanager, killed when it goes.
-struct Alertmanager {
+pub(crate) struct Alertmanager {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _dir: tempfile::TempDir,
 }
 
 impl Alertmanager {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let dir = tempfile::tempdir().expect("a directory");
         let config = dir.path().join("alertmanager.yml");
         fs::write(
@@ -282,7 +282,7 @@ impl Alertmanager {
     }
 
     /// Its alerts, those that have ended too when asked.
-    fn alerts(&self) -> Vec<Value> {
+    pub(crate) fn alerts(&self) -> Vec<Value> {
         let mut client = Client::connect(self.address);
         let answer = client.get("/api/v2/alerts");
         json(&answer).as_array().cloned().unwrap_or_default()

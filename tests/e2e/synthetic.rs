@@ -15,7 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::daemon::{one_route, until};
-use crate::harness::Home;
+use crate::harness::{Home, PATIENCE, wait};
 use crate::origin::Origin;
 
 mod blackbox;
@@ -499,6 +499,12 @@ fn a_certificate_near_its_end_pages_until_it_is_renewed() {
     let (origin, root) = (Origin::ok(), Authority::new("a root"));
     // Five minutes of life, of which 40 seconds are left: below 15 %.
     let home = with_certificate(&origin, &root, &root.vouch("shop.example", -260, 40));
+    let hook = Origin::ok();
+    let config = fs::read_to_string(home.path("vestibule.toml")).expect("it was written");
+    home.configure(&format!(
+        "{config}[[notify]]\nname = 'pager'\nkind = 'webhook'\nurl = '{}'\n",
+        hook.url()
+    ));
     let daemon = home.run();
     let certs = |format: &str| {
         let output = home.vestibule(&["certs", format]);
@@ -523,11 +529,32 @@ fn a_certificate_near_its_end_pages_until_it_is_renewed() {
         "one certificate is one trouble: {alerts:?}"
     );
     assert_eq!(alerts[0]["urgency"], "page");
+    let told = |place: usize| -> Value {
+        // An end is told a minute after it.
+        let patience = PATIENCE + Duration::from_secs(60);
+        let message = wait("a message", patience, || {
+            hook.requests().get(place).cloned()
+        });
+        serde_json::from_slice(&message.body).expect("it is JSON")
+    };
+    let paged = told(0);
+    assert_eq!(paged["status"], "firing", "{paged}");
+    assert_eq!(
+        (&paged["alert"]["kind"], &paged["alert"]["severity"]),
+        (&"certificate".into(), &"page".into())
+    );
+    let snapshot = daemon.snapshot();
+    assert_eq!(snapshot["verdict"]["side"], "certificate");
+    assert_eq!(snapshot["verdict"]["severity"], "crit");
+    assert_eq!(snapshot["alerts"][0]["id"], paged["alert"]["id"]);
     assert_eq!(home.vestibule(&["status"]).status.code(), Some(2));
     assert!(certs("--ics").1.contains("SUMMARY:"));
     install(&home, &root.vouch("shop.example", -1, 80 * DAY));
     daemon.signal(Signal::HUP);
     until("all well", || (certs("--json").0 == Some(0)).then_some(()));
+    let ended = told(1);
+    assert_eq!(ended["status"], "resolved", "{ended}");
+    assert_eq!(ended["alert"]["id"], paged["alert"]["id"]);
     assert_eq!(
         daemon
             .metrics()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vestibule::model::{Event, EventKind, Fault, Scope, Side, Timestamp, Window};
-use vestibule::slo::alert::AlertState;
+use vestibule::slo::alert::{AlertKind, AlertState};
 use vestibule::slo::policy::{Severity, Tier};
 use vestibule::slo::state::SloState;
 use vestibule::snapshot::{
@@ -98,19 +98,24 @@ pub(crate) fn incident() -> Snapshot {
     slo.burn = burns([122.6, 20.2, 3.4, 0.5]);
     slo.time_to_empty_s = Some(14_520);
     snapshot.alerts = vec![AlertView {
-        id: "checkout-avail/page/fast".to_owned(),
+        id: "checkout-avail:page:fast".to_owned(),
+        kind: AlertKind::Burn,
+        about: "checkout-avail".to_owned(),
+        owner: None,
         slo: "checkout-avail".to_owned(),
         route: "checkout".to_owned(),
         severity: Severity::Page,
-        tier: Tier::Fast,
+        tier: Some(Tier::Fast),
         state: AlertState::Firing,
         since: clock("14:09:45"),
-        long: Window::hours(1),
-        short: Window::minutes(5),
+        long: Some(Window::hours(1)),
+        short: Some(Window::minutes(5)),
         burn_long: Some(20.2),
         burn_short: Some(122.6),
-        factor: 14.4,
+        factor: Some(14.4),
         runbook: None,
+        text: String::new(),
+        silenced_by: None,
     }];
     snapshot.queues[0].dropped = 214;
     snapshot
@@ -302,6 +307,8 @@ pub(crate) fn all_well() -> Snapshot {
         certificates: Vec::new(),
         certificate_alerts: Vec::new(),
         alerts: Vec::new(),
+        silences: Vec::new(),
+        deploys: Vec::new(),
         events: vec![event(
             "13:44:20",
             EventKind::Config,

@@ -8,7 +8,8 @@ use crate::app::pipeline::{Pipeline, RouteState};
 use crate::model::{RouteKey, Window};
 use crate::proxy::config;
 use crate::sli::ring::{Mark, RouteRing};
-use crate::slo::engine::{AlertStatus, SloStatus};
+use crate::slo::alert::AlertStatus;
+use crate::slo::engine::SloStatus;
 use crate::slo::state::SloState;
 use crate::snapshot::{EndpointShare, Measure, RouteView, Standing};
 
@@ -67,8 +68,9 @@ pub(super) fn in_force<'a>(pipeline: &'a Pipeline, around: &'a Surroundings) -> 
             routes[*place].slos.push(slo);
         }
     }
-    for alert in &pipeline.evaluation.alerts {
-        if let Some(place) = places.get(alert.slo.route.as_str()) {
+    for alert in pipeline.alerts() {
+        let route = alert.route.as_deref();
+        if let Some(place) = route.and_then(|route| places.get(route)) {
             routes[*place].alerts.push(alert);
         }
     }

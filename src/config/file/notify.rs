@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::SECOND;
 use crate::config::keys::{Keys, Located, Section};
-use crate::config::kind::{FILE, NAME, SERVICE, Time, Word};
+use crate::config::kind::{FILE, Flag, NAME, SERVICE, Time, Word};
 use crate::notify::Kind;
 use crate::slo::policy::Severity;
 use http::Uri;
@@ -21,6 +21,7 @@ pub(in crate::config) struct Receiver {
     pub(in crate::config) token_file: Option<Located<PathBuf>>,
     pub(in crate::config) roots_file: Option<Located<PathBuf>>,
     pub(in crate::config) timeout: Located<Duration>,
+    pub(in crate::config) watchdog: Located<bool>,
 }
 
 const KINDS: Word<Kind> = Word(&[
@@ -82,6 +83,13 @@ impl Section for Receiver {
                 SECOND * 10,
                 "The most that one delivery may take. A failed one is tried again, after a second at first and a \
                  minute at most.",
+            ),
+            watchdog: keys.or(
+                "watchdog",
+                &Flag,
+                false,
+                "Tells it every minute that alerting works, for a service that reports when this stops. Alertmanager \
+                 gets the alert `VestibuleWatchdog`, a webhook a message of the status `watchdog`, a chat nothing.",
             ),
         }
     }

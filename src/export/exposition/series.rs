@@ -10,6 +10,7 @@ use crate::catalog;
 use crate::export::otlp::Measured;
 use crate::model::{EventKind, Exponential, Fault, Missed, Objective, ProbeFailure, ProbePhase};
 use crate::slo::alert::AlertState;
+use crate::slo::policy::Tier;
 use crate::snapshot::{RouteTotals, Snapshot};
 
 /// Writes all of them.
@@ -176,14 +177,15 @@ fn alerts(page: &mut impl Page, snapshot: &Snapshot) {
     for alert in snapshot
         .alerts
         .iter()
-        .filter(|alert| alert.state != AlertState::Inactive)
+        .filter(|alert| alert.state != AlertState::Inactive && !alert.kind.has_own_series())
     {
         let labels = [
             &*alert.slo,
             &*alert.route,
             alert.severity.as_str(),
-            alert.tier.as_str(),
+            alert.tier.map_or("", Tier::as_str),
             alert.state.as_str(),
+            alert.kind.as_str(),
         ];
         page.sample(&labels, 1);
     }

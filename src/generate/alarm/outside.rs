@@ -1,6 +1,6 @@
 //! What is seen from outside: certificates, probes; and who is told.
 
-use super::{Alarm, CERTIFICATE_ENDS, OUTSIDE, RENEWAL_OVERDUE, SELF, proof};
+use super::{Alarm, CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTSIDE, RENEWAL_OVERDUE, SELF, proof};
 use crate::catalog::{
     CERT_ALERTS, CERT_NOT_AFTER, CERT_NOT_BEFORE, NOTIFICATIONS, OTLP_DROPPED, PROBE_COVERAGE,
     PROBE_SUCCESS,
@@ -44,7 +44,7 @@ pub(super) fn certificates() -> Vec<Alarm> {
             .quiet(&[59]),
         },
         Alarm {
-            name: "VestibuleCertificateWrong",
+            name: CERTIFICATE_WRONG,
             severity: Some(Severity::Page),
             expr: alerts(&[("severity", "=", "page"), ("kind", "!~", "expiry|expired")]),
             lasts: Some("2m"),

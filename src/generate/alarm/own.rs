@@ -85,7 +85,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleDegraded",
+            name: super::DEGRADED,
             severity: ticket,
             expr: format!("{} == 1", DEGRADED.name),
             lasts: Some("5m"),

@@ -159,7 +159,7 @@ fn alerts(snapshot: &Snapshot) -> Part {
     let slos = |state: AlertState| -> Vec<&str> {
         let alerts = snapshot.alerts.iter();
         let alerts = alerts.filter(|alert| alert.state == state);
-        alerts.map(|alert| alert.slo.as_str()).collect()
+        alerts.map(|alert| alert.about.as_str()).collect()
     };
     let (firing, pending) = (slos(AlertState::Firing), slos(AlertState::Pending));
     if firing.is_empty() && pending.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::catalog::{self, Series};
 use crate::model::{EventKind, Fault, Missed, Objective, ProbeFailure, ProbePhase, Timestamp};
 use crate::slo::alert::AlertState;
+use crate::slo::policy::Tier;
 use crate::snapshot::Snapshot;
 
 /// One series' points.
@@ -209,13 +210,14 @@ impl Families {
         }
         self.begin(&catalog::ALERTS);
         for alert in &snapshot.alerts {
-            if alert.state != AlertState::Inactive {
+            if alert.state != AlertState::Inactive && !alert.kind.has_own_series() {
                 let (severity, tier, state) = (
                     alert.severity.as_str(),
-                    alert.tier.as_str(),
+                    alert.tier.map_or("", Tier::as_str),
                     alert.state.as_str(),
                 );
-                self.count(&[&alert.slo, &alert.route, severity, tier, state], 1);
+                let kind = alert.kind.as_str();
+                self.count(&[&alert.slo, &alert.route, severity, tier, state, kind], 1);
             }
         }
     }

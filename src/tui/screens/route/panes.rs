@@ -9,6 +9,7 @@ use super::super::super::widgets::table::{Cell, Column, Kind};
 use super::super::super::widgets::{digest, table, verdict};
 use super::super::super::words::{self, Status};
 use crate::model::Window;
+use crate::slo::policy::Tier;
 use crate::snapshot::{
     AlertView, EndpointShare, FaultCount, PhaseView, RouteView, SloView, Snapshot,
 };
@@ -187,21 +188,20 @@ fn list<T>(
 fn alert_spans<'a>(snapshot: &Snapshot, alert: &'a AlertView) -> Vec<Span<'a>> {
     let status = words::alert(alert.state);
     let since = fmt::age(snapshot.at.since(alert.since));
-    let (long, short) = (
-        fmt::or_none(alert.burn_long, fmt::burn),
-        fmt::or_none(alert.burn_short, fmt::burn),
-    );
-    let (severity, tier) = (alert.severity.as_str(), alert.tier.as_str());
+    let severity = alert.severity.as_str();
+    let word = alert.tier.map_or(alert.kind.as_str(), Tier::as_str);
+    let why = match (alert.long, alert.short, alert.factor) {
+        (Some(long), Some(short), Some(factor)) => format!(
+            "{long} {} {short} {}, limit {factor:.1}x",
+            fmt::or_none(alert.burn_long, fmt::burn),
+            fmt::or_none(alert.burn_short, fmt::burn),
+        ),
+        _ => fmt::visible(&alert.text).into_owned(),
+    };
     vec![
         span(status.text(), status.role),
-        span(format!(" {severity} {tier}, {since}"), Role::Text),
-        span(
-            format!(
-                " · {} {long} {} {short}, limit {:.1}x",
-                alert.long, alert.short, alert.factor
-            ),
-            Role::Muted,
-        ),
+        span(format!(" {severity} {word}, {since}"), Role::Text),
+        span(format!(" · {why}"), Role::Muted),
     ]
 }
 

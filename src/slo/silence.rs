@@ -1,0 +1,656 @@
+//! Silences: what is meant to be so, who says it, why, and until when.
+//!
+//! A silence keeps alerts from being told; it does not keep them from firing, from being shown or from spending the
+//! budget. It ends by itself, and none mutes an outage of the ingress or a certificate that ends within a day: whoever
+//! wrote it did not think of those.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::alert::AlertKind;
+use super::policy::{Severity, Tier};
+use crate::model::Timestamp;
+
+/// The longest that a silence may last.
+pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// The longest window of a deploy.
+pub const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
+/// The shortest of either.
+pub const SHORTEST: Duration = Duration::from_secs(60);
+/// Silences at a time.
+pub const MOST: usize = 100;
+/// Matchers of one silence.
+pub const MOST_MATCHERS: usize = 16;
+/// The longest owner, reason or value, in characters.
+pub const MOST_TEXT: usize = 200;
+/// The largest compiled expression, in bytes.
+const MOST_EXPRESSION: usize = 1 << 20;
+
+/// What a matcher looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// The SLO's id.
+    Slo,
+    /// The route's id.
+    Route,
+    /// Who answers for the route.
+    Owner,
+    /// `page` or `ticket`.
+    Severity,
+    /// `fast`, `medium`, `slow` or `long`.
+    Tier,
+    /// What was noticed, an [`AlertKind`].
+    Kind,
+    /// The certificate's name.
+    Name,
+    /// The part of Vestibule.
+    Part,
+}
+
+impl Label {
+    /// Every label.
+    pub const ALL: [Self; 8] = [
+        Self::Slo,
+        Self::Route,
+        Self::Owner,
+        Self::Severity,
+        Self::Tier,
+        Self::Kind,
+        Self::Name,
+        Self::Part,
+    ];
+
+    /// Its word in a matcher.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slo => "slo",
+            Self::Route => "route",
+            Self::Owner => "owner",
+            Self::Severity => "severity",
+            Self::Tier => "tier",
+            Self::Kind => "kind",
+            Self::Name => "name",
+            Self::Part => "part",
+        }
+    }
+}
+
+/// An alert, as matchers see it. An absent label is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// What was noticed.
+    pub kind: AlertKind,
+    /// How loudly.
+    pub severity: Severity,
+    /// How fast the budget burns.
+    pub tier: Option<Tier>,
+    /// The SLO it is about.
+    pub slo: &'a str,
+    /// The route it is about.
+    pub route: &'a str,
+    /// Who answers for the route.
+    pub owner: &'a str,
+    /// What it is about, in a word.
+    pub about: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// The value of `label`.
+    pub fn label(&self, label: Label) -> &'a str {
+        match label {
+            Label::Slo => self.slo,
+            Label::Route => self.route,
+            Label::Owner => self.owner,
+            Label::Severity => self.severity.as_str(),
+            Label::Tier => self.tier.map_or("", Tier::as_str),
+            Label::Kind => self.kind.as_str(),
+            Label::Name if self.kind == AlertKind::Certificate => self.about,
+            Label::Part if self.kind == AlertKind::Degraded => self.about,
+            Label::Name | Label::Part => "",
+        }
+    }
+}
+
+/// A condition on one label: `slo=checkout`, `route!=web`, `owner=~"team-(a|b)"`, `tier!~slow`. Expressions match the
+/// whole value, as Alertmanager's do.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    label: Label,
+    is_equal: bool,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Exact(String),
+    Expression(String, Regex),
+}
+
+/// Why a text is no [`Matcher`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MatcherError {
+    /// There is no operator.
+    #[error(
+        "`{0}` is no matcher: write LABEL=VALUE, LABEL!=VALUE, LABEL=~EXPRESSION or LABEL!~EXPRESSION"
+    )]
+    Form(String),
+    /// There is no such label.
+    #[error("`{0}` is no label; there are: slo, route, owner, severity, tier, kind, name, part")]
+    Label(String),
+    /// The value of a label with few values is none of them.
+    #[error("`{value}` is no {label}; there are: {known}")]
+    Value {
+        /// The label.
+        label: &'static str,
+        /// What was written.
+        value: String,
+        /// What there is.
+        known: String,
+    },
+    /// The expression cannot be read.
+    #[error("`{0}` is no expression: {1}")]
+    Expression(String, String),
+    /// The value is too long.
+    #[error("a value has at most {MOST_TEXT} characters")]
+    Long,
+}
+
+impl FromStr for Matcher {
+    type Err = MatcherError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let no_matcher = || MatcherError::Form(text.to_owned());
+        let at = text.find(['=', '!']).ok_or_else(no_matcher)?;
+        let (name, rest) = text.split_at(at);
+        let operators = [
+            ("=~", true, true),
+            ("!~", false, true),
+            ("!=", false, false),
+            ("=", true, false),
+        ];
+        let (value, is_equal, is_expression) = operators
+            .into_iter()
+            .find_map(|(operator, equal, expression)| {
+                Some((rest.strip_prefix(operator)?, equal, expression))
+            })
+            .ok_or_else(no_matcher)?;
+        let name = name.trim();
+        let label = Label::ALL
+            .into_iter()
+            .find(|label| label.as_str() == name)
+            .ok_or_else(|| MatcherError::Label(name.to_owned()))?;
+        let value = value.trim();
+        let bare = value
+            .strip_prefix('"')
+            .and_then(|value| value.strip_suffix('"'))
+            .unwrap_or(value);
+        if bare.chars().count() > MOST_TEXT {
+            return Err(MatcherError::Long);
+        }
+        let value = if is_expression {
+            let wrong =
+                |error: regex::Error| MatcherError::Expression(bare.to_owned(), error.to_string());
+            let whole = format!("^(?:{bare})$");
+            // Compiled by itself first, so that it cannot close the group that it is put into.
+            Regex::new(bare).map_err(wrong)?;
+            let built = RegexBuilder::new(&whole)
+                .size_limit(MOST_EXPRESSION)
+                .build();
+            Value::Expression(bare.to_owned(), built.map_err(wrong)?)
+        } else {
+            check_word(label, bare)?;
+            Value::Exact(bare.to_owned())
+        };
+        Ok(Self {
+            label,
+            is_equal,
+            value,
+        })
+    }
+}
+
+/// Refuses a value that no alert can have.
+fn check_word(label: Label, value: &str) -> Result<(), MatcherError> {
+    let known: Vec<&str> = match label {
+        Label::Severity => vec!["page", "ticket"],
+        Label::Tier => vec!["fast", "medium", "slow", "long"],
+        Label::Kind => AlertKind::ALL.map(AlertKind::as_str).to_vec(),
+        Label::Slo | Label::Route | Label::Owner | Label::Name | Label::Part => return Ok(()),
+    };
+    if known.contains(&value) {
+        return Ok(());
+    }
+    Err(MatcherError::Value {
+        label: label.as_str(),
+        value: value.to_owned(),
+        known: known.join(", "),
+    })
+}
+
+impl Matcher {
+    /// The label is exactly `value`.
+    pub fn exactly(label: Label, value: &str) -> Self {
+        Self {
+            label,
+            is_equal: true,
+            value: Value::Exact(value.to_owned()),
+        }
+    }
+
+    /// The label is one of `values`, at least one.
+    pub fn one_of<'a>(label: Label, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let escaped: Vec<String> = values.into_iter().map(regex::escape).collect();
+        let text = escaped.join("|");
+        let whole = Regex::new(&format!("^(?:{text})$"));
+        Self {
+            label,
+            is_equal: true,
+            value: Value::Expression(text, whole.expect("escaped words are an expression")),
+        }
+    }
+
+    /// What it looks at.
+    pub const fn label(&self) -> Label {
+        self.label
+    }
+
+    /// Whether the label must match; `false`: it must not.
+    pub const fn is_equal(&self) -> bool {
+        self.is_equal
+    }
+
+    /// The value, and whether it is an expression.
+    pub fn value(&self) -> (&str, bool) {
+        match &self.value {
+            Value::Exact(value) => (value, false),
+            Value::Expression(text, _) => (text, true),
+        }
+    }
+
+    /// Whether a label of this value meets it.
+    pub fn takes(&self, value: &str) -> bool {
+        let equal = match &self.value {
+            Value::Exact(wanted) => wanted == value,
+            Value::Expression(_, expression) => expression.is_match(value),
+        };
+        equal == self.is_equal
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, is_expression) = self.value();
+        let operator = match (self.is_equal, is_expression) {
+            (true, false) => "=",
+            (false, false) => "!=",
+            (true, true) => "=~",
+            (false, true) => "!~",
+        };
+        write!(f, "{}{operator}{value}", self.label.as_str())
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Serialize for Matcher {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Matcher {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What a silence is asked for with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    /// All of them must be met.
+    pub matchers: Vec<Matcher>,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A silence in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Its id, unique in the state directory.
+    pub id: String,
+    /// All of them must be met.
+    pub matchers: Vec<Matcher>,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// The upstream whose deploy it belongs to; `None`: a person made it.
+    #[serde(default)]
+    pub deploy: Option<String>,
+}
+
+/// Why there is no such silence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SilenceRefused {
+    /// It would mute everything without saying so.
+    #[error("a silence needs 1 to {MOST_MATCHERS} matchers")]
+    Matchers,
+    /// It is too short or too long.
+    #[error("a silence lasts from a minute to 24 hours")]
+    Duration,
+    /// It has no owner or reason, or too long ones.
+    #[error("{0} must have 1 to {MOST_TEXT} characters")]
+    Length(&'static str),
+    /// There are too many.
+    #[error("there are {MOST} silences already")]
+    TooMany,
+    /// There is none of this id.
+    #[error("there is no silence `{0}`")]
+    Unknown(String),
+}
+
+impl Silence {
+    /// Whether it keeps an alert from being told.
+    pub fn mutes(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
+        let Subject { kind, severity, .. } = *subject;
+        now >= self.from
+            && now < self.until
+            && !kind.is_never_muted(severity)
+            && self
+                .matchers
+                .iter()
+                .all(|matcher| matcher.takes(subject.label(matcher.label)))
+    }
+}
+
+/// Every silence in force, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Silences(Vec<Silence>);
+
+impl Silences {
+    /// Begins a silence that somebody asked for.
+    ///
+    /// # Errors
+    /// When it has no owner, no reason, no matcher or no end in sight.
+    pub fn add(&mut self, wish: Wish, now: Timestamp) -> Result<&Silence, SilenceRefused> {
+        let lasts = Duration::from_secs(wish.seconds);
+        if !(SHORTEST..=LONGEST).contains(&lasts) {
+            return Err(SilenceRefused::Duration);
+        }
+        if !(1..=MOST_MATCHERS).contains(&wish.matchers.len()) {
+            return Err(SilenceRefused::Matchers);
+        }
+        for (what, text) in [("owner", &wish.owner), ("reason", &wish.reason)] {
+            if !(1..=MOST_TEXT).contains(&text.trim().chars().count()) {
+                return Err(SilenceRefused::Length(what));
+            }
+        }
+        self.push(Silence {
+            id: self.free_id(now),
+            matchers: wish.matchers,
+            owner: wish.owner.trim().to_owned(),
+            reason: wish.reason.trim().to_owned(),
+            from: now,
+            until: now.plus(lasts),
+            deploy: None,
+        })
+    }
+
+    /// Begins the window of a deploy of `upstream`: tickets about its routes are muted, pages are not. An earlier window
+    /// of the same upstream ends.
+    ///
+    /// # Errors
+    /// When there are too many silences.
+    pub fn open_window<'a>(
+        &mut self,
+        upstream: &str,
+        routes: impl IntoIterator<Item = &'a str>,
+        (owner, reason): (&str, &str),
+        lasts: Duration,
+        now: Timestamp,
+    ) -> Result<&Silence, SilenceRefused> {
+        self.0
+            .retain(|silence| silence.deploy.as_deref() != Some(upstream));
+        self.push(Silence {
+            id: self.free_id(now),
+            matchers: vec![
+                Matcher::exactly(Label::Severity, Severity::Ticket.as_str()),
+                Matcher::one_of(Label::Route, routes),
+            ],
+            owner: owner.to_owned(),
+            reason: reason.to_owned(),
+            from: now,
+            until: now.plus(lasts.clamp(SHORTEST, LONGEST_WINDOW)),
+            deploy: Some(upstream.to_owned()),
+        })
+    }
+
+    /// Ends a silence before its time.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub fn expire(&mut self, id: &str) -> Result<Silence, SilenceRefused> {
+        let place = self.0.iter().position(|silence| silence.id == id);
+        let place = place.ok_or_else(|| SilenceRefused::Unknown(id.to_owned()))?;
+        Ok(self.0.remove(place))
+    }
+
+    /// Takes out those whose time is over. A clock that was set back ends those that have not begun.
+    pub fn lapse(&mut self, now: Timestamp) -> Vec<Silence> {
+        let in_force = |silence: &Silence| silence.from <= now && now < silence.until;
+        let (kept, over) = std::mem::take(&mut self.0).into_iter().partition(in_force);
+        self.0 = kept;
+        over
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Silence> {
+        self.0.iter()
+    }
+
+    /// The first that mutes an alert.
+    pub fn muting(&self, subject: &Subject<'_>, now: Timestamp) -> Option<&Silence> {
+        self.0.iter().find(|silence| silence.mutes(subject, now))
+    }
+
+    fn push(&mut self, silence: Silence) -> Result<&Silence, SilenceRefused> {
+        if self.0.len() >= MOST {
+            return Err(SilenceRefused::TooMany);
+        }
+        self.0.push(silence);
+        Ok(&self.0[self.0.len() - 1])
+    }
+
+    /// The moment it began, in letters and digits, counted up while it is taken.
+    fn free_id(&self, now: Timestamp) -> String {
+        let is_free = |id: &String| self.0.iter().all(|silence| silence.id != *id);
+        (0..=MOST as u64)
+            .map(|more| format!("{:x}", now.as_millis().saturating_add(more)))
+            .find(is_free)
+            .expect("fewer silences than numbers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn subject(kind: AlertKind, severity: Severity) -> Subject<'static> {
+        Subject {
+            kind,
+            severity,
+            tier: (kind == AlertKind::Burn).then_some(Tier::Fast),
+            slo: "checkout-available",
+            route: "checkout",
+            owner: "team-a",
+            about: "shop",
+        }
+    }
+
+    fn wish(matchers: &[&str], seconds: u64) -> Wish {
+        Wish {
+            matchers: matchers.iter().map(|text| text.parse().unwrap()).collect(),
+            seconds,
+            owner: "ada".to_owned(),
+            reason: "a planned migration".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_matcher_is_read_as_alertmanager_reads_it_and_written_as_it_was() {
+        let burn = subject(AlertKind::Burn, Severity::Page);
+        for (text, takes) in [
+            ("slo=checkout-available", true),
+            ("slo=\"checkout-available\"", true),
+            ("slo=checkout", false),
+            ("slo!=checkout", true),
+            ("route=~check.*", true),
+            ("route=~check", false),
+            ("route=~web|checkout", true),
+            ("owner!~team-.", false),
+            ("name=shop", false),
+            ("part=", true),
+            ("tier=fast", true),
+        ] {
+            let matcher: Matcher = text.parse().unwrap();
+            assert_eq!(matcher.takes(burn.label(matcher.label())), takes, "{text}");
+            let again: Matcher = matcher.to_string().parse().unwrap();
+            assert_eq!(again, matcher);
+        }
+        for (text, wrong) in [
+            ("checkout", "no matcher"),
+            ("region=eu", "no label"),
+            ("severity=critical", "there are: page, ticket"),
+            ("route=~(", "no expression"),
+            ("route=~a)|(b", "no expression"),
+        ] {
+            let error = text.parse::<Matcher>().unwrap_err().to_string();
+            assert!(error.contains(wrong), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_may_sleep_through_is_never_muted() {
+        let mut silences = Silences::default();
+        silences.add(wish(&["severity=~.*"], 3_600), NOW).unwrap();
+        for (kind, severity, muted) in [
+            (AlertKind::Burn, Severity::Page, true),
+            (AlertKind::Burn, Severity::Ticket, true),
+            (AlertKind::Surge, Severity::Page, true),
+            (AlertKind::Crash, Severity::Page, true),
+            (AlertKind::Certificate, Severity::Ticket, true),
+            (AlertKind::Certificate, Severity::Page, false),
+            (AlertKind::Outage, Severity::Page, false),
+        ] {
+            let subject = subject(kind, severity);
+            assert_eq!(
+                silences.muting(&subject, NOW).is_some(),
+                muted,
+                "{subject:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_silence_without_owner_reason_matcher_or_end_is_refused() {
+        let mut silences = Silences::default();
+        let mut refused = |wish: Wish| silences.add(wish, NOW).cloned().unwrap_err();
+        assert_eq!(refused(wish(&[], 3_600)), SilenceRefused::Matchers);
+        assert_eq!(refused(wish(&["slo=a"], 86_401)), SilenceRefused::Duration);
+        assert_eq!(refused(wish(&["slo=a"], 0)), SilenceRefused::Duration);
+        let blank = |owner: &str, reason: &str| Wish {
+            owner: owner.to_owned(),
+            reason: reason.to_owned(),
+            ..wish(&["slo=a"], 60)
+        };
+        assert_eq!(refused(blank(" ", "x")), SilenceRefused::Length("owner"));
+        assert_eq!(refused(blank("x", "")), SilenceRefused::Length("reason"));
+        for _ in 0..MOST {
+            silences.add(wish(&["slo=a"], 60), NOW).unwrap();
+        }
+        assert_eq!(
+            silences.add(wish(&["slo=a"], 60), NOW).cloned(),
+            Err(SilenceRefused::TooMany)
+        );
+        let ids: std::collections::BTreeSet<&str> =
+            silences.iter().map(|silence| silence.id.as_str()).collect();
+        assert_eq!(ids.len(), MOST);
+    }
+
+    #[test]
+    fn it_ends_by_itself_or_before() {
+        let mut silences = Silences::default();
+        let id = silences.add(wish(&["slo=a"], 60), NOW).unwrap().id.clone();
+        silences.add(wish(&["slo=b"], 120), NOW).unwrap();
+        assert_eq!(silences.lapse(NOW.plus(Duration::from_secs(59))), []);
+        let over = silences.lapse(NOW.plus(Duration::from_secs(60)));
+        assert_eq!(over.len(), 1);
+        assert!(silences.expire(&id).is_err());
+        let other = silences.iter().next().unwrap().id.clone();
+        assert!(silences.expire(&other).is_ok());
+        assert_eq!(silences.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_deploys_window_mutes_its_routes_tickets_and_no_page() {
+        let mut silences = Silences::default();
+        let open = |silences: &mut Silences, version: &str| {
+            let lasts = Duration::from_secs(600);
+            let said = ("ci", version);
+            silences
+                .open_window("shop", ["checkout", "a.b"], said, lasts, NOW)
+                .cloned()
+        };
+        open(&mut silences, "v1").unwrap();
+        open(&mut silences, "v2").unwrap();
+        assert_eq!(
+            silences.iter().count(),
+            1,
+            "the next deploy replaces the window"
+        );
+        let muted = |severity, route| {
+            let subject = Subject {
+                route,
+                ..subject(AlertKind::Burn, severity)
+            };
+            silences.muting(&subject, NOW).is_some()
+        };
+        assert!(muted(Severity::Ticket, "checkout"));
+        assert!(!muted(Severity::Page, "checkout"));
+        assert!(!muted(Severity::Ticket, "web"));
+        assert!(!muted(Severity::Ticket, "axb"), "names are not expressions");
+    }
+
+    #[test]
+    fn it_is_the_same_after_it_was_kept() {
+        let mut silences = Silences::default();
+        silences
+            .add(wish(&["slo=~a|b", "owner!=x"], 60), NOW)
+            .unwrap();
+        let text = serde_json::to_string(&silences).unwrap();
+        assert_eq!(serde_json::from_str::<Silences>(&text).unwrap(), silences);
+    }
+}

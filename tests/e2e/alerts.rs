@@ -1,0 +1,326 @@
+//! Alerts of what has no budget take the same way as all others, each is told once, and what is on purpose is told to
+//! nobody, here and at a real Alertmanager.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::harness::{Daemon, Home, PATIENCE, stdout, wait};
+use crate::notify::Alertmanager;
+use crate::origin::{Origin, Then};
+use crate::wire::Message;
+
+fn json(message: &Message) -> Value {
+    serde_json::from_str(&message.text()).expect("it is JSON")
+}
+
+/// A service with two routes, told to a webhook.
+fn config(origin: &Origin, hook: &Origin) -> String {
+    format!(
+        "proxy.workers = 1\n\
+         [[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n\
+         [[route]]\nid = 'a'\npath = '/a'\nupstream = 'u'\nowner = 'team-a'\n\
+         [[route]]\nid = 'b'\npath = '/b'\nupstream = 'u'\n\
+         [[slo]]\nid = 'a-available'\nroute = 'a'\nsli = 'availability'\nobjective = '99%'\npolicy = 'quick'\n\
+         [[slo]]\nid = 'b-available'\nroute = 'b'\nsli = 'availability'\nobjective = '99%'\npolicy = 'quick'\n\
+         [[policy]]\nname = 'quick'\n\
+         [[policy.row]]\nseverity = 'page'\ntier = 'fast'\nlong = '20s'\nshort = '10s'\nfactor = 2.0\n\
+         [[notify]]\nname = 'pager'\nkind = 'webhook'\nurl = '{}'\nwatchdog = true\n",
+        origin.url(),
+        hook.url()
+    )
+}
+
+/// What the webhook was told of alerts, and how often it was told that alerting works.
+fn told(hook: &Origin) -> (Vec<Value>, usize) {
+    let all: Vec<Value> = hook.requests().iter().map(json).collect();
+    let signs = all.iter().filter(|it| it["status"] == "watchdog").count();
+    let news = all.into_iter().filter(|it| it["status"] != "watchdog");
+    (news.collect(), signs)
+}
+
+#[test]
+fn a_killed_process_pages_once_and_says_that_alerting_works() {
+    let (origin, hook) = (Origin::ok(), Origin::ok());
+    let home = Home::new(&config(&origin, &hook));
+    let daemon = home.run();
+    wait("a sign of life", PATIENCE, || {
+        (told(&hook).1 == 1).then_some(())
+    });
+    daemon.kill();
+    for _ in 0..2 {
+        let daemon = home.run();
+        wait("the page", PATIENCE, || {
+            (!told(&hook).0.is_empty()).then_some(())
+        });
+        let alerts = daemon.ask("GET /v1/alerts").json();
+        assert_eq!(alerts[0]["id"], "crash:vestibule", "{alerts}");
+        assert_eq!(alerts[0]["state"], "firing");
+        let status = home.vestibule(&["status"]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(
+            status.contains("alert vestibule page crash firing"),
+            "{status}"
+        );
+        daemon.kill();
+    }
+    let (news, _) = told(&hook);
+    assert_eq!(news.len(), 1, "{news:#?}");
+    assert_eq!(news[0]["alert"]["kind"], "crash");
+    assert_eq!(news[0]["alert"]["severity"], "page");
+    // One that was stopped is no crash.
+    let daemon = home.run();
+    daemon.signal(Signal::TERM);
+    drop(daemon);
+}
+
+#[test]
+fn an_outage_of_all_routes_is_one_page_until_it_is_over() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let origin = Origin::start(move |_, conn| {
+        let status = if is_broken.load(Ordering::Relaxed) {
+            "500 Internal Server Error"
+        } else {
+            "200 OK"
+        };
+        conn.send(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"));
+        Then::KeepOpen
+    });
+    let hook = Origin::ok();
+    let home = Home::new(&config(&origin, &hook));
+    let daemon = home.run();
+    let mut client = Client::connect(daemon.address());
+    let mut drive = |what: &str, mut seen: Box<dyn FnMut(&Value) -> bool + '_>| {
+        daemon.until(what, Duration::from_secs(180), |snapshot| {
+            for path in ["/a", "/b"] {
+                for _ in 0..3 {
+                    client.get(path);
+                }
+            }
+            seen(snapshot).then_some(())
+        });
+    };
+    let state = |snapshot: &Value, id: &str| {
+        let alerts = snapshot["alerts"].as_array().cloned().unwrap_or_default();
+        let alert = alerts.into_iter().find(|alert| alert["id"] == id);
+        alert.map_or(Value::Null, |alert| alert["state"].clone())
+    };
+    let both = ["a-available:page:fast", "b-available:page:fast"];
+    drive(
+        "the outage",
+        Box::new(|snapshot| {
+            state(snapshot, "outage:ingress") == "firing"
+                && both.iter().all(|id| state(snapshot, id) == "firing")
+        }),
+    );
+    drive("the page", Box::new(|_| !told(&hook).0.is_empty()));
+    let (news, _) = told(&hook);
+    let ids: Vec<_> = news.iter().map(|it| it["alert"]["id"].clone()).collect();
+    assert_eq!(ids, ["outage:ingress"], "one page, not one for each route");
+    broken.store(false, Ordering::Relaxed);
+    drive(
+        "its end",
+        Box::new(|_| told(&hook).0.iter().any(|it| it["status"] == "resolved")),
+    );
+    assert!(daemon.stop().success());
+}
+
+/// A service whose page and ticket come at once when it fails, told to a webhook and to Alertmanager.
+fn watched(origin: &Origin, hook: &Origin, manager: &Alertmanager) -> Home {
+    Home::new(&format!(
+        "instance.name = 'edge-1'\nproxy.workers = 1\n\
+         [[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'web'\nendpoints = ['{}']\n\
+         [[route]]\nid = 'web'\nupstream = 'web'\nowner = 'team-web'\n\
+         [[slo]]\nid = 'available'\nroute = 'web'\nsli = 'availability'\nobjective = '99%'\npolicy = 'quick'\n\
+         [[policy]]\nname = 'quick'\n\
+         [[policy.row]]\nseverity = 'page'\ntier = 'fast'\nlong = '20s'\nshort = '10s'\nfactor = 2.0\n\
+         [[policy.row]]\nseverity = 'ticket'\ntier = 'slow'\nlong = '20s'\nshort = '10s'\nfactor = 1.0\n\
+         [[notify]]\nname = 'am'\nkind = 'alertmanager'\nurl = 'http://{}'\n\
+         [[notify]]\nname = 'hook'\nkind = 'webhook'\nurl = '{}'\n",
+        origin.url(),
+        manager.address,
+        hook.url()
+    ))
+}
+
+/// A service that always fails.
+fn failing() -> Origin {
+    Origin::answering("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// Sends requests until `seen`.
+fn drive(daemon: &Daemon, what: &str, patience: u64, mut seen: impl FnMut(&Value) -> bool) {
+    let mut client = Client::connect(daemon.address());
+    daemon.until(what, Duration::from_secs(patience), |snapshot| {
+        for _ in 0..5 {
+            client.get("/");
+        }
+        seen(snapshot).then_some(())
+    });
+}
+
+/// What Alertmanager makes of the alert of this severity: `active` or `suppressed`; nothing while it does not know it.
+fn state_at(manager: &Alertmanager, severity: &str) -> String {
+    let alerts = manager.alerts();
+    let alert = alerts
+        .iter()
+        .find(|alert| alert["labels"]["slo_severity"] == severity);
+    let state = alert.map(|alert| alert["status"]["state"].as_str().unwrap_or_default());
+    state.unwrap_or_default().to_owned()
+}
+
+/// The severities of what the webhook was told to fire.
+fn fired(hook: &Origin) -> Vec<String> {
+    let (news, _) = told(hook);
+    let firing = news.iter().filter(|it| it["status"] == "firing");
+    firing
+        .map(|it| {
+            it["alert"]["severity"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_silence_mutes_here_and_at_alertmanager_until_it_ends() {
+    let Some(manager) = Alertmanager::start() else {
+        return;
+    };
+    let (origin, hook) = (failing(), Origin::ok());
+    let home = watched(&origin, &hook, &manager);
+    let daemon = home.run();
+    for (what, wrong) in [
+        (&["slo=available", "--for", "25h"][..], "24 hours"),
+        (&["colour=red"], "no label"),
+        (&[], "MATCHER"),
+    ] {
+        let arguments = [&["silence", "add", "--reason", "x", "--owner", "ada"], what].concat();
+        let refused = home.vestibule(&arguments);
+        assert_eq!(refused.status.code(), Some(64), "{what:?}");
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(why.contains(wrong), "{why}");
+    }
+    let added = home.vestibule(&[
+        "silence",
+        "add",
+        "slo=available",
+        "kind=burn",
+        "--for",
+        "10m",
+        "--owner",
+        "ada",
+        "--reason",
+        "a load test",
+        "--json",
+    ]);
+    let added: Value = serde_json::from_str(&stdout(&added)).expect("it is JSON");
+    let id = added["id"].as_str().expect("it has an id").to_owned();
+    drive(&daemon, "both alerts at Alertmanager", 180, |snapshot| {
+        let alerts = snapshot["alerts"].as_array();
+        alerts.is_some_and(|alerts| alerts.iter().all(|alert| alert["silenced_by"] == *id))
+            && state_at(&manager, "page") == "suppressed"
+            && state_at(&manager, "ticket") == "suppressed"
+    });
+    assert_eq!(fired(&hook), [] as [&str; 0]);
+    let list = stdout(&home.vestibule(&["silence", "list"]));
+    assert!(
+        list.contains("by ada: a load test; mutes available:page:fast, available:ticket:slow"),
+        "{list}"
+    );
+    let status = home.vestibule(&["status"]);
+    assert_eq!(
+        status.status.code(),
+        Some(2),
+        "a silence changes no verdict"
+    );
+    assert!(stdout(&status).contains("(silenced by ada until "));
+
+    // It outlives a stop.
+    assert!(daemon.stop().success());
+    let daemon = home.run();
+    let list = stdout(&home.vestibule(&["silence", "list"]));
+    assert!(list.contains(&id), "{list}");
+    let ended = home.vestibule(&["silence", "expire", &id]);
+    assert!(ended.status.success(), "{ended:?}");
+    let unknown = home.vestibule(&["silence", "expire", &id]);
+    assert_eq!(unknown.status.code(), Some(64));
+    drive(&daemon, "everybody to be told", 60, |_| {
+        fired(&hook) == ["page", "ticket"]
+            && state_at(&manager, "page") == "active"
+            && state_at(&manager, "ticket") == "active"
+    });
+
+    // And lapses with a crash.
+    let added = home.vestibule(&[
+        "silence",
+        "add",
+        "slo=available",
+        "--owner",
+        "ada",
+        "--reason",
+        "x",
+    ]);
+    assert!(added.status.success());
+    drive(&daemon, "Alertmanager to mute", 60, |_| {
+        state_at(&manager, "page") == "suppressed"
+    });
+    daemon.kill();
+    let daemon = home.run();
+    let list = stdout(&home.vestibule(&["silence", "list"]));
+    assert_eq!(list, "nothing is silenced\n");
+    let events = daemon.snapshot()["events"].to_string();
+    assert!(events.contains("1 silences have lapsed"), "{events}");
+    drive(&daemon, "Alertmanager to speak again", 60, |_| {
+        state_at(&manager, "page") == "active"
+    });
+}
+
+#[test]
+fn a_deploys_window_mutes_the_ticket_and_not_the_page_and_ends_by_itself() {
+    let Some(manager) = Alertmanager::start() else {
+        return;
+    };
+    let (origin, hook) = (failing(), Origin::ok());
+    let home = watched(&origin, &hook, &manager);
+    let daemon = home.run();
+    let deploy = |window: &str| home.vestibule(&["deploy", "web", "v2", "--window", window]);
+    assert_eq!(deploy("2h").status.code(), Some(64));
+    assert!(deploy("1m").status.success());
+    drive(&daemon, "the page and a muted ticket", 50, |_| {
+        state_at(&manager, "page") == "active"
+            && state_at(&manager, "ticket") == "suppressed"
+            && fired(&hook) == ["page"]
+    });
+    drive(&daemon, "the end of the window", 120, |snapshot| {
+        !snapshot["deploys"][0]["until"].is_null() && snapshot["silences"] == Value::Array(vec![])
+    });
+    drive(&daemon, "the ticket", 60, |_| {
+        state_at(&manager, "ticket") == "active" && fired(&hook) == ["page", "ticket"]
+    });
+    let snapshot = daemon.snapshot();
+    let spend = &snapshot["deploys"][0]["slos"][0];
+    let whole = &snapshot["slos"][0];
+    let (in_window, all) = (
+        spend["bad"].as_u64().unwrap(),
+        whole["bad"].as_u64().unwrap(),
+    );
+    assert!(0 < in_window && in_window < all, "{spend} of {whole}");
+    let events = snapshot["events"].as_array().unwrap().iter();
+    let mut said = events.filter_map(|event| event["text"].as_str());
+    let expected =
+        format!("the window of deploy web v2 is over: available {in_window} bad of {in_window}");
+    assert!(
+        said.any(|text| text == expected),
+        "{:#}",
+        snapshot["events"]
+    );
+}

@@ -82,6 +82,7 @@ fn batch(minute: u64, busy: u64, latency: &Latency) -> MinuteBatch {
             bytes_in: 1_000_000,
             bytes_out: 90_000_000,
             retries: 2,
+            bad_parts: Vec::new(),
         }
     };
     let slo = |n: u64| SloMinute {

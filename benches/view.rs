@@ -127,6 +127,7 @@ fn remember(config: &store::Config) {
             bytes_in: 1_000_000,
             bytes_out: 90_000_000,
             retries: 2,
+            bad_parts: Vec::new(),
         };
         let slo = |slo| SloMinute {
             slo,

@@ -11,6 +11,7 @@
 //! | `GET /v1/stream?routes=N` | the same as a line of JSON each second, until the reader leaves |
 //! | `GET /v1/events?limit=N` | the newest events |
 //! | `GET /v1/alerts` | every alert that is pending, firing or lately resolved |
+//! | `GET /v1/slos`, `/v1/slos/ID` | every SLO; one in full, with what spent its budget |
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `POST /v1/deploys` | announces a deploy |
 //! | `GET /v1/silences` | every silence in force |
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::Event;
 use crate::slo::silence::{self, Silence, SilenceRefused, Wish};
-use crate::snapshot::{ProbeSlotView, Snapshot};
+use crate::snapshot::{ProbeSlotView, SloDetail, Snapshot};
 
 mod api;
 pub mod client;
@@ -88,6 +89,8 @@ pub struct Handlers {
         SilenceCommand,
         oneshot::Sender<Result<Silence, SilenceRefused>>,
     )>,
+    /// Gives one SLO in full, by its id.
+    pub details: mpsc::Sender<(String, oneshot::Sender<Option<SloDetail>>)>,
     /// Reads how a probe's newest slots ended; blocks.
     pub slots: ReadSlots,
     /// Runs a probe.

@@ -223,6 +223,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (silence, silences) = mpsc::channel(REQUESTS);
+    let (detail, details) = mpsc::channel(REQUESTS);
     let (ready, is_ready) = watch::channel(false);
     let metrics = pages::read(refresh.clone(), ask, snapshots.subscribe());
     let api = admin.map(|admin| {
@@ -231,6 +232,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             refresh,
             deploys: deploy,
             silences: silence,
+            details: detail,
             slots: read_slots(resolved.store.dir.clone()),
             metrics,
             probe: run_probe(blackbox),
@@ -274,6 +276,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         refreshes,
         deploys,
         silences,
+        details,
         asks,
     };
     daemon.run(channels).await;

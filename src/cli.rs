@@ -9,7 +9,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::generate::What;
-use crate::generate::spec::Spec;
 use crate::net::address::Address;
 
 mod asked;
@@ -37,7 +36,7 @@ pub enum Exit {
     Warn = 1,
     /// `status`: something to wake for.
     Crit = 2,
-    /// `status`: no data yet, or too little history to say.
+    /// `status`: no data yet, or too little history to say. `slo list`: a budget is overspent.
     Unknown = 3,
     /// The command line is wrong.
     Usage = 64,
@@ -71,7 +70,10 @@ impl Exit {
             Self::Ok => ("all", "done; the verdict: ok"),
             Self::Warn => ("all", "failed; the verdict: warn"),
             Self::Crit => ("`status`", "the verdict: crit"),
-            Self::Unknown => ("`status`", "the verdict: unknown"),
+            Self::Unknown => (
+                "`status`, `slo list`",
+                "the verdict: unknown; an SLO is breached",
+            ),
             Self::Usage => ("all", "wrong usage, like an unknown upstream"),
             Self::Unavailable => (
                 "`status`, `top`, `deploy`, `silence`",
@@ -101,8 +103,8 @@ Exit codes:
    0  done; status: all well         64  wrong command line
    1  failed; status: warning        69  no daemon answers
    2  status: critical               74  a socket, file or thread could not be had
-   3  status: no data yet            75  another instance holds the state directory
-                                     78  wrong configuration
+   3  status: no data yet;           75  another instance holds the state directory
+      slo list: one is breached      78  wrong configuration
 
 Start here:
   vestibule demo                          a whole incident in two minutes, on this machine alone
@@ -231,7 +233,7 @@ enum Command {
     Config(ConfigCommand),
     /// About what is promised
     #[command(subcommand)]
-    Slo(SloCommand),
+    Slo(slo::SloCommand),
     /// Write what other tools need: Prometheus rules, dashboards, Alertmanager routing, runbooks
     ///
     /// Made from the configuration alone: nothing needs to run, and the same configuration gives the same files, so
@@ -262,45 +264,6 @@ enum DashboardModel {
     Classic,
     /// Grafana 13 and later, dashboard.grafana.app/v2: dashboards/v2/
     V2,
-}
-
-#[derive(Debug, Subcommand)]
-enum SloCommand {
-    /// Print the SLOs of a configuration file as other tools write them
-    ///
-    /// They count the good and bad events of Vestibule's own series. Neither format can say all of an alerting policy.
-    Export {
-        /// The configuration file
-        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
-        from: PathBuf,
-        /// Whose words
-        #[arg(long, value_enum, default_value_t = Format::Openslo)]
-        format: Format,
-    },
-    /// Turn SLO specifications of other tools into SLOs of a configuration file
-    ///
-    /// Service, objective, window, owner and runbook are carried. Queries are not: Vestibule counts requests itself, and
-    /// recognises whether a query asks for availability or for a latency. Whatever is not carried as it is written is
-    /// told on standard error, with its file and line.
-    #[command(after_help = IMPORT_HELP)]
-    Import(slo::ImportArguments),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    #[value(help = "OpenSLO v1")]
-    Openslo,
-    /// Sloth, prometheus/v1
-    Sloth,
-}
-
-impl Format {
-    const fn spec(self) -> Spec {
-        match self {
-            Self::Openslo => Spec::OpenSlo,
-            Self::Sloth => Spec::Sloth,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -352,21 +315,6 @@ Then, with the tools themselves:
   promtool test rules alerts/tests/*.yaml
   promtool check config alerts/prometheus.yaml
   amtool check-config alerts/alertmanager.yaml";
-
-const IMPORT_HELP: &str = "\
-Formats: OpenSLO v1 (openslo/v1) and Sloth (prometheus/v1), several documents in a file.
-
-Exit codes:
-   0  everything is carried, if in other words (`changed` on standard error)
-   1  written, but something is lost (`lost` on standard error)
-  74  a file cannot be written
-  78  a specification is wrong, or the result would not be a configuration: nothing is written
-
-Examples:
-  vestibule slo import slos.yaml                           print a whole file to begin with
-  vestibule slo import slos/*.yaml --out vestibule.toml    the same, as a new file
-  vestibule slo import a.yaml --into vestibule.toml        only the tables that this file lacks
-  vestibule slo import a.yaml --json | jq .notes           what is not carried as it is written";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -535,8 +483,7 @@ pub fn main() -> ExitCode {
             let format = if json { check::Format::Json } else { format };
             check::check(&config, format, fail_on)
         }
-        Command::Slo(SloCommand::Export { from, format }) => slo::export(&from, format.spec()),
-        Command::Slo(SloCommand::Import(asked)) => slo::import(&asked),
+        Command::Slo(command) => slo::slo(command),
         Command::Generate {
             what,
             from,

@@ -1,4 +1,5 @@
 //! Measuring: observations become counts, and counts become what happened over time.
 
+pub mod blame;
 pub mod recorder;
 pub mod ring;

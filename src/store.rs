@@ -18,6 +18,7 @@ mod family;
 mod gaps;
 mod history;
 mod lock;
+mod parts;
 mod probe;
 mod query;
 mod queue;
@@ -30,7 +31,7 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use encoded::{MinuteBatch, RouteMinute, SloMinute};
+pub use encoded::{BadPart, MinuteBatch, RouteMinute, SloMinute};
 pub use error::{FlushError, OpenError, QueryError, Refused};
 pub use history::{History, LatencyRow, Loaded, RouteRow, SloRow};
 pub use query::Reader;
@@ -96,6 +97,14 @@ pub fn open<C: Clock + Send + 'static>(config: &Config, clock: C) -> Result<Open
         History::load(reader, now, unclean).map_err(|error| database.open_error(error))?;
     let writer = Writer::start(config.clone(), database, lock, clock)?;
     Ok(Opened { writer, history })
+}
+
+/// Reads the history in `dir` as it is, whoever writes to it; takes no lock and changes nothing.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn read(dir: &std::path::Path, now: crate::model::Timestamp) -> Result<History, QueryError> {
+    History::load(Reader::open(dir)?, now, false)
 }
 
 /// The database file in the state directory.

@@ -10,8 +10,8 @@ use vestibule::export::accesslog::write_line;
 use vestibule::export::otlp::write_record;
 use vestibule::model::WriteAccessLine;
 use vestibule::model::{
-    AccessRecord, Attempts, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli, SloKey,
-    Source, Timestamp,
+    AccessRecord, Attempts, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli,
+    SloKey, Source, Timestamp,
 };
 use vestibule::sli::recorder::{Recorder, Rules};
 

@@ -47,8 +47,9 @@ pub(super) async fn answer(
     let query = query(request.uri().query().unwrap_or_default());
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
-            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/probes/NAME/slots /v1/silences /metrics \
-             /probe?target=TARGET&module=MODULE, POST /v1/deploys /v1/silences, DELETE /v1/silences/ID\n",
+            "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/slos /v1/slos/ID \
+             /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
+             POST /v1/deploys /v1/silences, DELETE /v1/silences/ID\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
@@ -69,6 +70,13 @@ pub(super) async fn answer(
             }
             None => starting(),
         },
+        (&Method::GET, "/v1/slos") => match fresh(&handlers).await {
+            Some(snapshot) => json(StatusCode::OK, &snapshot.slos),
+            None => starting(),
+        },
+        (&Method::GET, path) if path.starts_with("/v1/slos/") => {
+            slo(&handlers, path.trim_start_matches("/v1/slos/")).await
+        }
         (&Method::GET, "/v1/alerts") => match fresh(&handlers).await {
             Some(snapshot) => json(StatusCode::OK, &snapshot.alerts),
             None => starting(),
@@ -93,7 +101,7 @@ pub(super) async fn answer(
         (
             _,
             "/" | "/healthz" | "/readyz" | "/metrics" | "/probe" | "/v1/snapshot" | "/v1/events"
-            | "/v1/alerts" | "/v1/silences" | "/v1/stream" | "/v1/deploys",
+            | "/v1/alerts" | "/v1/slos" | "/v1/silences" | "/v1/stream" | "/v1/deploys",
         ) => problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
         _ => problem(
             StatusCode::NOT_FOUND,
@@ -281,6 +289,18 @@ async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T,
     };
     serde_json::from_slice(&body.to_bytes())
         .map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))
+}
+
+async fn slo(handlers: &Handlers, id: &str) -> Response<Body> {
+    let (reply, answer) = oneshot::channel();
+    if handlers.details.send((id.to_owned(), reply)).await.is_err() {
+        return starting();
+    }
+    match answer.await {
+        Ok(Some(detail)) => json(StatusCode::OK, &detail),
+        Ok(None) => problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{id}`")),
+        Err(_) => starting(),
+    }
 }
 
 /// The silence that a path is about.

@@ -21,12 +21,13 @@ use crate::model::{
     Timestamp, Window,
 };
 use crate::probe::run::Probe;
+use crate::sli::blame::{Blame, BlameRing};
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing, TallyRing};
 use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::snapshot::{Degradation, RouteTotals};
-use crate::store::{History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
+use crate::store::{BadPart, History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
 
 /// Everything that is known, and who is told.
 #[derive(Debug)]
@@ -74,6 +75,12 @@ pub(super) struct RouteState {
     pub(super) ring: RouteRing,
     /// What is usual.
     pub(super) hours: HourRing,
+    /// What its bad requests were.
+    pub(super) blame: BlameRing,
+    /// Those of the minute being filled.
+    blame_minute: Blame,
+    /// Its upstream; `None` when not configured.
+    upstream: Option<String>,
     /// Since when it gets no request though it was busy.
     pub(super) silent_since: Option<u64>,
     /// Since the state directory began.
@@ -188,6 +195,10 @@ impl Pipeline {
                 }
             }
         }
+        for route in &resolved.proxy.routes {
+            let key = self.directory.route(&route.id)?;
+            of(&mut self.routes, key.index()).upstream = Some(route.upstream.clone());
+        }
         for state in &mut self.slos {
             state.configured = false;
         }
@@ -272,6 +283,18 @@ impl Pipeline {
             })
             .collect();
         restore::hours(history, &mut rings, now)?;
+        let mut rings: HashMap<String, &mut BlameRing> = self
+            .routes
+            .iter_mut()
+            .enumerate()
+            .map(|(index, state)| {
+                (
+                    directory.route_id(RouteKey(index as u32)).to_owned(),
+                    &mut state.blame,
+                )
+            })
+            .collect();
+        restore::blame(history, &mut rings, now)?;
         restore::edge(history, &coverage, &mut self.edge, now)
     }
 
@@ -282,6 +305,16 @@ impl Pipeline {
             let state = of(&mut self.routes, key.index());
             state.ring.add(second, slot);
             state.hours.add(second, slot.counts);
+            if slot.counts.bad > 0 {
+                let version = state.upstream.as_ref();
+                let version = version.and_then(|upstream| self.versions.get(upstream));
+                let version = version.map(|(version, _)| version.as_str());
+                let mut blame = Blame::default();
+                let name = |endpoint| self.directory.endpoint_name(endpoint).1;
+                blame.count(slot, name, version);
+                state.blame.at(second).merge(&blame);
+                state.blame_minute.merge(&blame);
+            }
             state.counts += slot.counts;
             state.totals.add(slot);
             state.minute.merge(slot);
@@ -464,6 +497,23 @@ impl Pipeline {
         }
     }
 
+    /// Bad events of an SLO in a window that ends now.
+    pub(super) fn bad_over(&self, slo: SloKey, window: Window, now: Timestamp) -> u64 {
+        let state = self.slos.get(slo.index());
+        state.map_or(0, |state| state.ring.over(window, now.as_secs()).tally.bad)
+    }
+
+    /// What a route's bad requests in a window that ends now were.
+    pub(super) fn blame(&self, route: &str, window: Window, now: Timestamp) -> Blame {
+        let place = (0..self.routes.len())
+            .find(|place| self.directory.route_id(RouteKey(*place as u32)) == route);
+        place.map_or_else(Blame::default, |place| {
+            self.routes[place]
+                .blame
+                .over(window.as_secs(), now.as_secs())
+        })
+    }
+
     /// Valid events of an SLO since the state directory began; `None` when there is no such SLO.
     pub(super) fn counted(&self, slo: &str) -> Option<Tally> {
         let key = self.directory.find_slo(slo)?;
@@ -586,6 +636,13 @@ impl Pipeline {
         };
         for (index, state) in self.routes.iter_mut().enumerate() {
             let slot = std::mem::take(&mut state.minute);
+            let blame = std::mem::take(&mut state.blame_minute);
+            let parts = blame.parts().map(|(dimension, part, count)| BadPart {
+                dimension: dimension.as_str().to_owned(),
+                part: part.to_owned(),
+                count,
+            });
+            let parts = parts.collect();
             if let Some(latency) = &slot.latency {
                 state.durations.add(latency);
             }
@@ -599,6 +656,7 @@ impl Pipeline {
                     bytes_in: slot.bytes_in,
                     bytes_out: slot.bytes_out,
                     retries: slot.retries,
+                    bad_parts: parts,
                 });
             }
         }

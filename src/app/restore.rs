@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use crate::model::{Counts, Latency, Tally, Timestamp};
+use crate::sli::blame::{BlameRing, Dimension};
 use crate::sli::ring::{HourRing, Point, RouteRing, TallyRing};
 use crate::store::{History, QueryError};
 
@@ -164,6 +165,24 @@ pub(super) fn hours(
         }
     })?;
     Ok(())
+}
+
+/// Refills what routes' bad requests were, by id.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn blame(
+    history: &History,
+    rings: &mut HashMap<String, &mut BlameRing>,
+    now: Timestamp,
+) -> Result<(), QueryError> {
+    let from = now.as_secs().saturating_sub(SLO_HOURS_S);
+    history.bad_parts(from, |(route, start_secs, part)| {
+        let ring = rings.get_mut(&history.routes[route].0);
+        if let (Some(ring), Some(dimension)) = (ring, Dimension::parse(&part.dimension)) {
+            ring.at(start_secs).add(dimension, &part.part, part.count);
+        }
+    })
 }
 
 /// Refills the ring of all traffic together.

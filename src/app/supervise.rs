@@ -29,7 +29,7 @@ use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
 use crate::slo::silence::{Silence, SilenceRefused};
 use crate::snapshot::{
-    ConfigView, ExporterView, Gap, ListenerView, QueueView, RateLimitTotals, Snapshot,
+    ConfigView, ExporterView, Gap, ListenerView, QueueView, RateLimitTotals, SloDetail, Snapshot,
 };
 
 mod asked;
@@ -72,6 +72,7 @@ pub(super) struct Channels {
         SilenceCommand,
         oneshot::Sender<Result<Silence, SilenceRefused>>,
     )>,
+    pub(super) details: mpsc::Receiver<(String, oneshot::Sender<Option<SloDetail>>)>,
     pub(super) asks: mpsc::Receiver<Ask>,
 }
 
@@ -284,6 +285,11 @@ impl Daemon {
                 }
                 Some((command, reply)) = channels.silences.recv() => {
                     drop(reply.send(self.silence(command)));
+                }
+                Some((id, reply)) = channels.details.recv() => {
+                    let snapshot = self.refresh().await;
+                    let detail = view::detail(&self.pipeline, &self.around, &snapshot, &id);
+                    drop(reply.send(detail));
                 }
                 Some(ask) = channels.asks.recv() => {
                     let snapshot = self.refresh().await;

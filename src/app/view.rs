@@ -20,9 +20,11 @@ use crate::snapshot::{
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
 
+mod detail;
 mod measured;
 mod routes;
 
+pub(super) use detail::detail;
 use measured::Measured;
 pub(super) use routes::Memory;
 use routes::Route;
@@ -329,11 +331,15 @@ impl View<'_> {
             let slos = &self.pipeline.evaluation.slos;
             let status = slos.iter().find(|status| status.slo.id == booked.slo);
             let budget = status.map(|status| Budget::new(status.slo.objective, status.tally));
+            // What is missing of the window is taken to be as busy as what was measured.
+            let covered = status.map_or(0.0, |status| status.coverage_ratio);
             DeploySpend {
                 slo: booked.slo.clone(),
                 good,
                 bad,
-                budget_ratio: budget.and_then(|budget| budget.share_of(bad)),
+                budget_ratio: budget
+                    .and_then(|budget| budget.share_of(bad))
+                    .map(|share| share * covered),
             }
         };
         let deploys = self.pipeline.quiet.deploys();

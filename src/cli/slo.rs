@@ -1,39 +1,100 @@
 //! `vestibule slo`.
 
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use serde_json::json;
+use clap::{Subcommand, ValueEnum};
 
-use super::{Exit, Format, complain, fancy, generate, say};
-use crate::config::import::{Imported, Note, Source, import as read_specs, load_spec};
-use crate::config::{self, Report};
+use super::{Connect, DEFAULT_FILE, Exit, complain, fancy, generate, say};
+use crate::config;
 use crate::generate::spec::{Spec, specify};
-use crate::slo::policy::Policy;
 
-#[derive(Debug, Args)]
-pub(super) struct ImportArguments {
-    /// The specifications; a file may hold several documents, of both formats
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Take documents of this format only; without it, each document says itself whose it is
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// A configuration that has a route for each service: only the tables that it lacks are printed
-    #[arg(long, value_name = "FILE")]
-    into: Option<PathBuf>,
-    /// Write to a new file instead of standard output
-    #[arg(long, short, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// What was imported, what is changed and lost, and the text, as JSON on standard output
-    #[arg(long)]
-    json: bool,
+mod backtest;
+mod import;
+mod shown;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SloCommand {
+    /// List what a running daemon promises: objective, budget left, burn, how it stands; the worst first
+    ///
+    /// The exit code is 3 when one is breached: its budget is overspent, with what is missing of the window taken to have
+    /// been good. 69: no daemon answers.
+    List {
+        #[command(flatten)]
+        connect: Connect,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one SLO in full: its budget, its burn over every window, and what spent it
+    ///
+    /// Bad events by day, and where requests failed by kind, status, endpoint and version: the parts of each sum to the
+    /// whole. The exit code is 3 when it is breached, 64 when there is none of this id.
+    Show {
+        /// The SLO
+        id: String,
+        #[command(flatten)]
+        connect: Connect,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which alerts would have fired over the stored history with this configuration, and when
+    ///
+    /// Runs the engine that judges live traffic over the minutes in the state directory, so that another objective or
+    /// policy can be tried on the traffic of last month. Nothing needs to run, and a daemon that does is not disturbed.
+    /// History is kept by the minute for `history.minutes`; before that by the hour, in which no short window can be
+    /// seen, so the look begins where the minutes do. 78: the configuration is wrong.
+    #[command(after_help = backtest::HELP)]
+    Backtest(backtest::BacktestArguments),
+    /// Print the SLOs of a configuration file as other tools write them
+    ///
+    /// They count the good and bad events of Vestibule's own series. Neither format can say all of an alerting policy.
+    Export {
+        /// The configuration file
+        #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
+        from: PathBuf,
+        /// Whose words
+        #[arg(long, value_enum, default_value_t = Format::Openslo)]
+        format: Format,
+    },
+    /// Turn SLO specifications of other tools into SLOs of a configuration file
+    ///
+    /// Service, objective, window, owner and runbook are carried. Queries are not: Vestibule counts requests itself, and
+    /// recognises whether a query asks for availability or for a latency. Whatever is not carried as it is written is
+    /// told on standard error, with its file and line.
+    #[command(after_help = import::HELP)]
+    Import(import::ImportArguments),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    #[value(help = "OpenSLO v1")]
+    Openslo,
+    /// Sloth, prometheus/v1
+    Sloth,
+}
+
+impl Format {
+    const fn spec(self) -> Spec {
+        match self {
+            Self::Openslo => Spec::OpenSlo,
+            Self::Sloth => Spec::Sloth,
+        }
+    }
+}
+
+pub(super) fn slo(command: SloCommand) -> Exit {
+    match command {
+        SloCommand::List { connect, json } => shown::list(&connect.connect, json),
+        SloCommand::Show { id, connect, json } => shown::show(&connect.connect, &id, json),
+        SloCommand::Backtest(arguments) => backtest::backtest(&arguments),
+        SloCommand::Export { from, format } => export(&from, format.spec()),
+        SloCommand::Import(asked) => import::import(&asked),
+    }
 }
 
 /// Prints the promises of a configuration as `spec` has them.
-pub(super) fn export(from: &Path, spec: Spec) -> Exit {
+fn export(from: &Path, spec: Spec) -> Exit {
     match config::load(from) {
         Ok(resolved) => {
             say(&specify(&generate::plan(resolved), spec));
@@ -44,103 +105,4 @@ pub(super) fn export(from: &Path, spec: Spec) -> Exit {
             Exit::Config
         }
     }
-}
-
-/// Prints, or writes to a new file, the promises of specifications as a configuration.
-pub(super) fn import(asked: &ImportArguments) -> Exit {
-    let sources: Result<Vec<Source>, Report> =
-        asked.files.iter().map(|path| load_spec(path)).collect();
-    let sources = match sources {
-        Ok(sources) => sources,
-        Err(report) => return refuse(&[report], asked.json),
-    };
-    let mut imported = match read_specs(&sources, asked.format.map(Format::spec)) {
-        Ok(imported) => imported,
-        Err(reports) => return refuse(&reports, asked.json),
-    };
-    let text = match configuration(&mut imported, asked.into.as_deref()) {
-        Ok(text) => text,
-        Err(report) => return refuse(&[report], asked.json),
-    };
-    if !asked.json {
-        let mut lines = io::stderr().lock();
-        for note in &imported.notes {
-            // Nobody reads standard error any more: nothing is lost by it.
-            drop(writeln!(lines, "{note}"));
-        }
-    }
-    if let Some(out) = &asked.out
-        && let Err(error) = write_new(out, &text)
-    {
-        complain(&format!("cannot write {}: {error}", out.display()));
-        return Exit::Io;
-    }
-    if asked.json {
-        say(&format!("{:#}\n", described(&imported, &text)));
-    } else if asked.out.is_none() {
-        say(&text);
-    }
-    if imported.has_losses() {
-        Exit::Warn
-    } else {
-        Exit::Ok
-    }
-}
-
-/// The text to print. It is read as `vestibule check` would read it, so that what is printed is a configuration.
-fn configuration(imported: &mut Imported, into: Option<&Path>) -> Result<String, Report> {
-    let env = |name: &str| std::env::var(name).ok();
-    let Some(path) = into else {
-        imported.without_probes();
-        let text = imported.draft();
-        config::parse("the imported configuration", &text, Path::new(""), &env)?;
-        return Ok(text);
-    };
-    let known: Vec<Policy> = config::load(path)?.policies;
-    let tables = imported.tables(&known);
-    let before = load_spec(path)?.text;
-    let base = path.parent().unwrap_or(Path::new(""));
-    let name = format!("{} with what is imported", path.display());
-    config::parse(&name, &format!("{before}\n{tables}"), base, &env)?;
-    Ok(tables)
-}
-
-fn described(imported: &Imported, text: &str) -> serde_json::Value {
-    let slos = imported.slos().map(|slo| {
-        json!({
-            "id": slo.id,
-            "route": slo.route,
-            "sli": slo.sli.as_str(),
-            "objective": slo.objective.to_string(),
-            "window": slo.window.to_string(),
-            "policy": slo.policy,
-        })
-    });
-    json!({
-        "schema": 1,
-        "slos": slos.collect::<Vec<_>>(),
-        "notes": imported.notes.iter().map(Note::to_json).collect::<Vec<_>>(),
-        "text": text,
-    })
-}
-
-fn refuse(reports: &[Report], as_json: bool) -> Exit {
-    if as_json {
-        let reports: Vec<_> = reports.iter().map(Report::to_json).collect();
-        say(&format!(
-            "{:#}\n",
-            json!({ "schema": 1, "refused": reports })
-        ));
-    } else {
-        for report in reports {
-            complain(&format!("{report}\n{}", report.render(fancy())));
-        }
-    }
-    Exit::Config
-}
-
-/// Writes a file that is not there yet: an import must not replace a configuration that someone wrote.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    file.write_all(text.as_bytes())
 }

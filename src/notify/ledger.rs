@@ -162,6 +162,21 @@ pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
             && matches!(alert.state, AlertState::Firing | AlertState::Pending)
     };
     let is_out = alerts.iter().any(goes_on);
+    // Whoever was woken for a route's budget need not be woken for its errors.
+    let burns = |route: &str| {
+        let fires = |alert: &AlertView| {
+            alert.kind == AlertKind::Burn
+                && alert.severity == Severity::Page
+                && alert.state == AlertState::Firing
+        };
+        alerts
+            .iter()
+            .any(|alert| fires(alert) && alert.route == route)
+    };
+    notices.retain(|notice| {
+        let is_firing = notice.status == Status::Firing;
+        !(is_firing && notice.kind == AlertKind::Surge && burns(&notice.route))
+    });
     notices.retain(|notice| {
         let of_route = matches!(notice.kind, AlertKind::Burn | AlertKind::Surge);
         let may_be_out = is_out || at.since(notice.since) < LOOK;
@@ -374,6 +389,22 @@ mod tests {
                 vec!["a".to_owned(), "b".to_owned()]
             ]
         );
+    }
+
+    #[test]
+    fn a_surge_of_a_route_whose_budget_pages_already_wakes_nobody_again() {
+        let mut surge = alert("surge:r", Severity::Page, AlertState::Firing);
+        surge.kind = AlertKind::Surge;
+        let burn = alert("a", Severity::Page, AlertState::Firing);
+        let mut elsewhere = burn.clone();
+        elsewhere.route = "other".to_owned();
+        for (burning, told) in [(burn, vec!["a"]), (elsewhere, vec!["surge:r", "a"])] {
+            let now = [surge.clone(), burning];
+            let mut news = Ledger::default().news(present(&now), &ALL);
+            hold_back(&mut news, present(&now));
+            let ids: Vec<&str> = news.iter().map(|notice| notice.id.as_str()).collect();
+            assert_eq!(ids, told);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::family::{Addition, Around, Entry, Family};
 use super::schema::{self, immediate, meta};
 use super::value::{self, Blob, ROUTES, key, stored};
 use super::{FILE, OpenError, QueryError};
-use super::{probe, rollup};
+use super::{parts, probe, rollup};
 use crate::model::{Event, Scope, SlotRecord, Timestamp};
 
 /// How many stored minutes may lie after the one that is written.
@@ -202,12 +202,16 @@ fn add_routes(mut entry: Entry<'_>, routes: &[EncodedRoute]) -> rusqlite::Result
             counted,
             summed,
             latencies,
+            bad_parts,
         } = route;
         let id = entry.add(Addition {
             name,
             counted,
             summed,
         })?;
+        if entry.keeps_hour() {
+            parts::write(connection, minute / 60, id, bad_parts)?;
+        }
         let Some(latencies) = latencies else {
             continue;
         };

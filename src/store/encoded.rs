@@ -34,6 +34,19 @@ pub struct RouteMinute {
     pub bytes_out: u64,
     /// Upstream attempts beyond each request's first.
     pub retries: u64,
+    /// Its bad requests, told apart.
+    pub bad_parts: Vec<BadPart>,
+}
+
+/// Some of a route's bad requests. Each dimension is a partition of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadPart {
+    /// How they are told apart.
+    pub dimension: String,
+    /// Which ones.
+    pub part: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// What one minute came to for one SLO.
@@ -77,6 +90,7 @@ pub(super) struct EncodedRoute {
     pub(super) summed: [i64; 4],
     /// `None` when nothing was measured.
     pub(super) latencies: Option<Latencies>,
+    pub(super) bad_parts: Vec<BadPart>,
 }
 
 #[derive(Debug)]
@@ -133,6 +147,7 @@ impl From<RouteMinute> for EncodedRoute {
             bytes_in,
             bytes_out,
             retries,
+            bad_parts,
         } = route;
         let Counts {
             good,
@@ -151,6 +166,7 @@ impl From<RouteMinute> for EncodedRoute {
             counted: [good, bad, excluded].map(stored),
             summed: [duration_us, bytes_in, bytes_out, retries].map(stored),
             latencies: latencies.iter().any(Option::is_some).then_some(latencies),
+            bad_parts,
         }
     }
 }

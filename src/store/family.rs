@@ -203,6 +203,11 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Whether rows are kept of the minute's hour.
+    pub(super) const fn keeps_hour(&self) -> bool {
+        self.around.keeps_hour
+    }
+
     /// Adds to a member's minute, its hour and its totals, and gives its number.
     pub(super) fn add(&mut self, addition: Addition<'_>) -> rusqlite::Result<i64> {
         let Addition {

@@ -10,7 +10,7 @@ use super::error::doing;
 use super::gaps::gaps;
 use super::query::Reader;
 use super::value::{self, Blob, count, counts, tally, unkey};
-use super::{QueryError, schema};
+use super::{BadPart, QueryError, parts, schema};
 use crate::model::{Counts, Event, Latency, Phase, SlotRecord, Tally, Timestamp};
 use crate::snapshot::Gap;
 
@@ -188,6 +188,25 @@ impl History {
             take(parse(row), loaded, &mut each);
         })
         .map_err(doing("read route hours"))
+    }
+
+    /// What the bad requests of routes were in the hours that begin at or after `since_secs`, as (place in
+    /// [`History::routes`], the hour's beginning in seconds, what), in rising order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn bad_parts(
+        &self,
+        since_secs: u64,
+        mut each: impl FnMut((usize, u64, BadPart)),
+    ) -> Result<(), QueryError> {
+        let first = first_slot(since_secs, 3_600);
+        parts::read(&self.reader.connection, first, |hour, route, part| {
+            if let Some(place) = self.route_places.get(&route) {
+                each((*place, hour.saturating_mul(3_600), part));
+            }
+        })
+        .map_err(doing("read what bad requests were"))
     }
 
     /// Distributions of the minutes that begin at or after `since_secs`, in rising order.

@@ -202,6 +202,7 @@ fn drop_hours(connection: &mut Connection, bound: i64) -> rusqlite::Result<bool>
     for sql in [
         "DELETE FROM slo_hour WHERE hour <= ?1",
         "DELETE FROM route_hour WHERE hour <= ?1",
+        "DELETE FROM route_bad WHERE hour <= ?1",
         "DELETE FROM hour WHERE hour <= ?1",
     ] {
         transaction.execute(sql, [oldest])?;

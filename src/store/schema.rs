@@ -10,11 +10,11 @@ use rusqlite::{
 };
 
 use super::value::stored;
-use super::{OpenError, probe, rollup};
+use super::{OpenError, parts, probe, rollup};
 use crate::model::Timestamp;
 
 /// What each format version adds to the one before. Only ever appended to: a file somewhere has every prefix of it.
-const MIGRATIONS: [&str; 2] = [FIRST, probe::TABLES];
+const MIGRATIONS: [&str; 3] = [FIRST, probe::TABLES, parts::TABLE];
 
 const FIRST: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;

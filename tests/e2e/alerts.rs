@@ -176,18 +176,16 @@ fn state_at(manager: &Alertmanager, severity: &str) -> String {
     state.unwrap_or_default().to_owned()
 }
 
-/// The severities of what the webhook was told to fire.
+/// The severities of what the webhook was told to fire, in alphabetical order: which of two comes first within a second
+/// is chance.
 fn fired(hook: &Origin) -> Vec<String> {
     let (news, _) = told(hook);
     let firing = news.iter().filter(|it| it["status"] == "firing");
-    firing
-        .map(|it| {
-            it["alert"]["severity"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        })
-        .collect()
+    let mut severities: Vec<String> = firing
+        .filter_map(|it| Some(it["alert"]["severity"].as_str()?.to_owned()))
+        .collect();
+    severities.sort();
+    severities
 }
 
 #[test]
@@ -323,4 +321,79 @@ fn a_deploys_window_mutes_the_ticket_and_not_the_page_and_ends_by_itself() {
         "{:#}",
         snapshot["events"]
     );
+}
+
+#[test]
+fn slos_are_listed_shown_in_full_and_judged_again_over_their_history() {
+    let (origin, hook) = (failing(), Origin::ok());
+    let home = Home::new(&config(&origin, &hook));
+    let empty = home.vestibule(&["slo", "backtest"]);
+    assert_eq!(empty.status.code(), Some(74), "{empty:?}");
+    let daemon = home.run();
+    let deployed = home.vestibule(&["deploy", "u", "v7", "--window", "1m"]);
+    assert!(deployed.status.success());
+    let mut client = Client::connect(daemon.address());
+    for _ in 0..40 {
+        client.get("/a");
+    }
+    let list = home.vestibule(&["slo", "list", "--json"]);
+    let slos: Value = serde_json::from_str(&stdout(&list)).expect("it is JSON");
+    assert_eq!(slos.as_array().map(Vec::len), Some(2), "{slos}");
+    let table = stdout(&home.vestibule(&["slo", "list"]));
+    assert!(table.starts_with("STATE"), "{table}");
+
+    let shown = home.vestibule(&["slo", "show", "a-available", "--json"]);
+    let detail: Value = serde_json::from_str(&stdout(&shown)).expect("it is JSON");
+    let parts = detail["spent"].as_array().expect("a list");
+    let bad = detail["slo"]["bad"].as_u64().expect("a number");
+    assert_eq!(bad, 40);
+    for (dimension, part) in [
+        ("kind", "upstream_5xx"),
+        ("status", "5xx"),
+        ("endpoint", origin.url().as_str()),
+        ("version", "v7"),
+        ("route", "a"),
+    ] {
+        let of_it: Vec<&Value> = parts
+            .iter()
+            .filter(|it| it["dimension"] == dimension)
+            .collect();
+        assert_eq!(of_it.len(), 1, "{dimension}: {parts:#?}");
+        assert_eq!(of_it[0]["part"], part);
+        assert_eq!(of_it[0]["bad"], bad, "the parts sum to the whole");
+    }
+    assert_eq!(detail["deploys"][0]["slos"][0]["bad"], bad);
+    let page = stdout(&home.vestibule(&["slo", "show", "a-available"]));
+    assert!(
+        page.contains("spent by endpoint") && page.contains("booked to deploys"),
+        "{page}"
+    );
+    assert_eq!(
+        home.vestibule(&["slo", "show", "nope"]).status.code(),
+        Some(64)
+    );
+
+    // What spent it is known after a restart too.
+    assert!(daemon.stop().success());
+    let daemon = home.run();
+    let shown = home.vestibule(&["slo", "show", "a-available", "--json"]);
+    let again: Value = serde_json::from_str(&stdout(&shown)).expect("it is JSON");
+    let sum = |dimension: &str, part: &str| {
+        let parts = again["spent"].as_array().expect("a list").iter();
+        let of_it = parts.filter(|it| it["dimension"] == dimension && it["part"] == part);
+        of_it.filter_map(|it| it["bad"].as_u64()).sum::<u64>()
+    };
+    assert_eq!(
+        (sum("version", "v7"), sum("kind", "upstream_5xx")),
+        (bad, bad)
+    );
+
+    // Over the stored minutes, beside the daemon that writes them.
+    let tested = home.vestibule(&["slo", "backtest", "--json"]);
+    assert!(tested.status.success(), "{tested:?}");
+    let tested: Value = serde_json::from_str(&stdout(&tested)).expect("it is JSON");
+    assert_eq!(tested["slos"][0]["slo"], "a-available");
+    let unknown = home.vestibule(&["slo", "backtest", "--policy", "nope"]);
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(daemon.stop().success());
 }

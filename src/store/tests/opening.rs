@@ -146,8 +146,10 @@ fn an_old_format_is_brought_up_to_date_once() {
     write_run(&dir, M0, M0 + 1, [minute(M0, 1, 0)]);
     let old = Connection::open(dir.path().join(FILE)).unwrap();
     // As the first format had it.
-    old.execute_batch("DROP TABLE probe_slot; DROP TABLE probe; PRAGMA user_version = 1")
-        .unwrap();
+    old.execute_batch(
+        "DROP TABLE route_bad; DROP TABLE probe_slot; DROP TABLE probe; PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(old);
     let (connection, _) = schema::open(&dir.path().join(FILE), start_of(M0 + 1)).unwrap();
     let slots: i64 = connection
@@ -159,7 +161,7 @@ fn an_old_format_is_brought_up_to_date_once() {
             .pragma_query_value(None, name, |row| row.get(0))
             .unwrap()
     };
-    assert_eq!(pragma("user_version"), 2);
+    assert_eq!(pragma("user_version"), 3);
     assert_eq!(pragma("auto_vacuum"), 2, "incremental");
     assert_eq!(pragma("foreign_keys"), 1);
     let since: i64 = connection

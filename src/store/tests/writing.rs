@@ -26,6 +26,7 @@ fn everything_written_is_there_after_a_restart() {
         bytes_in: 11,
         bytes_out: 12,
         retries: 3,
+        bad_parts: Vec::new(),
     };
     let batch = MinuteBatch {
         minute: M0,
@@ -191,4 +192,32 @@ fn an_event_of_any_length_is_kept_in_part() {
     let events = Reader::open(dir.path()).unwrap().events(9).unwrap();
     assert_eq!(events[0].text.len(), 4_096);
     assert!(text.starts_with(&events[0].text));
+}
+
+#[test]
+fn what_bad_requests_were_adds_up_by_the_hour() {
+    let dir = TempDir::new().unwrap();
+    let part = |dimension: &str, count| BadPart {
+        dimension: dimension.to_owned(),
+        part: "it's".to_owned(),
+        count,
+    };
+    let opened = open_at(&dir, M0);
+    for minute in [M0, M0 + 1] {
+        let batch = MinuteBatch {
+            minute,
+            routes: vec![RouteMinute {
+                bad_parts: vec![part("kind", 2), part("status", 1), part("status", 1)],
+                ..route("web", 0, 2, &[])
+            }],
+            slos: Vec::new(),
+        };
+        opened.writer.minute(batch).unwrap();
+    }
+    opened.writer.close(PATIENCE).unwrap();
+    let history = open_at(&dir, M0 + 10).history;
+    let mut parts = Vec::new();
+    history.bad_parts(0, |row| parts.push(row)).unwrap();
+    let expected = ["kind", "status"].map(|dimension| (0, M0 * 60, part(dimension, 4)));
+    assert_eq!(parts, expected);
 }

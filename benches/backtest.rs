@@ -1,0 +1,60 @@
+//! How long thirty days of a hundred SLOs take to be judged again.
+//!
+//! `cargo bench --bench backtest` runs the four rows of the workbook over 43,200 minutes of each of 100 SLOs, some of which
+//! have an outage a day, and prints seconds; the goal is below ten. Reading the history comes on top.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a bench measures time, prints it, and may die of anything unexpected"
+)]
+
+use std::time::Instant;
+
+use vestibule::model::{Sli, Slo, Tally, Window};
+use vestibule::slo::alert::Guards;
+use vestibule::slo::backtest::{Record, run};
+use vestibule::slo::policy::Policy;
+
+const SLOS: u64 = 100;
+const MINUTES: u64 = 30 * 1_440;
+
+fn main() {
+    let slo = Slo {
+        id: "s".to_owned(),
+        route: "r".to_owned(),
+        sli: Sli::Availability,
+        probe: None,
+        objective: "99.9%".parse().unwrap(),
+        window: Window::days(30),
+        policy: "workbook".to_owned(),
+        runbook: None,
+    };
+    let records: Vec<Record> = (0..SLOS).map(record).collect();
+    let began = Instant::now();
+    let firings: usize = records
+        .iter()
+        .map(|record| run(&slo, &Policy::workbook(), Guards::default(), record).len())
+        .sum();
+    println!(
+        "backtest of 30 days x {SLOS} SLOs: {:.2} s, {firings} firings",
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// A thousand requests a minute, one in 2,000 bad; every other SLO fails for ten minutes a day.
+fn record(number: u64) -> Record {
+    let minute = |place: u64| {
+        let out = number.is_multiple_of(2) && place % 1_440 < 10;
+        let bad = if out { 300 } else { place % 2 };
+        (
+            Tally {
+                good: 1_000 - bad,
+                bad,
+            },
+            true,
+        )
+    };
+    Record::new(29_000_000, MINUTES, minute, Vec::new())
+}

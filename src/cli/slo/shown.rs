@@ -1,0 +1,276 @@
+//! `vestibule slo list` and `vestibule slo show`.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::admin::client::{AskError, ask};
+use crate::cli::{Exit, complain, runtime, say};
+use crate::model::Objective;
+use crate::net::address::Address;
+use crate::snapshot::{DeployView, SloDetail, SloView};
+use crate::tui::fmt;
+
+pub(super) fn list(address: &Address, json: bool) -> Exit {
+    let (answer, slos): (Bytes, Vec<SloView>) = match asked(address, "/v1/slos") {
+        Ok(answer) => answer,
+        Err(exit) => return exit,
+    };
+    if json {
+        say(&String::from_utf8_lossy(&answer));
+    } else if slos.is_empty() {
+        say("nothing is promised: no SLO is configured\n");
+    } else {
+        say(&table(&slos));
+    }
+    exit(slos.iter())
+}
+
+pub(super) fn show(address: &Address, id: &str, json: bool) -> Exit {
+    // What has other characters is no id, and would be another path.
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if id.is_empty() || !id.bytes().all(is_id) {
+        complain(&format!("`{id}` is no id of an SLO"));
+        return Exit::Usage;
+    }
+    let path = format!("/v1/slos/{id}");
+    let (answer, detail): (Bytes, SloDetail) = match asked(address, &path) {
+        Ok(answer) => answer,
+        Err(exit) => return exit,
+    };
+    if json {
+        say(&String::from_utf8_lossy(&answer));
+    } else {
+        say(&page(&detail));
+    }
+    exit(std::iter::once(&detail.slo))
+}
+
+fn exit<'a>(mut slos: impl Iterator<Item = &'a SloView>) -> Exit {
+    let is_breached = |slo: &SloView| slo.expected_remaining_ratio.is_some_and(|left| left < 0.0);
+    if slos.any(is_breached) {
+        Exit::Unknown
+    } else {
+        Exit::Ok
+    }
+}
+
+fn asked<T: DeserializeOwned>(address: &Address, path: &str) -> Result<(Bytes, T), Exit> {
+    let runtime = runtime().map_err(|error| {
+        complain(&error.to_string());
+        Exit::Io
+    })?;
+    let answer = runtime.block_on(ask(address, Method::GET, path, Vec::new()));
+    let answer = answer.map_err(|error| match error {
+        AskError::Status(_, StatusCode::NOT_FOUND, detail) => {
+            complain(&detail);
+            Exit::Usage
+        }
+        error => {
+            complain(&error.to_string());
+            Exit::Unavailable
+        }
+    })?;
+    let read = serde_json::from_slice(&answer).map_err(|error| {
+        complain(&format!(
+            "the answer of {address} cannot be read, is it of another version? {error}"
+        ));
+        Exit::Unavailable
+    })?;
+    Ok((answer, read))
+}
+
+fn table(slos: &[SloView]) -> String {
+    let head = [
+        "STATE",
+        "SLO",
+        "ROUTE",
+        "OBJECTIVE",
+        "WINDOW",
+        "LEFT",
+        "BURN 5M",
+        "BURN 1H",
+        "EMPTY IN",
+    ];
+    let mut rows = vec![head.map(ToOwned::to_owned)];
+    rows.extend(slos.iter().map(|slo| {
+        [
+            slo.state.as_str().to_owned(),
+            slo.id.clone(),
+            slo.route.clone(),
+            objective(slo),
+            slo.window.to_string(),
+            percent(slo.expected_remaining_ratio),
+            burn(slo, "5m"),
+            burn(slo, "1h"),
+            slo.time_to_empty_s.map_or_else(|| "-".to_owned(), lasts),
+        ]
+    }));
+    let mut widths = [0; 9];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        put(&mut text, format_args!("{}\n", line.trim_end()));
+    }
+    text
+}
+
+fn page(detail: &SloDetail) -> String {
+    let SloDetail {
+        slo,
+        allowed,
+        spent,
+        alerts,
+        deploys,
+    } = detail;
+    let mut text = String::new();
+    put(
+        &mut text,
+        format_args!(
+            "{} on {}: {} {} over {}, {}\n",
+            slo.id,
+            slo.route,
+            objective(slo),
+            slo.sli,
+            slo.window,
+            slo.state.as_str()
+        ),
+    );
+    put(
+        &mut text,
+        format_args!(
+            "budget   {} of {allowed} bad events spent, {} left of those counted, {} of the whole window's\n",
+            slo.bad,
+            percent(slo.remaining_ratio),
+            percent(slo.expected_remaining_ratio)
+        ),
+    );
+    put(
+        &mut text,
+        format_args!(
+            "counted  {} good, {} bad; {} of the window was measured\n",
+            slo.good,
+            slo.bad,
+            percent(Some(slo.coverage_ratio))
+        ),
+    );
+    let mut burns: Vec<_> = slo.burn.iter().collect();
+    burns.sort_by_key(|(window, _)| **window);
+    let burns: Vec<String> = burns
+        .into_iter()
+        .map(|(window, burn)| format!("{window} {}", multiple(*burn)))
+        .collect();
+    put(&mut text, format_args!("burn     {}\n", burns.join("  ")));
+    if let Some(secs) = slo.time_to_empty_s {
+        put(
+            &mut text,
+            format_args!("empty in {} at this rate\n", lasts(secs)),
+        );
+    }
+    for alert in alerts {
+        let (severity, state) = (alert.severity.as_str(), alert.state.as_str());
+        put(
+            &mut text,
+            format_args!(
+                "alert    {severity} {state} since {}: {}\n",
+                alert.since,
+                fmt::visible(&alert.text)
+            ),
+        );
+    }
+    let mut dimension = "";
+    for part in spent {
+        if part.dimension != dimension {
+            dimension = &part.dimension;
+            put(&mut text, format_args!("\nspent by {dimension}\n"));
+        }
+        put(
+            &mut text,
+            format_args!(
+                "  {:>9}  {:>6}  {}\n",
+                part.bad,
+                percent(Some(part.share)),
+                fmt::visible(&part.part)
+            ),
+        );
+    }
+    if !deploys.is_empty() {
+        put(
+            &mut text,
+            format_args!("\nbooked to deploys, and counted above\n"),
+        );
+    }
+    for deploy in deploys {
+        put(&mut text, format_args!("{}\n", booked(deploy)));
+    }
+    text
+}
+
+fn booked(deploy: &DeployView) -> String {
+    let until = deploy
+        .until
+        .map_or_else(|| "now".to_owned(), |until| until.to_string());
+    let spent = deploy.slos.iter().map(|spend| {
+        format!(
+            "{} bad of {}, {} of the budget",
+            spend.bad,
+            spend.good + spend.bad,
+            percent(spend.budget_ratio)
+        )
+    });
+    let spent: Vec<String> = spent.collect();
+    format!(
+        "  {} {}  {} to {until}: {}",
+        fmt::visible(&deploy.upstream),
+        fmt::visible(&deploy.version),
+        deploy.from,
+        spent.join("; ")
+    )
+}
+
+fn objective(slo: &SloView) -> String {
+    Objective::try_from_ppm(slo.objective_ppm).map_or_else(
+        |_| format!("{} ppm", slo.objective_ppm),
+        |objective| objective.to_string(),
+    )
+}
+
+fn burn(slo: &SloView, window: &str) -> String {
+    let window = window.parse().ok();
+    multiple(window.and_then(|window| slo.burn.get(&window).copied().flatten()))
+}
+
+fn multiple(burn: Option<f64>) -> String {
+    burn.map_or_else(|| "-".to_owned(), |burn| format!("{burn:.1}x"))
+}
+
+fn percent(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0))
+}
+
+/// The two largest units.
+fn lasts(secs: u64) -> String {
+    match secs {
+        0 => "0 s, it is spent".to_owned(),
+        1..60 => format!("{secs} s"),
+        60..3_600 => format!("{}m{:02}s", secs / 60, secs % 60),
+        3_600..86_400 => format!("{}h{:02}m", secs / 3_600, secs / 60 % 60),
+        _ => format!("{}d{:02}h", secs / 86_400, secs / 3_600 % 24),
+    }
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("writing to a string cannot fail");
+}

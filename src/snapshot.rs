@@ -705,7 +705,7 @@ impl Default for ProbeTotals {
             ok: 0,
             failures: [0; ProbeFailure::COUNT],
             missed: [0; Missed::COUNT],
-            durations: [0; DURATION_BOUNDS_US.len() + 1],
+            durations: Durations::default(),
             duration_us: 0,
             phases: ProbePhases::default(),
             lag_us: 0,

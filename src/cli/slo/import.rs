@@ -29,7 +29,7 @@ Examples:
   vestibule slo import a.yaml --json | jq .notes           what is not carried as it is written";
 
 #[derive(Debug, Args)]
-pub(super) struct ImportArguments {
+pub(in crate::cli) struct ImportArguments {
     /// The specifications; a file may hold several documents, of both formats
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,

@@ -27,6 +27,7 @@ use crate::store::{self, OpenError};
 mod alerts;
 mod certs;
 mod health;
+mod loads;
 mod machine;
 mod pages;
 mod pipeline;

@@ -19,6 +19,7 @@ mod outcome;
 mod probe;
 mod slo;
 mod slot;
+mod spread;
 mod time;
 mod trace;
 
@@ -41,5 +42,6 @@ pub use probe::{
 };
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
+pub use spread::Spread;
 pub use time::{Timestamp, Window, WindowError};
 pub use trace::{TraceShare, attempt_span};

@@ -265,6 +265,12 @@ pub struct UpstreamView {
     pub version: Option<String>,
     /// Its endpoints, in configured order.
     pub endpoints: Vec<EndpointView>,
+    /// Median time to the head of all its responses over the last minute, in microseconds, within 7 %.
+    #[serde(default)]
+    pub p50_us: Option<u64>,
+    /// 99th percentile of the same.
+    #[serde(default)]
+    pub p99_us: Option<u64>,
 }
 
 /// One endpoint.
@@ -285,6 +291,21 @@ pub struct EndpointView {
     /// Attempts of the last minute that failed and were followed by another.
     #[serde(default)]
     pub retried: u64,
+    /// Whether it answers its health checks; `null`: it has none.
+    #[serde(default)]
+    pub answers_checks: Option<bool>,
+    /// Worker threads that leave it alone because too many exchanges failed in a row.
+    #[serde(default)]
+    pub ejected_by: u64,
+    /// Requests and tunnels on their way to it now.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Median time to the head of its responses over the last minute, in microseconds, within 7 %.
+    #[serde(default)]
+    pub p50_us: Option<u64>,
+    /// 99th percentile of the same.
+    #[serde(default)]
+    pub p99_us: Option<u64>,
 }
 
 /// One SLO.

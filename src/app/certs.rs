@@ -344,7 +344,7 @@ fn rounded(left: Duration) -> Duration {
 fn event(at: Timestamp, text: String) -> Event {
     Event {
         at,
-        kind: EventKind::Alert,
+        kind: EventKind::Certificate,
         scope: Scope::default(),
         text,
     }

@@ -95,6 +95,11 @@ impl Health {
         changes
     }
 
+    /// Whether an endpoint answers its health checks; `None`: it has none.
+    pub(super) fn answers(&self, endpoint: EndpointKey) -> Option<bool> {
+        self.0.get(&endpoint)?.answers
+    }
+
     /// Whether an endpoint is thought to work, and since when if that ever changed. One never tried is.
     pub(super) fn of(&self, endpoint: EndpointKey) -> (bool, Option<Timestamp>) {
         self.0.get(&endpoint).map_or((true, None), |endpoint| {

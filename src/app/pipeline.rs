@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::alerts::{self, Crash};
 use super::certs::Certs;
 use super::health::Health;
+use super::loads::Loads;
 use super::probes::{Absorbed, Probes};
 use super::quiet::{Ended, Quiet};
 use super::restore;
@@ -43,6 +44,7 @@ pub(super) struct Pipeline {
     pub(super) edge: RouteRing,
     pub(super) evaluation: Evaluation,
     pub(super) health: Health,
+    pub(super) loads: Loads,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
     /// Newest first.
@@ -131,6 +133,7 @@ impl Pipeline {
             edge: RouteRing::default(),
             evaluation: Evaluation::default(),
             health: Health::default(),
+            loads: Loads::default(),
             probes: Probes::default(),
             certs: Certs::default(),
             events: VecDeque::new(),
@@ -300,6 +303,7 @@ impl Pipeline {
 
     /// Counts what the workers gathered, as having happened in second `second`.
     pub(super) fn absorb(&mut self, second: u64, gathered: &Gathered) {
+        self.loads.absorb(second, &gathered.endpoints);
         let mut all = RouteSlot::default();
         for (key, slot) in gathered.shards.iter().flatten() {
             let state = of(&mut self.routes, key.index());

@@ -13,9 +13,9 @@ use crate::slo::burn;
 use crate::slo::engine::SloStatus;
 use crate::slo::policy::Severity;
 use crate::snapshot::{
-    AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, EndpointView, ExporterView,
-    Gap, ListenerView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SilenceView,
-    SloView, Snapshot, StoreView, Totals, UpstreamView,
+    AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, ExporterView, Gap,
+    ListenerView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SilenceView,
+    SloView, Snapshot, StoreView, Totals,
 };
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
@@ -23,6 +23,7 @@ use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence}
 mod detail;
 mod measured;
 mod routes;
+mod upstreams;
 
 pub(super) use detail::detail;
 use measured::Measured;
@@ -88,7 +89,7 @@ pub(super) fn snapshot(
         edge: view.edge(gathered),
         routes_total: routes.len() as u64,
         routes,
-        upstreams: view.upstreams(),
+        upstreams: upstreams::views(&view),
         slos: view.slos(),
         probes: pipeline.probes.views(now),
         certificates: pipeline.certs.views(),
@@ -217,54 +218,6 @@ impl View<'_> {
             connections: gathered.connections,
             faults,
         }
-    }
-
-    fn upstreams(&self) -> Vec<UpstreamView> {
-        let lately = self.pipeline.edge.endpoints_over(MINUTE_S, self.now_secs);
-        let upstreams = &self.around.resolved.proxy.upstreams;
-        upstreams
-            .iter()
-            .map(|upstream| UpstreamView {
-                name: upstream.name.clone(),
-                version: self
-                    .pipeline
-                    .versions
-                    .get(&upstream.name)
-                    .map(|(version, _)| version.clone()),
-                endpoints: upstream
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| {
-                        let address = endpoint.to_string();
-                        let key = self
-                            .pipeline
-                            .directory
-                            .find_endpoint(&upstream.name, &address);
-                        let (healthy, since) =
-                            key.map_or((true, None), |key| self.pipeline.health.of(key));
-                        let place = key.and_then(|key| {
-                            lately.binary_search_by_key(&key, |(found, _)| *found).ok()
-                        });
-                        let tally = place.map(|place| lately[place].1);
-                        let EndpointTally {
-                            good,
-                            bad,
-                            connect_failures,
-                            retried,
-                        } = tally.unwrap_or_default();
-                        EndpointView {
-                            address,
-                            healthy,
-                            since,
-                            good,
-                            bad,
-                            connect_failures,
-                            retried,
-                        }
-                    })
-                    .collect(),
-            })
-            .collect()
     }
 
     fn slos(&self) -> Vec<SloView> {

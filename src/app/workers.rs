@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::SystemClock;
-use crate::model::TraceShare;
+use crate::model::{EndpointKey, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
 use crate::proxy::observe::AccessSink;
-use crate::proxy::worker::{Collected, Gone, Handle, Setup};
+use crate::proxy::worker::{Collected, EndpointLoad, Gone, Handle, Setup};
 use crate::sli::recorder::{Rules, Shard};
 
 /// The running workers and the sockets they listen on.
@@ -61,6 +61,8 @@ pub(super) struct Gathered {
     pub(super) retries_refused: u64,
     pub(super) accept_failures: u64,
     pub(super) probe_requests: u64,
+    /// What each worker says of endpoints.
+    pub(super) endpoints: Vec<(EndpointKey, EndpointLoad)>,
     /// Workers that no longer answer.
     pub(super) gone: usize,
 }
@@ -200,6 +202,7 @@ impl Gathered {
             retries_refused,
             accept_failures,
             probe_requests,
+            endpoints,
         } = collected;
         self.shards.push(shard);
         self.in_flight += in_flight;
@@ -212,6 +215,7 @@ impl Gathered {
         self.retries_refused += retries_refused;
         self.accept_failures += accept_failures;
         self.probe_requests += probe_requests;
+        self.endpoints.extend(endpoints);
     }
 }
 

@@ -16,6 +16,9 @@ pub enum EventKind {
     Health,
     /// A synthetic probe began to fail, or works again.
     Probe,
+    /// A certificate nears its end, does not fit, or is well again.
+    #[serde(rename = "cert")]
+    Certificate,
     /// An alert changed state.
     Alert,
     /// Vestibule itself: started, stopped, was down, is degraded.
@@ -26,11 +29,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Deploy,
         Self::Config,
         Self::Health,
         Self::Probe,
+        Self::Certificate,
         Self::Alert,
         Self::Process,
         Self::Operator,
@@ -43,6 +47,7 @@ impl EventKind {
             Self::Config => "config",
             Self::Health => "health",
             Self::Probe => "probe",
+            Self::Certificate => "cert",
             Self::Alert => "alert",
             Self::Process => "process",
             Self::Operator => "operator",
@@ -56,6 +61,7 @@ impl EventKind {
             Self::Config => 'C',
             Self::Health => 'H',
             Self::Probe => 'P',
+            Self::Certificate => 'T',
             Self::Alert => 'A',
             Self::Process => 'V',
             Self::Operator => 'O',
@@ -63,11 +69,11 @@ impl EventKind {
     }
 
     /// Whether an event of this kind can be the reason of what came after it. Alerts and people's reactions follow
-    /// trouble, and probes see it; they do not make it.
+    /// trouble, and probes and certificates' dates show it; they do not make it.
     pub const fn is_change(self) -> bool {
         match self {
             Self::Deploy | Self::Config | Self::Health | Self::Process => true,
-            Self::Alert | Self::Operator | Self::Probe => false,
+            Self::Certificate | Self::Alert | Self::Operator | Self::Probe => false,
         }
     }
 }

@@ -519,6 +519,10 @@ impl Call<'_> {
         let worker = tracker.worker();
         let upstream = &self.generation.upstreams[self.upstream];
         let now = worker.clock.tick();
+        if head.is_ok() && !tracker.facts().is_probe {
+            let endpoint = upstream.endpoints[endpoint].key;
+            worker.pools.waited(endpoint, now.micros_since(began));
+        }
         worker.pools.exchanged(upstream, endpoint, good, now);
         if upstream.upstream.balance == Balance::Latency {
             let took = Duration::from_micros(now.micros_since(began));

@@ -11,8 +11,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::balance::Chance;
 use super::generation::{EndpointEntry, UpstreamEntry};
+use super::worker::EndpointLoad;
 use crate::clock::{Clock, SystemClock, Tick};
-use crate::model::{EndpointKey, Fault};
+use crate::model::{EndpointKey, Fault, Spread};
 use crate::net::connect::{ConnectError, connect};
 use crate::net::stream::Stream;
 
@@ -108,6 +109,8 @@ struct EndpointPool {
     /// Exchanges under way.
     in_flight: u32,
     latency: Latency,
+    /// How long the heads of responses took since this was last asked for; made once there is one.
+    waits: Option<Box<Spread>>,
     /// Since when it has been worth its share: since it was first seen, or came back; `None`: it is new or away.
     back_since: Option<Tick>,
 }
@@ -296,6 +299,32 @@ impl Pools {
             pool.ejections = pool.ejections.saturating_add(1);
             pool.bad_in_a_row = 0;
         }
+    }
+
+    /// An endpoint answered with a response's head after `micros` microseconds.
+    pub(super) fn waited(&self, endpoint: EndpointKey, micros: u64) {
+        let mut pools = self.endpoints.borrow_mut();
+        let waits = pool(&mut pools, endpoint).waits.get_or_insert_default();
+        waits.record(micros);
+    }
+
+    /// Every endpoint that carries something, is left alone, or has answered since the last call.
+    pub(super) fn loads(&self, now: Tick) -> Vec<(EndpointKey, EndpointLoad)> {
+        let mut pools = self.endpoints.borrow_mut();
+        let pools = pools.iter_mut().enumerate();
+        let loads = pools.map(|(index, pool)| {
+            // What was handed out once stays here, emptied, so that the next answer finds its place.
+            let answered = pool.waits.as_mut().filter(|waits| waits.count() > 0);
+            let load = EndpointLoad {
+                in_flight: u64::from(pool.in_flight),
+                ejected: pool.ejected_until > now,
+                waits: answered.map(std::mem::take),
+            };
+            (EndpointKey(index as u32), load)
+        });
+        loads
+            .filter(|(_, load)| *load != EndpointLoad::default())
+            .collect()
     }
 
     /// Lets go of connections that are too old, or that the other side closed.

@@ -22,7 +22,7 @@ use super::pool::Pools;
 use super::retry::Budget;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
-use crate::model::{AccessRecord, TraceShare};
+use crate::model::{AccessRecord, EndpointKey, Spread, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
@@ -143,6 +143,19 @@ pub struct Collected {
     pub accept_failures: u64,
     /// Requests of probes since the start. They are in no shard.
     pub probe_requests: u64,
+    /// Endpoints that carry something, are left alone, or have answered since it was last asked.
+    pub endpoints: Vec<(EndpointKey, EndpointLoad)>,
+}
+
+/// What one worker says of an endpoint that it has to do with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointLoad {
+    /// Requests and tunnels on their way to it.
+    pub in_flight: u64,
+    /// Whether this worker leaves it alone because too many exchanges failed in a row.
+    pub ejected: bool,
+    /// How long it took to answer since this was last asked; `None`: it did not answer once.
+    pub waits: Option<Box<Spread>>,
 }
 
 /// A worker no longer answers: its thread has ended.
@@ -405,6 +418,7 @@ impl Worker {
             retries_refused: self.retries_refused.get(),
             accept_failures: self.accept_failures.get(),
             probe_requests: self.probe_requests.get(),
+            endpoints: self.pools.loads(self.clock.tick()),
         }
     }
 }

@@ -89,6 +89,7 @@ fn undo(
         | EventKind::Config
         | EventKind::Health
         | EventKind::Process
+        | EventKind::Certificate
         | EventKind::Alert
         | EventKind::Probe
         | EventKind::Operator => None,

@@ -29,12 +29,13 @@ impl Status {
     pub(crate) const WARN: Self = Self::new("▲", "WARN", Role::Warn);
     pub(crate) const CRIT: Self = Self::new("■", "CRIT", Role::Crit);
     pub(crate) const FAIL: Self = Self::new("■", "FAIL", Role::Crit);
+    pub(crate) const EJECTED: Self = Self::new("◐", "EJECTED", Role::Warn);
     pub(crate) const STALE: Self = Self::new("◌", "STALE", Role::Warn);
     pub(crate) const HELD: Self = Self::new("‖", "HELD", Role::Accent);
 }
 
 /// Every state a screen can show, for the legend.
-pub(crate) const LEGEND: [Status; 14] = [
+pub(crate) const LEGEND: [Status; 15] = [
     Status::OK,
     Status::NONE,
     Status::new("○", "NO DATA", Role::Muted),
@@ -47,6 +48,7 @@ pub(crate) const LEGEND: [Status; 14] = [
     Status::CRIT,
     Status::FAIL,
     Status::new("■", "FIRING", Role::Crit),
+    Status::EJECTED,
     Status::STALE,
     Status::HELD,
 ];

@@ -146,6 +146,15 @@ fn an_endpoint_that_fails_too_often_in_a_row_is_left_alone_but_never_more_than_h
     ));
     ask(&daemon, 20);
     assert_eq!((bad.requests().len(), good.requests().len()), (3, 17));
+    let upstream = &daemon.snapshot()["upstreams"][0];
+    let [left_alone, working] = [0, 1].map(|place| &upstream["endpoints"][place]);
+    assert_eq!(left_alone["ejected_by"], 1, "{upstream}");
+    assert_eq!(working["ejected_by"], 0, "{upstream}");
+    for endpoint in [left_alone, working] {
+        assert_eq!(endpoint["in_flight"], 0, "{upstream}");
+        assert_eq!(endpoint["answers_checks"], serde_json::Value::Null);
+        assert!(endpoint["p99_us"].as_u64() > Some(0), "{upstream}");
+    }
     daemon.counted(&[("r good", 17), ("r upstream/upstream_5xx", 3)]);
 
     let all_bad = [(); 4].map(|()| Origin::answering(BAD));

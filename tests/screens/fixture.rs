@@ -252,8 +252,15 @@ pub(crate) fn all_well() -> Snapshot {
                     bad: 0,
                     connect_failures: 0,
                     retried: 0,
+                    answers_checks: Some(true),
+                    ejected_by: 0,
+                    in_flight: 3,
+                    p50_us: Some(13_000),
+                    p99_us: Some(211_000),
                 })
                 .collect(),
+            p50_us: Some(14_000),
+            p99_us: Some(268_000),
         })
         .collect();
     Snapshot {

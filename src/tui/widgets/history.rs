@@ -309,7 +309,7 @@ const fn weight(kind: EventKind) -> u8 {
         EventKind::Config => 4,
         EventKind::Process => 3,
         EventKind::Health => 2,
-        EventKind::Alert | EventKind::Probe => 1,
+        EventKind::Alert | EventKind::Probe | EventKind::Certificate => 1,
         EventKind::Operator => 0,
     }
 }

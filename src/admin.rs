@@ -8,11 +8,13 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 once it serves and measures, 503 while it starts or drains |
 //! | `GET /v1/snapshot?routes=N` | everything, counted up to this moment |
+//! | `GET /v1/snapshot?at=TIME` | everything as it was then, from the history; RFC 3339 or seconds since 1970 |
 //! | `GET /v1/stream?routes=N` | the same as a line of JSON each second, until the reader leaves |
 //! | `GET /v1/events?limit=N` | the newest events |
 //! | `GET /v1/alerts` | every alert that is pending, firing or lately resolved |
 //! | `GET /v1/slos`, `/v1/slos/ID` | every SLO; one in full, with what spent its budget |
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
+//! | `GET /v1/slos/ID/spending` | what spent the SLO's budget, from the history |
 //! | `POST /v1/deploys` | announces a deploy |
 //! | `GET /v1/silences` | every silence in force |
 //! | `POST /v1/silences` | begins one |
@@ -31,9 +33,9 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::model::Event;
+use crate::model::{Event, Timestamp};
 use crate::slo::silence::{self, Silence, SilenceRefused, Wish};
-use crate::snapshot::{ProbeSlotView, SloDetail, Snapshot};
+use crate::snapshot::{ProbeSlotView, SloDetail, Snapshot, Spending};
 
 mod api;
 pub mod client;
@@ -75,6 +77,12 @@ pub type RunProbe = Arc<
         + Sync,
 >;
 
+/// Reads what spent the budget of the SLO of this id, as the snapshot has it. Blocks; says in one line why it could not.
+pub type ReadSpending = Arc<dyn Fn(&Snapshot, &str) -> Result<Spending, String> + Send + Sync>;
+
+/// Puts together the snapshot of an earlier moment. Blocks; says in one line why it could not.
+pub type ReadPast = Arc<dyn Fn(&Snapshot, Timestamp) -> Result<Snapshot, String> + Send + Sync>;
+
 /// What the API is wired to.
 #[derive(Clone)]
 pub struct Handlers {
@@ -95,6 +103,10 @@ pub struct Handlers {
     pub slots: ReadSlots,
     /// Runs a probe.
     pub probe: RunProbe,
+    /// Reads what spent a budget; blocks.
+    pub spending: ReadSpending,
+    /// Looks back; blocks.
+    pub past: ReadPast,
     /// Makes the metrics page.
     pub metrics: ReadMetrics,
     /// Whether traffic is taken.

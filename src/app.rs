@@ -30,11 +30,13 @@ mod health;
 mod loads;
 mod machine;
 mod pages;
+mod past;
 mod pipeline;
 mod probes;
 mod quiet;
 mod reload;
 mod restore;
+mod spending;
 mod supervise;
 mod view;
 mod workers;
@@ -132,6 +134,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         signals,
         snapshots,
     } = options;
+    let resolved = Arc::new(resolved);
+    let (configured, in_force) = watch::channel(Arc::clone(&resolved));
     let clock = SystemClock::new();
     let started_at = clock.now();
     let Remembered {
@@ -237,6 +241,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             slots: read_slots(resolved.store.dir.clone()),
             metrics,
             probe: run_probe(blackbox),
+            spending: spending::reader(resolved.store.dir.clone()),
+            past: past::reader(resolved.store.dir.clone(), in_force),
             ready: is_ready,
         }))
     });
@@ -253,6 +259,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         counting_since,
         gaps,
         resolved,
+        configured,
         reload,
         tickets,
         generation,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::model::{Slo, Window};
-use crate::slo::policy::{Policy, Row};
+use crate::slo::policy::{Policy, Row, Severity};
 
 mod alarm;
 mod alertmanager;
@@ -93,6 +93,12 @@ impl What {
         Self::Runbooks,
         Self::Scrape,
     ];
+}
+
+/// The runbook of an alert that a burning budget raises, in Markdown; the page that [`What::Runbooks`] makes also has the
+/// rules of a configuration.
+pub fn burn_runbook(severity: Severity) -> String {
+    runbook::of_burn(severity)
 }
 
 /// The files of one kind.

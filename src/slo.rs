@@ -1,6 +1,7 @@
 //! Judging: error budgets, burn rates, alerts. Pure functions of counts and a passed-in time.
 
 pub mod alert;
+pub mod attribution;
 pub mod backtest;
 pub mod booking;
 pub mod budget;

@@ -17,9 +17,11 @@ use crate::triage::Verdict;
 
 mod alert;
 mod detail;
+mod spending;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
 pub use detail::{SloDetail, SpentPart};
+pub use spending::{Spell, Spending};
 
 /// The version of this JSON.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +43,10 @@ pub struct Snapshot {
     pub counting_since: Timestamp,
     /// Counts up with every snapshot.
     pub seq: u64,
+    /// Whether this was put together from the history: then only counts and durations of routes and SLOs and events
+    /// are of its time, and faults, endpoints, probes, certificates and the machine are not known.
+    #[serde(default)]
+    pub stored: bool,
     /// The worst incident's sentence, or "all well".
     pub verdict: Verdict,
     /// Further incidents, worst first.

@@ -6,14 +6,20 @@
 //! nothing there: losing it, or being lost by it, costs freshness only.
 
 pub mod app;
+pub mod ask;
 mod canvas;
+mod clipboard;
+mod command;
 pub mod conn;
 mod filter;
 pub(crate) mod fmt;
 pub mod keys;
 mod list;
 pub mod out;
+mod page;
+mod place;
 mod screens;
+pub mod tab;
 mod term;
 pub mod theme;
 mod widgets;
@@ -32,12 +38,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
-use self::app::{Effect, Model, Msg, Screen};
+use self::app::{Effect, Model, Msg};
+use self::ask::{Answer, Question};
 use self::canvas::Canvas;
 use self::conn::{Feed, Link};
 use self::keys::Key;
 use self::out::{Frames, Writer};
-use self::screens::{help, route, triage};
+use self::screens::reading;
 use self::term::Term;
 use self::theme::{Palette, Role, Theme};
 use self::widgets::status;
@@ -110,6 +117,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         feed_tx,
         Arc::clone(&retry),
     ));
+    let (answers, mut answered) = mpsc::channel(ANSWERS);
     let mut signals = Signals::new()?;
 
     let term = Term::take()?;
@@ -122,6 +130,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         writer: Writer::start()?,
         term,
         retry,
+        answers,
+        beside: Vec::new(),
         drawn_at: None,
         dirty: true,
     };
@@ -157,6 +167,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
                     Err(error) => break Err(Error::from(error)),
                 },
             },
+            Some((question, answer)) = answered.recv() => session.take(Msg::Answered(question, answer)),
             () = session.writer.written(), if writing => Flow::Go,
             () = sleep(wake) => session.take(Msg::Clock),
         };
@@ -182,8 +193,8 @@ pub fn view(model: &Model, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    if let Some(first) = model.help {
-        help::draw(&mut canvas, model, first);
+    if let Some(reading) = model.reading {
+        reading::draw(&mut canvas, model, reading);
         return;
     }
     let Some(snapshot) = model.shown() else {
@@ -200,11 +211,13 @@ pub fn view(model: &Model, buffer: &mut Buffer) {
         }
         return;
     };
-    match &model.screen {
-        Screen::Triage => triage::draw(&mut canvas, model, snapshot),
-        Screen::Route(id) => route::draw(&mut canvas, model, snapshot, id),
-    }
+    screens::draw(&mut canvas, model, snapshot);
 }
+
+/// A question and what came of it.
+type Answered = (Question, Result<Answer, String>);
+/// Answers that may wait to be taken in; their tasks then wait.
+const ANSWERS: usize = 8;
 
 /// Whether the loop goes on.
 enum Flow {
@@ -220,6 +233,9 @@ struct Session {
     writer: Writer,
     term: Term,
     retry: Arc<Notify>,
+    answers: mpsc::Sender<Answered>,
+    /// What goes to the terminal before the next frame and is no picture.
+    beside: Vec<u8>,
     drawn_at: Option<Tick>,
     dirty: bool,
 }
@@ -242,11 +258,30 @@ impl Session {
                     self.model.size = terminal_size();
                     self.frames.reset(self.model.size);
                 }
+                Effect::Copy(text) => self.copy(&text),
                 Effect::Retry => self.retry.notify_one(),
                 Effect::Suspend => return Flow::Suspend,
+                Effect::Ask(question) => self.ask(question),
             }
         }
         Flow::Go
+    }
+
+    /// Lets the terminal copy `text`, with the next frame.
+    fn copy(&mut self, text: &str) {
+        if let Some(bytes) = clipboard::osc52(text) {
+            self.beside = bytes;
+        }
+    }
+
+    /// Asks the daemon, beside everything else.
+    fn ask(&self, question: Question) {
+        let (address, answers) = (self.model.address.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let answer = ask::ask(&address, &question).await;
+            // Nobody listens any more once the program is leaving.
+            answers.send((question, answer)).await.unwrap_or_default();
+        });
     }
 
     /// Takes an event and all that came with it, so that a burst of keys or sizes is one frame.
@@ -286,8 +321,10 @@ impl Session {
         }
         let model = &self.model;
         let frame = self.frames.frame(|buffer| view(model, buffer))?;
-        if !frame.is_empty() {
-            self.writer.write(frame);
+        let mut bytes = std::mem::take(&mut self.beside);
+        bytes.extend(frame);
+        if !bytes.is_empty() {
+            self.writer.write(bytes);
         }
         self.drawn_at = Some(now);
         self.dirty = false;

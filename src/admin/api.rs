@@ -11,9 +11,10 @@ use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{Deploy, DeployRefused, Handlers, SilenceCommand};
+use crate::model::Timestamp;
 use crate::slo::silence::SilenceRefused;
 use crate::snapshot::Snapshot;
 
@@ -48,13 +49,14 @@ pub(super) async fn answer(
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
             "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/slos /v1/slos/ID \
-             /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
+             /v1/slos/ID/spending /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
              POST /v1/deploys /v1/silences, DELETE /v1/silences/ID\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
         (&Method::GET, "/metrics") => metrics(&handlers, &request).await,
         (&Method::GET, "/probe") => probe(&handlers, &request).await,
+        (&Method::GET, "/v1/snapshot") if query.contains_key("at") => past(&handlers, &query).await,
         (&Method::GET, "/v1/snapshot") => match fresh(&handlers).await {
             Some(snapshot) => json(StatusCode::OK, &*cut(&snapshot, &query)),
             None => starting(),
@@ -74,6 +76,9 @@ pub(super) async fn answer(
             Some(snapshot) => json(StatusCode::OK, &snapshot.slos),
             None => starting(),
         },
+        (&Method::GET, path) if slo_of(path).is_some() => {
+            spending(&handlers, slo_of(path).unwrap_or_default()).await
+        }
         (&Method::GET, path) if path.starts_with("/v1/slos/") => {
             slo(&handlers, path.trim_start_matches("/v1/slos/")).await
         }
@@ -239,6 +244,71 @@ fn probe_of(path: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
+/// The SLO that a path asks for the spending of.
+fn slo_of(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/slos/")?.strip_suffix("/spending")?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+async fn spending(handlers: &Handlers, slo: &str) -> Response<Body> {
+    let Some(snapshot) = handlers.snapshots.borrow().clone() else {
+        return starting();
+    };
+    if snapshot.slos.iter().all(|known| known.id != slo) {
+        return problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{slo}`"));
+    }
+    let (read, slo) = (Arc::clone(&handlers.spending), slo.to_owned());
+    blocking(move || read(&snapshot, &slo)).await
+}
+
+async fn past(handlers: &Handlers, query: &HashMap<String, String>) -> Response<Body> {
+    let Some(live) = handlers.snapshots.borrow().clone() else {
+        return starting();
+    };
+    let asked = query.get("at").map(String::as_str).unwrap_or_default();
+    let Some(at) = moment(asked) else {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "`at` is a moment: 2026-11-23T14:02:00Z, or seconds since 1970",
+        );
+    };
+    // Each reads a part of the history into memory.
+    let Ok(_turn) = PASTS.try_acquire() else {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "several are looking back already; try again",
+        );
+    };
+    let (read, query) = (Arc::clone(&handlers.past), query.clone());
+    blocking(move || {
+        let snapshot = Arc::new(read(&live, at)?);
+        Ok(cut(&snapshot, &query))
+    })
+    .await
+}
+
+/// Looks back under way at once, at most.
+static PASTS: Semaphore = Semaphore::const_new(2);
+
+/// RFC 3339, or seconds since the epoch.
+fn moment(text: &str) -> Option<Timestamp> {
+    match text.parse::<u64>() {
+        Ok(secs) => Some(Timestamp::from_secs(secs)),
+        Err(_) => text.replace("%3A", ":").parse().ok(),
+    }
+}
+
+/// The answer of something that blocks, in a thread of its own.
+async fn blocking<T: Serialize + Send + 'static>(
+    read: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Response<Body> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(value)) => json(StatusCode::OK, &value),
+        Ok(Err(why)) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
 /// Slots given when nobody says how many.
 const SLOTS: u32 = 100;
 
@@ -260,12 +330,7 @@ async fn slots(
     }
     let limit = query.get("limit").and_then(|limit| limit.parse().ok());
     let (read, probe) = (Arc::clone(&handlers.slots), probe.to_owned());
-    let reading = move || read(&probe, limit.unwrap_or(SLOTS));
-    match tokio::task::spawn_blocking(reading).await {
-        Ok(Ok(slots)) => json(StatusCode::OK, &slots),
-        Ok(Err(why)) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+    blocking(move || read(&probe, limit.unwrap_or(SLOTS))).await
 }
 
 /// The JSON that a request carries, or the refusal of it.

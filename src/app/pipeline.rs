@@ -567,6 +567,18 @@ impl Pipeline {
         }
     }
 
+    /// Judges everything as of `now` and tells nobody: for what is looked back on.
+    pub(super) fn judge_silently(&mut self, now: Timestamp) {
+        let slos = &self.slos;
+        let read = |key: SloKey, window: Window| {
+            slos.get(key.index())
+                .map(|state| state.ring.over(window, now.as_secs()))
+                .unwrap_or_default()
+        };
+        self.evaluation = self.engine.evaluate(now, &read);
+        self.evaluation.transitions.clear();
+    }
+
     /// Something happened: it is shown, stored and may become a suspect.
     pub(super) fn note(&mut self, event: Event) {
         tracing::info!(kind = event.kind.as_str(), "{}", event.text);

@@ -40,7 +40,9 @@ pub(super) struct Parts {
     pub(super) started_at: Timestamp,
     pub(super) counting_since: Timestamp,
     pub(super) gaps: Vec<Gap>,
-    pub(super) resolved: Resolved,
+    pub(super) resolved: Arc<Resolved>,
+    /// Told of every configuration in force.
+    pub(super) configured: watch::Sender<Arc<Resolved>>,
     pub(super) reload: Option<Reload>,
     pub(super) tickets: Arc<dyn ProducesTickets>,
     pub(super) generation: Arc<Generation>,
@@ -83,6 +85,7 @@ pub(super) struct Daemon {
     workers: Workers,
     machine: Machine,
     around: Surroundings,
+    configured: watch::Sender<Arc<Resolved>>,
     memory: Memory,
     reload: Option<Reload>,
     tickets: Arc<dyn ProducesTickets>,
@@ -135,6 +138,7 @@ impl Daemon {
             counting_since,
             gaps,
             resolved,
+            configured,
             reload,
             tickets,
             generation,
@@ -163,7 +167,7 @@ impl Daemon {
         let around = Surroundings {
             started_at,
             counting_since,
-            resolved: Arc::new(resolved),
+            resolved,
             listeners: Vec::new(),
             config,
             process: crate::snapshot::ProcessView::default(),
@@ -180,6 +184,7 @@ impl Daemon {
             workers,
             machine: Machine::default(),
             around,
+            configured,
             memory: Memory::default(),
             reload,
             tickets,
@@ -541,6 +546,8 @@ impl Daemon {
         }
         let scope = reload::scope(&before, &resolved);
         self.around.resolved = Arc::new(resolved);
+        self.configured
+            .send_replace(Arc::clone(&self.around.resolved));
         self.list();
         Ok((text, scope))
     }

@@ -84,6 +84,7 @@ pub(super) fn snapshot(
         started_at: around.started_at,
         counting_since: around.counting_since,
         seq,
+        stored: false,
         verdict,
         other_verdicts: verdicts,
         edge: view.edge(gathered),

@@ -52,6 +52,14 @@ fn prose(name: &str) -> &'static str {
     }
 }
 
+/// What to do when a budget burns, in its own words, without the rules of a configuration.
+pub(super) fn of_burn(severity: Severity) -> String {
+    unlinked(prose(match severity {
+        Severity::Page => alarm::BURNS_FAST,
+        Severity::Ticket => alarm::BURNS_SLOWLY,
+    }))
+}
+
 /// Every page.
 pub(super) fn runbooks(plan: &Plan) -> Vec<Artifact> {
     let mut pages: Vec<Artifact> = alarm::alarms().iter().map(fixed).collect();

@@ -1,6 +1,7 @@
 //! What earlier runs left: read once, when a process starts, to refill its memory.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Row;
@@ -43,6 +44,8 @@ pub struct History {
     /// Rows of the above that were left out.
     pub skipped: u64,
     reader: Reader,
+    /// What begins at or after this second is not read.
+    until_secs: u64,
     route_places: Places,
     slo_places: Places,
 }
@@ -114,7 +117,7 @@ impl History {
         each: impl FnMut(SloRow),
     ) -> Result<Loaded, QueryError> {
         let sql = "SELECT minute, slo_id, good, bad, 0 FROM slo_minute \
-                   WHERE minute >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY minute";
+                   WHERE minute >= ?1 AND minute <= ?2 AND (good <> 0 OR bad <> 0) ORDER BY minute";
         self.slo_rows(sql, (since_secs, 60), each)
             .map_err(doing("read SLO minutes"))
     }
@@ -129,7 +132,7 @@ impl History {
         each: impl FnMut(SloRow),
     ) -> Result<Loaded, QueryError> {
         let sql = "SELECT hour, slo_id, good, bad, 0 FROM slo_hour \
-                   WHERE hour >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY hour";
+                   WHERE hour >= ?1 AND hour <= ?2 AND (good <> 0 OR bad <> 0) ORDER BY hour";
         self.slo_rows(sql, (since_secs, 3_600), each)
             .map_err(doing("read SLO hours"))
     }
@@ -145,7 +148,7 @@ impl History {
     ) -> Result<Loaded, QueryError> {
         let sql = "SELECT minute, route_id, good, bad, excluded, duration_us, bytes_in, bytes_out, retries \
                    FROM route_minute \
-                   WHERE minute >= ?1 AND (good <> 0 OR bad <> 0 OR excluded <> 0) ORDER BY minute";
+                   WHERE minute >= ?1 AND minute <= ?2 AND (good <> 0 OR bad <> 0 OR excluded <> 0) ORDER BY minute";
         let parse = |row: &Row<'_>| -> rusqlite::Result<Option<RouteRow>> {
             let Some(route) = self.route_places.get(&row.get(1)?).copied() else {
                 return Ok(None);
@@ -160,7 +163,8 @@ impl History {
                 retries: count(row.get(8)?),
             }))
         };
-        self.stream(sql, first_slot(since_secs, 60), |row, loaded| {
+        let span = (first_slot(since_secs, 60), self.last(60));
+        self.stream(sql, span, |row, loaded| {
             take(parse(row), loaded, &mut each);
         })
         .map_err(doing("read route minutes"))
@@ -218,9 +222,13 @@ impl History {
         since_secs: u64,
         mut each: impl FnMut(LatencyRow),
     ) -> Result<Loaded, QueryError> {
-        let sql = "SELECT k, total, edge, connect, wait, body FROM latency_minute WHERE k >= ?1 ORDER BY k";
+        let sql = "SELECT k, total, edge, connect, wait, body FROM latency_minute WHERE k >= ?1 AND k <= ?2 ORDER BY k";
         let first = value::key(first_slot(since_secs, 60), 0);
-        self.stream(sql, first, |row, loaded| {
+        let last = match self.last(60) {
+            i64::MAX => i64::MAX,
+            minute => value::key(minute + 1, 0) - 1,
+        };
+        self.stream(sql, (first, last), |row, loaded| {
             let place = |(minute, route): (i64, i64)| {
                 let route = self.route_places.get(&route).copied()?;
                 Some((route, start(minute, 60)))
@@ -257,6 +265,27 @@ impl History {
         self.reader.probe_slots(probe, limit)
     }
 
+    /// The history in `dir` as it was at `at`: what came later is left out, but for the totals and the alerts' states,
+    /// which are those of now. Needs no lock and disturbs nobody.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn read(dir: &Path, at: Timestamp) -> Result<Self, QueryError> {
+        let mut history = Self::load(Reader::open(dir)?, at, false)?;
+        history.until_secs = at.as_secs();
+        history.events = history.reader.events_until(at, EVENTS)?;
+        history.alerts.clear();
+        Ok(history)
+    }
+
+    /// A route's requests from the beginning of the history to `at`; none when it was never counted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_until(&self, route: &str, at: Timestamp) -> Result<Counts, QueryError> {
+        self.reader.route_over(route, 0, at.as_secs())
+    }
+
     /// Reads the small things.
     pub(super) fn load(reader: Reader, now: Timestamp, unclean: bool) -> Result<Self, QueryError> {
         let mut history = Self {
@@ -269,6 +298,7 @@ impl History {
             gaps: Vec::new(),
             skipped: 0,
             reader,
+            until_secs: u64::MAX,
             route_places: Places::default(),
             slo_places: Places::default(),
         };
@@ -345,20 +375,29 @@ impl History {
                 tally: tally(counts(row, 2)?),
             }))
         };
-        self.stream(sql, first_slot(since_secs, width), |row, loaded| {
+        let last = self.last(width);
+        self.stream(sql, (first_slot(since_secs, width), last), |row, loaded| {
             take(parse(row), loaded, &mut each);
         })
+    }
+
+    /// The last slot that is read; the one that `until_secs` lies in is left out: part of it came later.
+    fn last(&self, width: u64) -> i64 {
+        match self.until_secs {
+            u64::MAX => i64::MAX,
+            secs => first_slot(secs / width * width, width) - 1,
+        }
     }
 
     fn stream(
         &self,
         sql: &str,
-        first: i64,
+        (first, last): (i64, i64),
         mut each: impl FnMut(&Row<'_>, &mut Loaded),
     ) -> rusqlite::Result<Loaded> {
         let mut loaded = Loaded::default();
         let mut statement = self.reader.connection.prepare(sql)?;
-        let mut rows = statement.query([first])?;
+        let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
             each(row, &mut loaded);
         }

@@ -51,6 +51,26 @@ impl Reader {
             .map_err(doing("read an SLO's counts"))
     }
 
+    /// What an SLO counted in the span, slot by slot in rising order: the start in seconds since the Unix epoch, the
+    /// width in seconds, and its valid events. Hours in which nothing was bad stay whole, others come by the minute as
+    /// long as minutes are kept. Slots without a valid event are left out.
+    ///
+    /// Rows are looked up one by one, since they are clustered by time and other SLOs' lie between: for a month some
+    /// 700, and 60 for each hour that had anything bad.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn slo_history(
+        &self,
+        slo: &str,
+        from_secs: u64,
+        to_secs: u64,
+        each: impl FnMut(u64, u64, Tally),
+    ) -> Result<(), QueryError> {
+        self.slots_of(slo, (from_secs, to_secs), each)
+            .map_err(doing("read an SLO's history"))
+    }
+
     /// A route's requests in the span; none when it was never counted.
     ///
     /// # Errors
@@ -95,12 +115,21 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub fn events(&self, limit: u32) -> Result<Vec<Event>, QueryError> {
+        self.events_until(Timestamp::from_millis(i64::MAX as u64), limit)
+    }
+
+    /// The newest `limit` events that are not later than `at`, newest first. Rows that are no events are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_until(&self, at: Timestamp, limit: u32) -> Result<Vec<Event>, QueryError> {
+        let at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
         let read = || -> rusqlite::Result<Vec<Event>> {
             let mut statement = self.connection.prepare_cached(
                 "SELECT at_ms, kind, route, upstream, endpoint, slo, version, text FROM event \
-                 ORDER BY at_ms DESC, id DESC LIMIT ?1",
+                 WHERE at_ms <= ?2 ORDER BY at_ms DESC, id DESC LIMIT ?1",
             )?;
-            let mut rows = statement.query([limit])?;
+            let mut rows = statement.query(rusqlite::params![limit, at])?;
             let mut events = Vec::new();
             while let Some(row) = rows.next()? {
                 events.extend(event(row));
@@ -116,6 +145,48 @@ impl Reader {
     /// When the database cannot be read.
     pub fn probe_slots(&self, probe: &str, limit: u32) -> Result<Vec<SlotRecord>, QueryError> {
         probe::newest(&self.connection, probe, limit).map_err(doing("read a probe's slots"))
+    }
+
+    fn slots_of(
+        &self,
+        slo: &str,
+        (from, to): (u64, u64),
+        mut each: impl FnMut(u64, u64, Tally),
+    ) -> rusqlite::Result<()> {
+        let view = self.connection.unchecked_transaction()?;
+        let Some(member) = self.slos.member(&view, slo)? else {
+            return Ok(());
+        };
+        let by_minute = schema::meta(&view, schema::MINUTES_FROM)?.unwrap_or(0);
+        let slot = |sql: &str, at: i64| -> rusqlite::Result<Option<Tally>> {
+            view.prepare_cached(sql)?
+                .query_row([at, member.id], |row| Ok(tally(value::counts(row, 0)?)))
+                .optional()
+        };
+        let hour = |secs: u64| i64::try_from(secs / 3_600).unwrap_or(i64::MAX);
+        let first = hour(from).max(member.first_minute / 60);
+        let last = hour(to).min(member.last_minute / 60);
+        let mut tell = |at: i64, width: u64, tally: Tally| {
+            let start = u64::try_from(at).unwrap_or(0).saturating_mul(width);
+            if tally.valid() > 0 && start.saturating_add(width) > from && start < to {
+                each(start, width, tally);
+            }
+        };
+        for hour in first..=last {
+            let Some(whole) = slot(SLO_HOUR, hour)? else {
+                continue;
+            };
+            if whole.bad == 0 || hour * 60 < by_minute {
+                tell(hour, 3_600, whole);
+                continue;
+            }
+            for minute in hour * 60..(hour + 1) * 60 {
+                if let Some(counted) = slot(SLO_MINUTE, minute)? {
+                    tell(minute, 60, counted);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn over(
@@ -164,6 +235,8 @@ impl Reader {
     }
 }
 
+const SLO_HOUR: &str = "SELECT good, bad, 0 FROM slo_hour WHERE hour = ?1 AND slo_id = ?2";
+const SLO_MINUTE: &str = "SELECT good, bad, 0 FROM slo_minute WHERE minute = ?1 AND slo_id = ?2";
 const MINUTE: &str = "SELECT total FROM latency_minute WHERE k = ?1";
 const HOUR: &str = "SELECT total FROM latency_hour WHERE k = ?1";
 

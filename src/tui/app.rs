@@ -1,20 +1,27 @@
 //! What the terminal UI knows, and how it changes. No terminal, no socket and no clock: time comes with the message.
 
+mod act;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::layout::Size;
 
+use super::ask::{Answer, Asked, Question};
 use super::conn::{Feed, Link};
-use super::filter::Filter;
-use super::keys::{self, Action, Context, Key};
+use super::keys::{Context, Key};
 use super::list::{List, Reorder};
-use super::screens::{help, route::Pane, triage};
+use super::place::Place;
+use super::screens::route::Pane;
+use super::screens::{self, reading};
+use super::tab::Tab;
 use super::theme::Theme;
 use crate::clock::Tick;
-use crate::model::Event;
+use crate::model::{Event, Timestamp};
 use crate::net::address::Address;
 use crate::slo::alert::AlertState;
+use crate::slo::policy::Severity;
 use crate::snapshot::Snapshot;
 use crate::triage::Verdict;
 
@@ -30,10 +37,26 @@ pub struct Model {
     pub(crate) latest: Option<(Arc<Snapshot>, Tick)>,
     /// The one shown instead, while the display is held.
     pub(crate) held: Option<Arc<Snapshot>>,
+    /// The moment that is looked back on.
+    pub(crate) past: Option<Past>,
     pub(crate) screen: Screen,
-    /// The help screen's first line, while it is open.
-    pub(crate) help: Option<u16>,
+    /// The screens that led here, oldest first.
+    pub(crate) trail: Vec<Screen>,
+    /// What is read in front of the screen.
+    pub(crate) reading: Option<Reading>,
     pub(crate) list: List,
+    /// The cursors of the lists other than that of routes, by [`Tab::index`].
+    pub(crate) places: [Place; Tab::ALL.len()],
+    /// Upstreams that are shown otherwise than by themselves: folded though failing, or unfolded though well.
+    pub(crate) turned: BTreeSet<String>,
+    /// The command being typed.
+    pub(crate) line: Option<Line>,
+    /// Commands that were given, oldest first.
+    pub(crate) given: Vec<String>,
+    /// What is said in the last row for a moment, and since when.
+    pub(crate) notice: Option<(String, Tick)>,
+    /// What was asked of the daemon beside the stream.
+    pub(crate) asked: Asked,
     /// The pane of a route's detail that narrow screens show.
     pub(crate) pane: Pane,
     /// The event under the cursor; `None` is the suspect.
@@ -42,12 +65,52 @@ pub struct Model {
     pub(crate) incident: usize,
 }
 
-/// What is behind the help screen.
+/// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Screen {
-    Triage,
+    Tab(Tab),
     /// A route's detail, by its id.
     Route(String),
+}
+
+/// A moment that is looked back on.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    /// The end of the minute that is wanted.
+    pub(crate) at: Timestamp,
+    /// Everything as it was then, or at the moment looked at before while this one is on its way.
+    pub(crate) shown: Option<Arc<Snapshot>>,
+    /// Why it cannot be had.
+    pub(crate) problem: Option<String>,
+    /// When it was asked for; `None`: that is still to be done.
+    pub(crate) asked: Option<Tick>,
+}
+
+/// A command being typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) typed: String,
+    /// What was wrong with it when it was given.
+    pub(crate) problem: Option<String>,
+    /// How far back in what was given it was taken from; 0 is not at all.
+    pub(crate) back: usize,
+}
+
+/// A text in front of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) what: Page,
+    /// The first line shown.
+    pub(crate) line: u16,
+}
+
+/// Which text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The keys.
+    Help,
+    /// What to do when a budget burns.
+    Runbook(Severity),
 }
 
 /// Something that happened.
@@ -59,13 +122,19 @@ pub enum Msg {
     Feed(Feed),
     /// A key was pressed or repeats.
     Key(Key),
+    /// The daemon answered, or why it did not.
+    Answered(Question, Result<Answer, String>),
     /// The terminal has this size now.
     Resize(Size),
 }
 
 /// Something to be done outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Ask the daemon.
+    Ask(Question),
+    /// Let the terminal copy this text.
+    Copy(String),
     /// Leave.
     Quit,
     /// Forget what is on the screen and paint it anew.
@@ -87,9 +156,17 @@ impl Model {
             link: Link::Connecting,
             latest: None,
             held: None,
-            screen: Screen::Triage,
-            help: None,
+            past: None,
+            screen: Screen::Tab(Tab::Triage),
+            trail: Vec::new(),
+            reading: None,
             list: List::default(),
+            places: Default::default(),
+            turned: BTreeSet::new(),
+            line: None,
+            given: Vec::new(),
+            notice: None,
+            asked: Asked::default(),
             pane: Pane::default(),
             event: None,
             incident: 0,
@@ -103,15 +180,40 @@ impl Model {
 
     /// What has the keyboard.
     pub fn context(&self) -> Context {
-        if self.list.typing {
+        if self.line.is_some() {
+            Context::Command
+        } else if self.list.typing {
             Context::Filter
-        } else if self.help.is_some() {
-            Context::Help
-        } else {
-            match self.screen {
-                Screen::Triage => Context::Triage,
-                Screen::Route(_) => Context::Route,
+        } else if let Some(reading) = &self.reading {
+            match reading.what {
+                Page::Help => Context::Help,
+                Page::Runbook(_) => Context::Runbook,
             }
+        } else {
+            self.behind()
+        }
+    }
+
+    /// What has the keyboard when nothing is typed or read.
+    pub(crate) fn behind(&self) -> Context {
+        match self.screen {
+            Screen::Tab(Tab::Triage | Tab::Routes) => Context::Triage,
+            Screen::Tab(Tab::Slos) => Context::Slos,
+            Screen::Tab(Tab::Upstreams) => Context::Upstreams,
+            Screen::Tab(Tab::Probes) => Context::Probes,
+            Screen::Tab(Tab::Certs) => Context::Certs,
+            Screen::Tab(Tab::Changes) => Context::Changes,
+            Screen::Tab(Tab::Alerts) => Context::Alerts,
+            Screen::Tab(Tab::Exec) => Context::Exec,
+            Screen::Route(_) => Context::Route,
+        }
+    }
+
+    /// The screen that has a digit and is shown, or led to what is.
+    pub(crate) fn tab(&self) -> Tab {
+        match &self.screen {
+            Screen::Tab(tab) => *tab,
+            Screen::Route(_) => Tab::Routes,
         }
     }
 
@@ -124,9 +226,15 @@ impl Model {
 
     /// The snapshot on the screen: the newest, or the held one.
     pub(crate) fn shown(&self) -> Option<&Arc<Snapshot>> {
-        self.held
-            .as_ref()
+        let past = self.past.as_ref().and_then(|past| past.shown.as_ref());
+        past.or(self.held.as_ref())
             .or_else(|| self.latest.as_ref().map(|(snapshot, _)| snapshot))
+    }
+
+    /// Whether what is shown does not change with what comes in.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let looks_back = self.past.as_ref().is_some_and(|past| past.shown.is_some());
+        looks_back || self.held.is_some()
     }
 
     /// How long ago the newest snapshot arrived.
@@ -193,13 +301,23 @@ impl Model {
     }
 }
 
+/// After how many microseconds a moment that could not be had is asked for again.
+const AGAIN_US: u64 = 5_000_000;
+
+/// How long a notice stands, in microseconds.
+const NOTICE_US: u64 = 4_000_000;
+
 /// Two snapshots may be late before it is worth a word.
 const STALE_AFTER: Duration = Duration::from_secs(3);
 
 /// Takes `msg` in, which came at `now`, and says what to do outside.
 pub fn update(model: &mut Model, msg: Msg, now: Tick) -> Vec<Effect> {
     model.now = now;
-    let effects = match msg {
+    let over = |(_, since): &(String, Tick)| now.micros_since(*since) >= NOTICE_US;
+    if model.notice.as_ref().is_some_and(over) {
+        model.notice = None;
+    }
+    let mut effects = match msg {
         Msg::Clock => Vec::new(),
         Msg::Resize(size) => {
             model.size = size;
@@ -208,194 +326,85 @@ pub fn update(model: &mut Model, msg: Msg, now: Tick) -> Vec<Effect> {
         Msg::Feed(feed) => {
             model.link = feed.link;
             model.latest = feed.snapshot;
-            if model.held.is_none() {
+            if !model.is_frozen() {
                 model.refresh(Reorder::WhenDue);
             }
             Vec::new()
         }
         Msg::Key(key) => model.key(key),
+        Msg::Answered(question, answer) => {
+            match question {
+                Question::Past(secs) => model.take_past(secs, answer),
+                Question::Slots(_) | Question::Spending(_) => model.asked.take(&question, answer),
+            }
+            Vec::new()
+        }
     };
     model.keep_in_view();
+    effects.extend(model.wanted().map(Effect::Ask));
     effects
 }
 
 impl Model {
-    fn key(&mut self, key: Key) -> Vec<Effect> {
-        self.list.touched_at = Some(self.now);
-        let context = self.context();
-        let Some(action) = keys::action(context, key) else {
-            if let (Context::Filter, Key::Char(c)) = (context, key)
-                && self.list.typed.chars().count() < LONGEST_FILTER
-            {
-                self.list.typed.push(c);
-                self.refilter();
+    /// What the screen wants to know and a snapshot does not say.
+    fn wanted(&mut self) -> Option<Question> {
+        // A daemon that is away cannot answer, and is asked again once it is back.
+        if !matches!(self.link, Link::Live) {
+            return None;
+        }
+        let now = self.now;
+        if let Some(past) = &mut self.past {
+            // A key held down asks for the minute it stops at, and for few on the way.
+            let due = match past.asked {
+                None => true,
+                Some(at) => past.problem.is_some() && now.micros_since(at) >= AGAIN_US,
+            };
+            if due {
+                past.asked = Some(now);
+                return Some(Question::Past(past.at.as_secs()));
             }
-            return Vec::new();
+            return None;
+        }
+        let Screen::Tab(tab) = self.screen else {
+            return None;
         };
-        self.act(context, action)
+        match tab {
+            Tab::Slos => {
+                let slo = self.selected_in(tab)?;
+                self.asked.wants_spending(&slo, now)
+            }
+            Tab::Probes => {
+                let probe = self.selected_in(tab)?;
+                self.asked.wants_slots(&probe, now)
+            }
+            Tab::Triage
+            | Tab::Routes
+            | Tab::Upstreams
+            | Tab::Certs
+            | Tab::Changes
+            | Tab::Alerts
+            | Tab::Exec => None,
+        }
     }
 
-    fn act(&mut self, context: Context, action: Action) -> Vec<Effect> {
-        match action {
-            Action::Accept => self.list.typing = false,
-            Action::Cancel => {
-                self.list.typing = false;
-                self.list.typed.clear();
-                self.refilter();
-            }
-            Action::Erase => {
-                if self.list.typed.pop().is_none() {
-                    self.list.typing = false;
+    /// Takes the answer for the end of minute `secs` in; one that is no longer wanted is only a picture on the way.
+    fn take_past(&mut self, secs: u64, answer: Result<Answer, String>) {
+        let Some(past) = &mut self.past else {
+            return;
+        };
+        let is_wanted = past.at.as_secs() == secs;
+        match answer {
+            Ok(Answer::Past(snapshot)) => {
+                past.shown = Some(snapshot);
+                if is_wanted {
+                    past.problem = None;
                 }
-                self.refilter();
             }
-            Action::EraseAll => {
-                self.list.typed.clear();
-                self.refilter();
-            }
-            Action::Filter => self.list.typing = true,
-            Action::Quit if context == Context::Filter => return vec![Effect::Quit],
-            Action::Quit if self.help.is_none() && self.screen == Screen::Triage => {
-                return vec![Effect::Quit];
-            }
-            Action::Back | Action::Quit => self.back(),
-            Action::Help => {
-                self.help = match self.help {
-                    None => Some(0),
-                    Some(_) => None,
-                }
-            }
-            Action::Open => {
-                if let Some(id) = self.selected().map(str::to_owned) {
-                    self.list.selected = Some(id.clone());
-                    self.screen = Screen::Route(id);
-                }
-            }
-            Action::Hold => self.hold(),
-            Action::Sort => {
-                self.list.sort = self.list.sort.next();
-                self.list.reversed = false;
-                self.refresh(Reorder::Now);
-            }
-            Action::Reverse => {
-                self.list.reversed = !self.list.reversed;
-                self.refresh(Reorder::Now);
-            }
-            Action::EarlierEvent => self.step_event(1),
-            Action::LaterEvent => self.step_event(-1),
-            Action::PreviousIncident => {
-                self.incident = self.incident.saturating_sub(1);
-                self.event = None;
-            }
-            Action::NextIncident => {
-                let count = self
-                    .shown()
-                    .map_or(1, |shown| 1 + shown.other_verdicts.len());
-                self.incident = (self.incident + 1).min(count - 1);
-                self.event = None;
-            }
-            Action::NextPane => self.pane = self.pane.next(),
-            Action::PreviousPane => self.pane = self.pane.previous(),
-            Action::Theme => self.theme.palette = self.theme.palette.toggled(),
-            Action::Up => self.step(-1),
-            Action::Down => self.step(1),
-            Action::PageUp => self.step(-self.page()),
-            Action::PageDown => self.step(self.page()),
-            Action::Top => self.step(isize::MIN),
-            Action::Bottom => self.step(isize::MAX),
-            Action::Redraw => return vec![Effect::Redraw],
-            Action::Retry => return vec![Effect::Retry],
-            Action::Suspend => return vec![Effect::Suspend],
+            Err(why) if is_wanted => past.problem = Some(why),
+            // Not what was asked, or no longer wanted.
+            Ok(Answer::Slots(_) | Answer::Spending(_)) | Err(_) => {}
         }
-        Vec::new()
-    }
-
-    fn back(&mut self) {
-        if self.help.take().is_some() {
-            return;
-        }
-        match self.screen {
-            Screen::Route(_) => self.screen = Screen::Triage,
-            Screen::Triage => {
-                self.list.typed.clear();
-                self.refilter();
-            }
-        }
-    }
-
-    fn hold(&mut self) {
-        if self.held.take().is_some() {
-            self.refresh(Reorder::Now);
-        } else {
-            self.held = self
-                .latest
-                .as_ref()
-                .map(|(snapshot, _)| Arc::clone(snapshot));
-        }
-    }
-
-    /// Moves by `by` rows, or the help by lines.
-    fn step(&mut self, by: isize) {
-        if let Some(line) = self.help {
-            let last = help::last_line(self);
-            let moved = isize::from(i16::try_from(line).unwrap_or(i16::MAX)).saturating_add(by);
-            self.help = Some(u16::try_from(moved.max(0)).unwrap_or(u16::MAX).min(last));
-            return;
-        }
-        if self.list.rows.is_empty() {
-            return;
-        }
-        let last = self.list.rows.len() - 1;
-        let row = self.cursor().saturating_add_signed(by).min(last);
-        let id = self
-            .shown()
-            .map(|shown| shown.routes[self.list.rows[row]].id.clone());
-        // At the very top the cursor belongs to the place, not to the route: the worst stays under it.
-        self.list.selected = if by == isize::MIN { None } else { id.clone() };
-        if let (Screen::Route(shown), Some(id)) = (&mut self.screen, id) {
-            *shown = id;
-        }
-        if self.list.lingers {
-            self.refresh(Reorder::WhenDue);
-        }
-    }
-
-    fn step_event(&mut self, by: isize) {
-        let Some(shown) = self.shown() else {
-            return;
-        };
-        let Some(last) = shown.events.len().checked_sub(1) else {
-            return;
-        };
-        let next = match self.event_index(shown) {
-            Some(index) => index.saturating_add_signed(by).min(last),
-            None => 0,
-        };
-        self.event = Some(shown.events[next].clone());
-    }
-
-    fn page(&self) -> isize {
-        let rows = match self.help {
-            Some(_) => help::page(self),
-            None => triage::route_rows(self.size),
-        };
-        isize::try_from(rows).unwrap_or(1).max(1)
-    }
-
-    fn refilter(&mut self) {
-        self.list.filter = Filter::parse(&self.list.typed);
-        // The person changed the question: a route that is no answer goes at once.
-        let kept = self.list.selected.take();
         self.refresh(Reorder::Now);
-        if let (Some(kept), Some(shown)) = (kept, self.shown())
-            && self
-                .list
-                .rows
-                .iter()
-                .any(|index| shown.routes[*index].id == kept)
-        {
-            self.list.selected = Some(kept);
-        }
     }
 
     /// Rebuilds the rows from the shown snapshot.
@@ -407,7 +416,7 @@ impl Model {
 
     fn keep_in_view(&mut self) {
         let cursor = self.cursor();
-        let rows = triage::route_rows(self.size).max(1);
+        let rows = screens::route_rows(self).max(1);
         let list = &mut self.list;
         list.cursor_hint = cursor;
         let furthest = list.rows.len().saturating_sub(rows);
@@ -415,11 +424,15 @@ impl Model {
             .offset
             .clamp((cursor + 1).saturating_sub(rows), cursor)
             .min(furthest);
-        if let Some(line) = self.help {
-            self.help = Some(line.min(help::last_line(self)));
+        if let Some(shown) = self.shown().cloned() {
+            let tab = self.tab();
+            let ids = screens::ids(self, &shown, tab);
+            let rows = screens::rows(self, &shown, tab, ids.len());
+            self.places[tab.index()].keep_in_view(&ids, rows);
+        }
+        let furthest = reading::last_line(self);
+        if let Some(reading) = &mut self.reading {
+            reading.line = reading.line.min(furthest);
         }
     }
 }
-
-/// Nobody types more by hand.
-const LONGEST_FILTER: usize = 200;

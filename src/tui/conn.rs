@@ -4,6 +4,7 @@
 //! never further away than [`LONGEST_WAIT`]. Only the newest snapshot is kept; a reader that is slower than the data
 //! misses some, and queues none.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub enum ConnError {
         error: io::Error,
     },
     /// No connection in time.
-    #[error("{0} did not answer within {SETUP_LIMIT:?}")]
+    #[error("{0} did not answer in time")]
     Slow(Address),
     /// HTTP went wrong.
     #[error("the connection broke: {0}")]
@@ -69,6 +70,9 @@ pub enum ConnError {
     /// The daemon answered something else than a stream.
     #[error("{0} answered {1}: is that a vestibule admin address?")]
     Status(Address, http::StatusCode),
+    /// The daemon says why not.
+    #[error("{0}")]
+    Refused(String),
     /// The daemon will not talk to us.
     #[error("{0} answered {1}: this user may not read it")]
     Denied(Address, http::StatusCode),
@@ -133,8 +137,10 @@ pub(crate) fn backoff(failures: u32, chance: u8) -> Duration {
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait between two attempts.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// For the connection and for the answer's head.
+/// For the connection.
 const SETUP_LIMIT: Duration = Duration::from_secs(5);
+/// For an answer's head, and between pieces of one that is no stream.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// A snapshot comes each second; after this long the other side is gone without saying so.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 /// A thousand routes make about 1 MiB.
@@ -142,62 +148,54 @@ const LONGEST_LINE: usize = 16 << 20;
 
 /// Reads snapshots until something ends it, which is what it gives.
 async fn stream(address: &Address, arrived: impl FnMut(Snapshot)) -> ConnError {
-    let slow = || ConnError::Slow(address.clone());
+    match follow_once(address, arrived).await {
+        Ok(()) => ConnError::Closed,
+        Err(error) => error,
+    }
+}
+
+/// A connection, whatever it goes over.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection, and what its requests say as their host.
+async fn open(address: &Address) -> Result<(Box<dyn Duplex>, String), ConnError> {
+    let slow = |_elapsed| ConnError::Slow(address.clone());
     let refused = |error| ConnError::Connect {
         address: address.clone(),
         error,
     };
-    let ended = match address {
-        Address::Socket(path) => match timeout(SETUP_LIMIT, UnixStream::connect(path)).await {
-            Ok(Ok(stream)) => exchange(address, stream, "localhost", arrived).await,
-            Ok(Err(error)) => Err(refused(error)),
-            Err(_) => Err(slow()),
-        },
+    match address {
+        Address::Socket(path) => {
+            let opened = timeout(SETUP_LIMIT, UnixStream::connect(path)).await;
+            let stream = opened.map_err(slow)?.map_err(refused)?;
+            Ok((Box::new(stream), "localhost".to_owned()))
+        }
         Address::Url { host, port } => {
             let authority = if host.contains(':') {
                 format!("[{host}]:{port}")
             } else {
                 format!("{host}:{port}")
             };
-            match timeout(SETUP_LIMIT, TcpStream::connect((host.as_str(), *port))).await {
-                Ok(Ok(stream)) => exchange(address, stream, &authority, arrived).await,
-                Ok(Err(error)) => Err(refused(error)),
-                Err(_) => Err(slow()),
-            }
+            let opened = timeout(SETUP_LIMIT, TcpStream::connect((host.as_str(), *port))).await;
+            let stream = opened.map_err(slow)?.map_err(refused)?;
+            Ok((Box::new(stream), authority))
         }
-    };
-    match ended {
-        Ok(()) => ConnError::Closed,
-        Err(error) => error,
     }
 }
 
-async fn exchange<S>(
+async fn follow_once(
     address: &Address,
-    stream: S,
-    authority: &str,
     mut arrived: impl FnMut(Snapshot),
-) -> Result<(), ConnError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) -> Result<(), ConnError> {
+    let (stream, authority) = open(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let reading = async {
-        let request = hyper::Request::get("/v1/stream")
-            .header(hyper::header::HOST, authority)
-            .header(hyper::header::ACCEPT, "application/x-ndjson")
-            .body(Empty::<Bytes>::new())
-            .map_err(|_invalid| ConnError::Closed)?;
-        let response = match timeout(SETUP_LIMIT, sender.send_request(request)).await {
-            Ok(response) => response?,
-            Err(_) => return Err(ConnError::Slow(address.clone())),
-        };
+        let response = request(address, &mut sender, "/v1/stream", &authority).await?;
         match response.status() {
             http::StatusCode::OK => {}
-            status @ (http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN) => {
-                return Err(ConnError::Denied(address.clone(), status));
-            }
-            status => return Err(ConnError::Status(address.clone(), status)),
+            status => return Err(refusal(address, status)),
         }
         let mut body = response.into_body();
         let mut lines = Lines::default();
@@ -216,7 +214,90 @@ where
             }
         }
     };
-    // The connection must be driven for the body to move; when it ends first, the reader sees why.
+    driven(reading, connection).await
+}
+
+/// Asks for `path` once; gives the answer's body.
+///
+/// # Errors
+/// When there is no answer, or one that is no success.
+pub(super) async fn get(address: &Address, path: &str) -> Result<Vec<u8>, ConnError> {
+    let (stream, authority) = open(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let reading = async {
+        let response = request(address, &mut sender, path, &authority).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        loop {
+            let frame = match timeout(ANSWER_LIMIT, body.frame()).await {
+                Ok(Some(frame)) => frame?,
+                Ok(None) => break,
+                Err(_) => return Err(ConnError::Slow(address.clone())),
+            };
+            if let Ok(data) = frame.into_data() {
+                if bytes.len() + data.len() > LONGEST_LINE {
+                    return Err(ConnError::TooLong);
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+        match (status, problem(&bytes)) {
+            (http::StatusCode::OK, _) => Ok(bytes),
+            (http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN, _) | (_, None) => {
+                Err(refusal(address, status))
+            }
+            (_, Some(why)) => Err(ConnError::Refused(why)),
+        }
+    };
+    driven(reading, connection).await
+}
+
+/// What the daemon says is wrong with a question (RFC 9457).
+fn problem(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let problem: Problem = serde_json::from_slice(body).ok()?;
+    Some(problem.detail)
+}
+
+async fn request(
+    address: &Address,
+    sender: &mut http1::SendRequest<Empty<Bytes>>,
+    path: &str,
+    authority: &str,
+) -> Result<hyper::Response<hyper::body::Incoming>, ConnError> {
+    let request = hyper::Request::get(path)
+        .header(hyper::header::HOST, authority)
+        .header(
+            hyper::header::ACCEPT,
+            "application/json, application/x-ndjson",
+        )
+        .body(Empty::<Bytes>::new())
+        .map_err(|_invalid| ConnError::Closed)?;
+    match timeout(ANSWER_LIMIT, sender.send_request(request)).await {
+        Ok(response) => Ok(response?),
+        Err(_) => Err(ConnError::Slow(address.clone())),
+    }
+}
+
+fn refusal(address: &Address, status: http::StatusCode) -> ConnError {
+    match status {
+        http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => {
+            ConnError::Denied(address.clone(), status)
+        }
+        status => ConnError::Status(address.clone(), status),
+    }
+}
+
+/// What `reading` comes to, while `connection` is driven: without that its body does not move. When the connection
+/// ends first, the reader sees why.
+async fn driven<T>(
+    reading: impl Future<Output = Result<T, ConnError>>,
+    connection: impl Future<Output = Result<(), hyper::Error>>,
+) -> Result<T, ConnError> {
     tokio::pin!(reading);
     tokio::select! {
         ended = &mut reading => ended,

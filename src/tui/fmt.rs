@@ -88,6 +88,23 @@ pub(crate) fn success(ratio: f64) -> String {
     format!("{:.3}%", thousandths.min(99.999))
 }
 
+/// How much of a budget something spent, which may be more than the whole: `<0.1%`, `2.8%`, `340%`, `12x`.
+pub(crate) fn share_of_budget(ratio: f64) -> String {
+    if ratio.is_nan() {
+        NO_DATA.to_owned()
+    } else if ratio <= 0.0 {
+        "0".to_owned()
+    } else if ratio < 0.001 {
+        "<0.1%".to_owned()
+    } else if ratio < 0.999_5 {
+        format!("{:.1}%", ratio * 100.0)
+    } else if ratio < 9.995 {
+        format!("{:.0}%", ratio * 100.0)
+    } else {
+        format!("{}x", si(ratio))
+    }
+}
+
 /// What is left of a budget, rounded down, negative when overspent: `68.6%`, `-3.1%`, `-12x` when many times over.
 pub(crate) fn remaining(ratio: f64) -> String {
     if ratio.is_nan() {

@@ -7,6 +7,8 @@ use std::fmt;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::tab::Tab;
+
 /// A key as the table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -92,19 +94,51 @@ impl fmt::Display for Key {
 /// What has the keyboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
-    /// The triage screen.
+    /// The triage screen, and the list of all routes.
     Triage,
     /// A route's detail.
     Route,
+    /// The SLOs.
+    Slos,
+    /// The upstreams.
+    Upstreams,
+    /// The probes.
+    Probes,
+    /// The certificates.
+    Certs,
+    /// The changes.
+    Changes,
+    /// The alerts.
+    Alerts,
+    /// The executive summary.
+    Exec,
     /// The help screen.
     Help,
+    /// A runbook.
+    Runbook,
     /// The filter being typed.
     Filter,
+    /// The command being typed.
+    Command,
 }
 
 impl Context {
     /// Every context.
-    pub const ALL: [Self; 4] = [Self::Triage, Self::Route, Self::Help, Self::Filter];
+    pub const ALL: [Self; 13] = [
+        Self::Triage,
+        Self::Route,
+        Self::Slos,
+        Self::Upstreams,
+        Self::Probes,
+        Self::Certs,
+        Self::Changes,
+        Self::Alerts,
+        Self::Exec,
+        Self::Help,
+        Self::Runbook,
+        Self::Filter,
+        Self::Command,
+    ];
 }
 
 /// What a key does.
@@ -116,6 +150,24 @@ pub enum Action {
     Back,
     /// To the last row.
     Bottom,
+    /// A minute back in the history.
+    Earlier,
+    /// A minute on in the history.
+    Later,
+    /// Back to what comes in.
+    Live,
+    /// To the minute of the event under the cursor.
+    ToEvent,
+    /// Types a command.
+    Command,
+    /// Completes what is typed.
+    Complete,
+    /// Copies what is under the cursor.
+    Copy,
+    /// The command given before.
+    EarlierCommand,
+    /// The command given after.
+    LaterCommand,
     /// Gives up typing and drops the filter.
     Cancel,
     /// One row down.
@@ -156,6 +208,10 @@ pub enum Action {
     Retry,
     /// Turns the order round.
     Reverse,
+    /// Shows what to do.
+    Runbook,
+    /// Shows a screen.
+    Show(Tab),
     /// The next order.
     Sort,
     /// Stops the process for the shell.
@@ -221,11 +277,22 @@ impl Binding {
     }
 }
 
-use Context::{Filter, Help, Route, Triage};
+use Context::{
+    Alerts, Certs, Changes, Command, Exec, Filter, Help, Probes, Route, Runbook, Slos, Triage,
+    Upstreams,
+};
 use Key::{Char, Ctrl};
 
-const SCREENS: &[Context] = &[Triage, Route];
-const READING: &[Context] = &[Triage, Route, Help];
+const SCREENS: &[Context] = &[
+    Triage, Route, Slos, Upstreams, Probes, Certs, Changes, Alerts, Exec,
+];
+const READING: &[Context] = &[
+    Triage, Route, Slos, Upstreams, Probes, Certs, Changes, Alerts, Exec, Help, Runbook,
+];
+/// Where rows, lines or events are stepped through one by one.
+const LISTS: &[Context] = &[
+    Triage, Slos, Upstreams, Probes, Certs, Changes, Alerts, Help, Runbook,
+];
 
 /// Every key there is, in the order of the footer and of the help screen's columns.
 #[rustfmt::skip]
@@ -234,29 +301,56 @@ pub const BINDINGS: &[Binding] = &[
     row(&[Triage], &[Char('/')], Action::Filter, Group::Look, "filter: text !text err>1% p99>2s is:crit", "filter"),
     row(&[Triage], &[Char('s')], Action::Sort, Group::Look, "next order", "sort"),
     row(&[Triage], &[Char('S')], Action::Reverse, Group::Look, "turn the order round", ""),
+    row(&[Slos, Probes, Alerts], &[Key::Enter], Action::Open, Group::Look, "open its route", "route"),
+    row(&[Upstreams], &[Key::Enter], Action::Open, Group::Look, "fold or unfold the group", "fold"),
+    row(&[Changes], &[Key::Enter], Action::Open, Group::Look, "open what it is about", "open"),
+    row(SCREENS, &[Char('r')], Action::Runbook, Group::Look, "what to do: the runbook", "runbook"),
+    row(&[Runbook], &[Char('r')], Action::Back, Group::Look, "close the runbook", ""),
     row(SCREENS, &[Char(' ')], Action::Hold, Group::Time, "hold the display, or go on live", "hold"),
+    row(SCREENS, &[Char('[')], Action::Earlier, Group::Time, "a minute back in the stored history", "[ ] minute"),
+    row(SCREENS, &[Char(']')], Action::Later, Group::Time, "a minute on", ""),
+    row(SCREENS, &[Char('t')], Action::ToEvent, Group::Time, "to the minute of the event under the cursor", ""),
+    row(SCREENS, &[Char('L')], Action::Live, Group::Time, "back to live", ""),
     row(SCREENS, &[Char('{')], Action::EarlierEvent, Group::Time, "to the event before", "{ } event"),
     row(SCREENS, &[Char('}')], Action::LaterEvent, Group::Time, "to the event after", ""),
     row(SCREENS, &[Char('<')], Action::PreviousIncident, Group::Time, "the incident before", ""),
     row(SCREENS, &[Char('>')], Action::NextIncident, Group::Time, "the next incident", ""),
     row(&[Route], &[Key::Tab], Action::NextPane, Group::Look, "next pane", "pane"),
     row(&[Route], &[Key::BackTab], Action::PreviousPane, Group::Look, "pane before", ""),
-    row(&[Triage, Help], &[Char('j'), Key::Down], Action::Down, Group::Move, "down", ""),
-    row(&[Triage, Help], &[Char('k'), Key::Up], Action::Up, Group::Move, "up", ""),
+    row(LISTS, &[Char('j'), Key::Down], Action::Down, Group::Move, "down", ""),
+    row(LISTS, &[Char('k'), Key::Up], Action::Up, Group::Move, "up", ""),
     row(&[Route], &[Char('j'), Key::Down], Action::Down, Group::Move, "next route of the list", "j k route"),
     row(&[Route], &[Char('k'), Key::Up], Action::Up, Group::Move, "route of the list before", ""),
     row(READING, &[Char('g'), Key::Home], Action::Top, Group::Move, "first row, and stay with the worst", ""),
     row(READING, &[Char('G'), Key::End], Action::Bottom, Group::Move, "last row", ""),
-    row(&[Triage, Help], &[Key::PageDown, Ctrl('d')], Action::PageDown, Group::Move, "page down", ""),
-    row(&[Triage, Help], &[Key::PageUp, Ctrl('u')], Action::PageUp, Group::Move, "page up", ""),
+    row(LISTS, &[Key::PageDown, Ctrl('d')], Action::PageDown, Group::Move, "page down", ""),
+    row(LISTS, &[Key::PageUp, Ctrl('u')], Action::PageUp, Group::Move, "page up", ""),
     row(READING, &[Key::Esc, Key::Backspace], Action::Back, Group::Move, "back; on the list drop the filter", "back"),
+    row(READING, &[Char('1')], Action::Show(Tab::Triage), Group::Move, "triage: what is wrong", ""),
+    row(READING, &[Char('2')], Action::Show(Tab::Routes), Group::Move, "every route", ""),
+    row(READING, &[Char('3')], Action::Show(Tab::Slos), Group::Move, "SLOs and their budgets", ""),
+    row(READING, &[Char('4')], Action::Show(Tab::Upstreams), Group::Move, "upstreams, endpoints, this process", ""),
+    row(READING, &[Char('5')], Action::Show(Tab::Probes), Group::Move, "probes, outside against inside", ""),
+    row(READING, &[Char('6')], Action::Show(Tab::Certs), Group::Move, "certificates and their calendar", ""),
+    row(READING, &[Char('7')], Action::Show(Tab::Changes), Group::Move, "changes on one axis of time", ""),
+    row(READING, &[Char('8')], Action::Show(Tab::Alerts), Group::Move, "alerts and what to do", ""),
+    row(READING, &[Char('0')], Action::Show(Tab::Exec), Group::Move, "a day and a month in short", ""),
+    row(READING, &[Char(':')], Action::Command, Group::Program, "a command; Tab completes, up recalls", ": command"),
+    row(SCREENS, &[Char('y')], Action::Copy, Group::Program, "copy by way of the terminal", ""),
     row(READING, &[Char('?')], Action::Help, Group::Program, "the keys", "help"),
-    row(READING, &[Char('q')], Action::Quit, Group::Program, "back, and from the list quit", "quit"),
+    row(READING, &[Char('q')], Action::Quit, Group::Program, "back, and from triage quit", "quit"),
     row(Context::ALL.as_slice(), &[Ctrl('c')], Action::Quit, Group::Program, "quit from anywhere", ""),
     row(SCREENS, &[Char('R')], Action::Retry, Group::Program, "connect again now", ""),
     row(READING, &[Char('T')], Action::Theme, Group::Program, "dark or light colours", ""),
     row(Context::ALL.as_slice(), &[Ctrl('l')], Action::Redraw, Group::Program, "paint everything anew", ""),
     row(Context::ALL.as_slice(), &[Ctrl('z')], Action::Suspend, Group::Program, "to the shell; fg comes back", ""),
+    row(&[Command], &[Key::Enter], Action::Accept, Group::Program, "do it", "do"),
+    row(&[Command], &[Key::Tab], Action::Complete, Group::Program, "complete", "complete"),
+    row(&[Command], &[Key::Esc], Action::Cancel, Group::Program, "drop the command", "drop"),
+    row(&[Command], &[Key::Up], Action::EarlierCommand, Group::Program, "the command before", ""),
+    row(&[Command], &[Key::Down], Action::LaterCommand, Group::Program, "the command after", ""),
+    row(&[Command], &[Key::Backspace], Action::Erase, Group::Program, "take back a character", ""),
+    row(&[Command], &[Ctrl('u')], Action::EraseAll, Group::Program, "take back everything", ""),
     row(&[Filter], &[Key::Enter], Action::Accept, Group::Look, "keep the filter", "keep"),
     row(&[Filter], &[Key::Esc], Action::Cancel, Group::Look, "drop the filter", "drop"),
     row(&[Filter], &[Key::Backspace], Action::Erase, Group::Look, "take back a character", ""),

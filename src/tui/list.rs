@@ -114,6 +114,28 @@ fn places(rows: &[(usize, bool)], routes: &[RouteView]) -> FxHashMap<String, usi
 }
 
 impl Sort {
+    /// Every order.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Impact,
+        Self::Errors,
+        Self::Rate,
+        Self::P99,
+        Self::Burn,
+        Self::Name,
+    ];
+
+    /// Its word in commands.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Impact => "impact",
+            Self::Errors => "errors",
+            Self::Rate => "rate",
+            Self::P99 => "p99",
+            Self::Burn => "burn",
+            Self::Name => "name",
+        }
+    }
+
     pub(crate) const fn next(self) -> Self {
         match self {
             Self::Impact => Self::Errors,

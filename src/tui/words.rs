@@ -30,12 +30,19 @@ impl Status {
     pub(crate) const CRIT: Self = Self::new("■", "CRIT", Role::Crit);
     pub(crate) const FAIL: Self = Self::new("■", "FAIL", Role::Crit);
     pub(crate) const EJECTED: Self = Self::new("◐", "EJECTED", Role::Warn);
+    pub(crate) const PAST: Self = Self::new("◂", "PAST", Role::Accent);
+    pub(crate) const PAUSED: Self = Self::new("‖", "PAUSED", Role::Muted);
+    pub(crate) const LATE: Self = Self::new("○", "LATE", Role::Warn);
+    pub(crate) const EXPIRED: Self = Self::new("■", "EXPIRED", Role::Crit);
+    pub(crate) const MISMATCH: Self = Self::new("■", "MISMATCH", Role::Crit);
+    pub(crate) const MET: Self = Self::new("●", "MET", Role::Text);
+    pub(crate) const MISSED: Self = Self::new("■", "MISSED", Role::Crit);
     pub(crate) const STALE: Self = Self::new("◌", "STALE", Role::Warn);
     pub(crate) const HELD: Self = Self::new("‖", "HELD", Role::Accent);
 }
 
 /// Every state a screen can show, for the legend.
-pub(crate) const LEGEND: [Status; 15] = [
+pub(crate) const LEGEND: [Status; 22] = [
     Status::OK,
     Status::NONE,
     Status::new("○", "NO DATA", Role::Muted),
@@ -49,7 +56,14 @@ pub(crate) const LEGEND: [Status; 15] = [
     Status::FAIL,
     Status::new("■", "FIRING", Role::Crit),
     Status::EJECTED,
+    Status::MISMATCH,
+    Status::EXPIRED,
+    Status::MET,
+    Status::MISSED,
+    Status::LATE,
+    Status::PAUSED,
     Status::STALE,
+    Status::PAST,
     Status::HELD,
 ];
 

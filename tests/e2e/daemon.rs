@@ -64,6 +64,11 @@ impl Daemon {
         self.home.path("")
     }
 
+    /// The admin API's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.home.state().join("vestibule.sock")
+    }
+
     /// Where listener `http` listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener("http")

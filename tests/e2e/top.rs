@@ -33,14 +33,14 @@ fn an_operator_watches_filters_opens_loses_the_daemon_and_gets_it_back() {
 
     terminal.press("/is:warn");
     terminal.until_row(35, "1 of 8");
-    terminal.until_row(13, " ▸ ▲ WARN  cart");
+    terminal.until_row(14, " ▸ ▲ WARN  cart");
     terminal.press("\r");
-    terminal.until_row(11, "filter is:warn");
+    terminal.until_row(12, "filter is:warn");
 
     terminal.press("\r");
-    terminal.until_row(4, "Routes › cart");
+    terminal.until_row(5, "Routes › cart");
     terminal.press("q");
-    terminal.until_row(11, "Routes by budget impact");
+    terminal.until_row(12, "Routes by budget impact");
 
     daemon.stop();
     terminal.until_row(0, "◌ STALE");
@@ -60,6 +60,51 @@ fn an_operator_watches_filters_opens_loses_the_daemon_and_gets_it_back() {
     assert!(terminal.ended().success());
     terminal.assert_restored();
     daemon.stop();
+}
+
+/// A real daemon that is stopped, goes on, is killed and comes back, watched on each screen.
+#[test]
+fn every_screen_says_how_old_its_data_is_and_comes_back_by_itself() {
+    let origin = crate::origin::Origin::ok();
+    let config = format!(
+        "{}[[slo]]\nid = 's'\nroute = 'r'\nsli = 'availability'\nobjective = '99.9%'\nwindow = '30d'\n",
+        crate::daemon::one_route(&[origin.url()])
+    );
+    let daemon = crate::daemon::Daemon::start(&config);
+    let socket = daemon.socket();
+    let mut terminal = top(&socket, &[], WIDE);
+    terminal.until_row(0, "LIVE");
+    terminal.press("3");
+    // The history answers, though nothing was spent of this budget yet.
+    terminal.until("an answer from the history", |screen| {
+        screen
+            .contents()
+            .contains("nothing: not one bad event in the window")
+    });
+    // Of the minute that is still being counted nothing is stored, and that is said.
+    terminal.press("[");
+    terminal.until_row(0, "◂ PAST");
+    terminal.until_row(0, "the history");
+    terminal.press("L");
+    terminal.until_row(0, "LIVE");
+
+    daemon.signal(Signal::STOP);
+    for digit in ["1", "2", "3", "4", "5", "6", "7", "8", "0"] {
+        terminal.press(digit);
+        terminal.until_row(4, &format!("[{digit} "));
+        terminal.until_row(0, "◌ STALE");
+        terminal.until_row(0, "nothing new from the daemon");
+    }
+    daemon.signal(Signal::CONT);
+    terminal.until_row(0, "LIVE");
+
+    drop(daemon);
+    terminal.until_row(0, "◌ STALE");
+    terminal.until_row(0, "Try ");
+    terminal.press("q");
+    terminal.press("q");
+    assert!(terminal.ended().success());
+    terminal.assert_restored();
 }
 
 #[test]
@@ -123,7 +168,7 @@ fn no_color_keeps_weight_and_reverse_and_drops_every_colour() {
     let daemon = Daemon::start(&socket, fixture::incident());
     for (variables, coloured) in [(&[("NO_COLOR", "1")][..], false), (&[][..], true)] {
         let mut terminal = top(&socket, variables, WIDE);
-        terminal.until_row(13, "■ CRIT");
+        terminal.until_row(14, "■ CRIT");
         let (reversed, bold, any_colour) = terminal.look(|screen| {
             let (rows, columns) = screen.size();
             let mut cells = (0..rows.get())
@@ -133,7 +178,7 @@ fn no_color_keeps_weight_and_reverse_and_drops_every_colour() {
                 cell.fgcolor() != vt100::Color::Default || cell.bgcolor() != vt100::Color::Default
             });
             let badge = screen.cell(1, 2);
-            let selected = screen.cell(13, 12);
+            let selected = screen.cell(14, 12);
             (
                 badge.is_some_and(vt100::Cell::inverse),
                 selected.is_some_and(vt100::Cell::bold),

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vestibule::model::{Event, EventKind, Fault, Scope, Side, Timestamp, Window};
+use vestibule::model::{CertificateFacts, Event, EventKind, Fault, Scope, Side, Timestamp, Window};
 use vestibule::slo::alert::{AlertKind, AlertState};
 use vestibule::slo::policy::{Severity, Tier};
 use vestibule::slo::state::SloState;
 use vestibule::snapshot::{
-    AlertView, ConfigView, EdgeView, EndpointShare, EndpointView, FaultCount, Gap, ListenerView,
-    Measure, PhaseView, ProcessView, QueueView, RouteView, SCHEMA, Series, SloView, Snapshot,
-    Standing, StoreView, UpstreamView,
+    AlertView, CertificateAlertView, CertificateView, ConfigView, EdgeView, EndpointShare,
+    EndpointView, FaultCount, Gap, ListenerView, Measure, PhaseView, ProbeSlotView, ProbeView,
+    ProcessView, QueueView, ReceiverView, RouteView, SCHEMA, Series, SloView, Snapshot, Spell,
+    Spending, Standing, StoreView, UpstreamView, Urgency,
 };
 use vestibule::triage::{Level, Locus, Strength, Suspect, Verdict};
 
@@ -30,11 +31,13 @@ fn clock(time: &str) -> Timestamp {
 /// A deploy of checkout breaks it: 14:02:05 the deploy, 14:02:40 the onset, 14:12:32 now.
 pub(crate) fn incident() -> Snapshot {
     let mut snapshot = all_well();
-    let deploy = event(
+    let mut deploy = event(
         "14:02:05",
         EventKind::Deploy,
         "checkout 3be01 → 4f9c2 by ci#8841",
     );
+    deploy.scope.upstream = Some("checkout".to_owned());
+    deploy.scope.version = Some("4f9c2".to_owned());
     snapshot.events = vec![
         event(
             "14:09:45",
@@ -118,7 +121,151 @@ pub(crate) fn incident() -> Snapshot {
         silenced_by: None,
     }];
     snapshot.queues[0].dropped = 214;
+    await_history(&mut snapshot);
+    fail_the_probe(&mut snapshot);
+    end_a_certificate(&mut snapshot);
+    snapshot.receivers = vec![
+        receiver("pager", "alertmanager", None),
+        receiver("chat", "slack", Some("the server answered 503")),
+    ];
+    break_endpoints(&mut snapshot);
     snapshot
+}
+
+fn await_history(snapshot: &mut Snapshot) {
+    snapshot.alerts.push(AlertView {
+        id: "checkout-avail/ticket/slow".to_owned(),
+        severity: Severity::Ticket,
+        tier: Tier::Slow,
+        state: AlertState::Pending,
+        long: Window::days(3),
+        short: Window::hours(6),
+        burn_long: Some(1.2),
+        burn_short: Some(3.4),
+        factor: 1.0,
+        ..snapshot.alerts[0].clone()
+    });
+}
+
+fn fail_the_probe(snapshot: &mut Snapshot) {
+    let failing = &mut snapshot.probes[0];
+    failing.standing = Standing::Crit;
+    failing.failing_since = Some(clock("14:02:42"));
+    (failing.ok, failing.failed) = (101, 19);
+    if let Some(last) = &mut failing.last {
+        "fail".clone_into(&mut last.outcome);
+        last.reason = Some("http_status".to_owned());
+        "500 instead of 200".clone_into(&mut last.detail);
+        last.status = Some(500);
+    }
+}
+
+fn end_a_certificate(snapshot: &mut Snapshot) {
+    let mut api = certificate(
+        "file",
+        "api",
+        "/etc/tls/api.pem",
+        facts("api.example.com", "1f", "2026-12-02T08:11:00Z"),
+    );
+    api.urgency = Some(Urgency::Ticket);
+    api.kind = Some("expiry".to_owned());
+    api.problem = Some("8days left, ends 2026-12-02T08:11:00.000Z".to_owned());
+    snapshot.certificates.insert(0, api);
+    snapshot.certificate_alerts = vec![CertificateAlertView {
+        id: format!("certificate:{}", "1f".repeat(32)),
+        urgency: Urgency::Ticket,
+        kind: "expiry".to_owned(),
+        name: "api".to_owned(),
+        source: "file".to_owned(),
+        since: clock("08:11:00"),
+        text: "api (file): 8days left, ends 2026-12-02T08:11:00.000Z".to_owned(),
+    }];
+}
+
+fn break_endpoints(snapshot: &mut Snapshot) {
+    for endpoint in &mut snapshot.upstreams[1].endpoints {
+        if !endpoint.healthy {
+            (endpoint.good, endpoint.bad) = (0, 2_540);
+            endpoint.since = Some(clock("14:03:02"));
+            (endpoint.p50_us, endpoint.p99_us) = (Some(13_000), Some(19_000));
+        }
+    }
+    snapshot.upstreams[1].version = Some("4f9c2".to_owned());
+    snapshot.upstreams[2].endpoints[4].ejected_by = 2;
+    for endpoint in &mut snapshot.upstreams[3].endpoints {
+        (
+            endpoint.good,
+            endpoint.in_flight,
+            endpoint.p50_us,
+            endpoint.p99_us,
+        ) = (0, 0, None, None);
+        endpoint.answers_checks = None;
+    }
+    (snapshot.upstreams[3].p50_us, snapshot.upstreams[3].p99_us) = (None, None);
+}
+
+fn receiver(name: &str, kind: &str, error: Option<&str>) -> ReceiverView {
+    ReceiverView {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        delivered: 12,
+        failed: u64::from(error.is_some()),
+        last_delivered: error.is_none().then(|| clock("14:09:46")),
+        last_error: error.map(ToOwned::to_owned),
+    }
+}
+
+/// What spent the budget of `checkout-avail`.
+#[allow(dead_code, reason = "each test binary uses a part of these fixtures")]
+pub(crate) fn spending() -> Spending {
+    let spell = |from: &str, minutes: u64, ratio: f64, text: Option<&str>| {
+        let from: Timestamp = from.parse().expect("RFC 3339");
+        Spell {
+            from,
+            to: from.plus(Duration::from_secs(60 * minutes)),
+            bad: (ratio * 100_000.0) as u64,
+            ratio,
+            event: text.map(|text| Event {
+                at: from,
+                kind: EventKind::Deploy,
+                scope: Scope::default(),
+                text: text.to_owned(),
+            }),
+        }
+    };
+    Spending {
+        slo: "checkout-avail".to_owned(),
+        at: at(),
+        allowed: 100_000.0,
+        bad: 31_400,
+        spells: vec![
+            spell(
+                "2026-11-09T02:10:00Z",
+                24,
+                0.21,
+                Some("api 77aa1 by ci#8102"),
+            ),
+            spell("2026-11-15T19:32:00Z", 11, 0.049, None),
+            spell(
+                "2026-11-23T14:02:00Z",
+                10,
+                0.028,
+                Some("checkout 3be01 → 4f9c2 by ci#8841"),
+            ),
+        ],
+        rest_ratio: Some(0.027),
+        left: (0..60)
+            .map(|column| match column {
+                0..4 => None,
+                4..31 => Some(0.985 - f64::from(column) / 2_000.0),
+                31..45 => Some(0.76 - f64::from(column) / 2_000.0),
+                45..59 => Some(0.71),
+                _ => Some(0.686),
+            })
+            .collect(),
+        start: "2026-10-24T14:00:00Z".parse().expect("RFC 3339"),
+        step_s: 43_200,
+    }
 }
 
 fn break_checkout(checkout: &mut RouteView) {
@@ -275,6 +422,7 @@ pub(crate) fn all_well() -> Snapshot {
             .parse()
             .expect("a moment in RFC 3339"),
         seq: 4_711,
+        stored: false,
         verdict: Verdict {
             severity: Level::Ok,
             side: Locus::None,
@@ -310,8 +458,12 @@ pub(crate) fn all_well() -> Snapshot {
             slo("login-avail", "login", 999_000, 0.412),
             slo("www-avail", "www", 999_500, 0.973),
         ],
-        probes: Vec::new(),
-        certificates: Vec::new(),
+        probes: vec![
+            probe("checkout-eu", "checkout"),
+            probe("www-eu", "www"),
+            never_run("dns-ap"),
+        ],
+        certificates: certificates(),
         certificate_alerts: Vec::new(),
         alerts: Vec::new(),
         silences: Vec::new(),
@@ -485,6 +637,128 @@ fn idle(id: &str, host: &str, path: &str) -> RouteView {
     route
 }
 
+/// A probe that is well.
+fn probe(name: &str, route: &str) -> ProbeView {
+    let phases = [
+        ("resolve", 3_000),
+        ("connect", 11_000),
+        ("tls", 24_000),
+        ("processing", 93_000),
+    ];
+    ProbeView {
+        name: name.to_owned(),
+        target: format!("https://{route}.example.com/healthz"),
+        route: Some(route.to_owned()),
+        runbook: None,
+        every_s: 30,
+        timeout_ms: 5_000,
+        paused: false,
+        standing: Standing::Ok,
+        failing_since: None,
+        ok: 120,
+        failed: 0,
+        missed: 0,
+        coverage_ratio: Some(1.0),
+        next_at: clock("14:12:53"),
+        last: Some(ProbeSlotView {
+            at: clock("14:12:23"),
+            slots: 1,
+            outcome: "ok".to_owned(),
+            reason: None,
+            detail: String::new(),
+            lag_us: 900,
+            duration_us: Some(131_000),
+            phases: phases
+                .into_iter()
+                .map(|(phase, us)| (phase.to_owned(), us))
+                .collect(),
+            status: Some(200),
+            address: Some("203.0.113.7:443".to_owned()),
+        }),
+    }
+}
+
+fn never_run(name: &str) -> ProbeView {
+    ProbeView {
+        route: None,
+        standing: Standing::None,
+        ok: 0,
+        coverage_ratio: None,
+        last: None,
+        ..probe(name, "www")
+    }
+}
+
+/// The newest slots of the probe that fails in the incident.
+#[allow(dead_code, reason = "each test binary uses a part of these fixtures")]
+pub(crate) fn slots() -> Vec<ProbeSlotView> {
+    let well = probe("checkout-eu", "checkout").last.expect("it was run");
+    (0..60_u64)
+        .map(|back| {
+            let mut slot = well.clone();
+            slot.at = well.at.minus(Duration::from_secs(30 * back));
+            match back {
+                0..20 => {
+                    "fail".clone_into(&mut slot.outcome);
+                    slot.reason = Some("http_status".to_owned());
+                }
+                40..43 => "missed".clone_into(&mut slot.outcome),
+                _ => {}
+            }
+            slot
+        })
+        .collect()
+}
+
+fn facts(name: &str, sha: &str, until: &str) -> CertificateFacts {
+    CertificateFacts {
+        subject: format!("CN={name}"),
+        issuer: "C=US, O=Let's Encrypt, CN=E6".to_owned(),
+        serial: "04a1b2c3".to_owned(),
+        names: vec![name.to_owned(), format!("www.{name}")],
+        not_before: "2026-09-03T08:11:00Z".parse().expect("RFC 3339"),
+        not_after: until.parse().expect("RFC 3339"),
+        key: "EC P-256".to_owned(),
+        signature: "ecdsa-with-SHA384".to_owned(),
+        sha256: sha.repeat(32),
+        key_sha256: sha.repeat(32),
+        is_ca: false,
+        is_self_issued: false,
+    }
+}
+
+fn certificate(source: &str, name: &str, place: &str, facts: CertificateFacts) -> CertificateView {
+    let left_ms = facts.left_ms(at());
+    CertificateView {
+        source: source.to_owned(),
+        name: name.to_owned(),
+        place: place.to_owned(),
+        seen_at: clock("14:12:00"),
+        left_s: Some(left_ms / 1_000),
+        left_ratio: Some(left_ms as f64 / facts.lifetime_ms() as f64),
+        renewal_due_at: Some(facts.not_after.minus(Duration::from_secs(30 * 86_400))),
+        name_matches: (source == "listener").then_some(true),
+        urgency: None,
+        kind: None,
+        problem: None,
+        issuers: vec![CertificateFacts {
+            subject: "CN=E6".to_owned(),
+            ..CertificateFacts::default()
+        }],
+        certificate: Some(facts),
+    }
+}
+
+fn certificates() -> Vec<CertificateView> {
+    let shop = || facts("shop.example.com", "5a", "2026-12-15T08:11:00Z");
+    let www = || facts("www.example.com", "7c", "2027-01-07T00:00:00Z");
+    vec![
+        certificate("file", "shop", "/etc/tls/shop.pem", shop()),
+        certificate("listener", "shop.example.com", "web-tls", shop()),
+        certificate("listener", "www.example.com", "web-tls", www()),
+    ]
+}
+
 fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
     SloView {
         id: id.to_owned(),
@@ -507,13 +781,15 @@ fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
     }
 }
 
-fn burns(rates: [f64; 4]) -> BTreeMap<Window, Option<f64>> {
+fn burns([minutes, hour, hours, days]: [f64; 4]) -> BTreeMap<Window, Option<f64>> {
     let windows = [
         Window::minutes(5),
         Window::hours(1),
         Window::hours(6),
+        Window::days(1),
         Window::days(3),
     ];
+    let rates = [minutes, hour, hours, hours / 2.0, days];
     windows.into_iter().zip(rates.map(Some)).collect()
 }
 
@@ -554,4 +830,32 @@ pub(crate) fn later(snapshot: &Snapshot, after: Duration) -> Snapshot {
     later.at = snapshot.at.plus(after);
     later.seq += after.as_secs().max(1);
     later
+}
+
+/// `base` at second `second`: rates waver, and every minute the hour moves on by one column.
+#[allow(dead_code, reason = "each test binary uses a part of these fixtures")]
+pub(crate) fn second(base: &Snapshot, second: u64) -> Snapshot {
+    let mut snapshot = later(base, Duration::from_secs(second));
+    let waver =
+        |rate: f64, salt: u64| rate * (1.0 + ((second * 7 + salt * 13) % 17) as f64 / 400.0);
+    let minutes = second / 60;
+    let shift = |series: &mut Series| {
+        series.start = series.start.plus(Duration::from_secs(minutes * 60));
+        let by = minutes as usize % series.requests.len();
+        series.requests.rotate_left(by);
+        series.bad.rotate_left(by);
+        series.p99_us.rotate_left(by);
+    };
+    shift(&mut snapshot.edge.series);
+    let edge = &mut snapshot.edge.now;
+    edge.rate_per_s = edge.rate_per_s.map(|rate| waver(rate, 1));
+    for (salt, route) in (0..).zip(&mut snapshot.routes) {
+        shift(&mut route.series);
+        route.now.rate_per_s = route.now.rate_per_s.map(|rate| waver(rate, salt));
+        route.now.p99_us = route
+            .now
+            .p99_us
+            .map(|micros| waver(micros as f64, salt) as u64);
+    }
+    snapshot
 }

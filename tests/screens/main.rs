@@ -1,5 +1,6 @@
 //! Every screen as text, at every size that has a layout of its own, and laws that hold for any keys at any size.
 
+mod budget;
 mod fixture;
 
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use vestibule::clock::Tick;
 use vestibule::net::address::Address;
 use vestibule::snapshot::{Snapshot, Standing};
 use vestibule::tui::app::{Effect, Model, Msg, update};
+use vestibule::tui::ask::{Answer, Question};
 use vestibule::tui::conn::{Feed, Link};
 use vestibule::tui::keys::{BINDINGS, Key};
+use vestibule::tui::tab::Tab;
 use vestibule::tui::theme::{Palette, Theme};
 use vestibule::tui::view;
 
@@ -95,6 +98,8 @@ fn lines(buffer: &Buffer) -> Vec<String> {
 }
 
 const SIZES: [(u16, u16); 4] = [(120, 36), (80, 24), (60, 20), (40, 10)];
+/// Those that every screen with a digit is held to.
+const ALL_SIZES: [(u16, u16); 5] = [(200, 60), (120, 36), (80, 24), (60, 20), (40, 10)];
 
 macro_rules! same_as_before {
     ($name:expr, $desk:expr, $width:expr, $height:expr) => {
@@ -225,6 +230,207 @@ fn a_route_in_detail() {
     }
 }
 
+/// What the daemon answers to the questions of a screen.
+fn answered(desk: &mut Desk, effects: Vec<Effect>) -> usize {
+    let mut count = 0;
+    for effect in effects {
+        let Effect::Ask(question) = effect else {
+            continue;
+        };
+        let answer = match &question {
+            Question::Slots(_) => Ok(Answer::Slots(fixture::slots())),
+            Question::Spending(_) => Ok(Answer::Spending(fixture::spending())),
+            Question::Past(_) => Err("nothing is stored of then".to_owned()),
+        };
+        desk.tell(Msg::Answered(question, answer));
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn every_screen_with_a_digit_in_an_incident() {
+    for tab in Tab::ALL.into_iter().filter(|tab| *tab != Tab::Triage) {
+        for ascii in [false, true] {
+            let theme = Theme {
+                palette: if ascii { Palette::Plain } else { Palette::Dark },
+                ascii,
+            };
+            for (width, height) in ALL_SIZES {
+                let mut desk = Desk::with(theme, width, height);
+                desk.feed(fixture::incident());
+                let effects = desk.press(Key::Char(tab.digit()));
+                answered(&mut desk, effects);
+                let buffer = desk.paint(width, height);
+                let cells = buffer.content().iter();
+                assert!(!ascii || cells.clone().all(|cell| cell.symbol().is_ascii()));
+                let name = tab.title().to_lowercase();
+                let name = if ascii { format!("{name}_ascii") } else { name };
+                same_as_before!(name, desk, width, height);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_screen_with_a_digit_when_nothing_is_configured() {
+    let mut nothing = fixture::all_well();
+    nothing.edge = vestibule::snapshot::EdgeView::default();
+    nothing.routes.clear();
+    nothing.slos.clear();
+    nothing.events.clear();
+    nothing.upstreams.clear();
+    nothing.probes.clear();
+    nothing.certificates.clear();
+    nothing.alerts.clear();
+    let mut desk = Desk::showing(nothing, 80, 24);
+    for (tab, says) in [
+        (Tab::Routes, "No route is configured."),
+        (Tab::Slos, "No SLO is configured"),
+        (Tab::Upstreams, "No upstream is configured."),
+        (Tab::Probes, "No probe is configured"),
+        (Tab::Certs, "No certificate is configured"),
+        (Tab::Changes, "nothing happened yet"),
+        (Tab::Alerts, "no SLO is configured"),
+        (Tab::Exec, "no SLO has data"),
+    ] {
+        assert_eq!(
+            desk.press(Key::Char(tab.digit())),
+            [],
+            "nothing to ask about"
+        );
+        let text = desk.text(80, 24);
+        assert!(text.contains(says), "{tab:?}: no {says:?} in\n{text}");
+    }
+}
+
+/// What each screen must say in the incident that all of them show, whatever its size.
+#[test]
+fn every_screen_answers_its_question() {
+    let cases: [(Tab, &[&str]); 7] = [
+        (
+            Tab::Upstreams,
+            &[
+                "■ FAIL",
+                "checkout  3/5 failing",
+                "◐ EJECTED",
+                "answer their health check and fail traffic",
+                "100%",
+            ],
+        ),
+        (
+            Tab::Changes,
+            &[
+                "▸14:02:05  D deploy",
+                "SUSPECT strong",
+                "checkout: bad 0.01",
+                "61.3%",
+            ],
+        ),
+        (
+            Tab::Alerts,
+            &[
+                "1h 20.2x of 14.4x",
+                "■ FIRING",
+                "▲ PENDING",
+                "burn 1h  20.2x over 14.4x  TRUE",
+                "told pager 14:09:46",
+                "told chat FAIL the server answered 503",
+                "Stop the spending",
+            ],
+        ),
+        (
+            Tab::Slos,
+            &[
+                "■ CRITICAL",
+                "68.6%",
+                "4h02m",
+                "21.0%",
+                "api 77aa1",
+                "no change shortly before",
+                "now  D checkout",
+            ],
+        ),
+        (
+            Tab::Probes,
+            &[
+                "■ FAIL",
+                "500 instead of 200",
+                "both fail → not the network",
+                "xxxxxxxxxx",
+                "not run yet",
+            ],
+        ),
+        (Tab::Certs, &["▲ WARN", "8d", "api", "02·1", "[23]"]),
+        (Tab::Exec, &["■ MISSED", "checkout", "deploy", "8d"]),
+    ];
+    for (tab, says) in cases {
+        for (width, height) in [(120, 36), (80, 24)] {
+            let mut desk = Desk::showing(fixture::incident(), width, height);
+            let effects = desk.press(Key::Char(tab.digit()));
+            answered(&mut desk, effects);
+            let text = desk.text(width, height);
+            for said in says {
+                assert!(
+                    text.contains(said),
+                    "{tab:?} {width}x{height}: no {said:?} in\n{text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_screen_asks_once_and_keeps_the_answer_while_it_is_new() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    let effects = desk.press(Key::Char('5'));
+    assert_eq!(answered(&mut desk, effects), 1);
+    assert_eq!(desk.press(Key::Char('k')), []);
+    let effects = desk.press(Key::Char('j'));
+    assert_eq!(effects, [Effect::Ask(Question::Slots("www-eu".to_owned()))]);
+    assert!(desk.text(120, 36).contains("asking the history"));
+    let Some(Effect::Ask(question)) = effects.into_iter().next() else {
+        panic!("it asked");
+    };
+    desk.tell(Msg::Answered(
+        question,
+        Err("the history cannot be read".to_owned()),
+    ));
+    assert!(
+        desk.text(120, 36)
+            .contains("no answer: the history cannot be read")
+    );
+    desk.now = desk.now.plus(Duration::from_secs(16));
+    let effects = desk.tell(Msg::Clock);
+    assert_eq!(effects.len(), 1, "it is asked again");
+}
+
+#[test]
+fn a_runbook_is_read_and_closed() {
+    for (width, height) in SIZES {
+        let mut desk = Desk::showing(fixture::incident(), width, height);
+        desk.press(Key::Char('r'));
+        same_as_before!("runbook", desk, width, height);
+        desk.press(Key::Char('j'));
+        desk.press(Key::Char('r'));
+        assert!(!desk.text(width, height).contains("Runbook"));
+    }
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    for key in ['8', 'j', 'r'] {
+        desk.press(Key::Char(key));
+    }
+    assert!(
+        desk.text(120, 36).contains("someone is paged"),
+        "a certificate keeps the verdict's page"
+    );
+    desk.press(Key::Esc);
+    for key in ['j', 'r'] {
+        desk.press(Key::Char(key));
+    }
+    let text = desk.text(120, 36);
+    assert!(text.contains("a ticket: a budget burns slowly"), "{text}");
+}
+
 #[test]
 fn help() {
     for (width, height) in SIZES {
@@ -262,7 +468,8 @@ fn what_an_attacker_writes_reaches_no_cell_as_a_control() {
     snapshot.routes[0].endpoints[0].endpoint = nasty.to_owned();
     for (width, height) in SIZES {
         let mut desk = Desk::showing(snapshot.clone(), width, height);
-        for key in [Key::Esc, Key::Enter] {
+        let digits = Tab::ALL.map(|tab| Key::Char(tab.digit()));
+        for key in [Key::Esc, Key::Enter].into_iter().chain(digits) {
             desk.press(key);
             for cell in desk.paint(width, height).content() {
                 let harmless = cell.symbol().chars().all(|c| !c.is_control());
@@ -329,7 +536,7 @@ fn rows_rest_after_a_key_and_follow_their_route() {
     // The daemon now says that www is worst.
     let mut other = fixture::incident();
     other.routes.swap(0, 3);
-    let first_row = |desk: &Desk| desk.text(120, 36).lines().nth(13).map(str::to_owned);
+    let first_row = |desk: &Desk| desk.text(120, 36).lines().nth(14).map(str::to_owned);
     desk.now = desk.now.plus(Duration::from_secs(1));
     desk.feed(other.clone());
     assert!(
@@ -395,6 +602,32 @@ fn keys_lead_where_the_table_says() {
             ],
         ),
         (
+            "a digit shows its screen, Enter leads on and Esc back",
+            &[
+                (Key::Char('3'), "SLO · 3, 2 in trouble"),
+                (Key::Enter, "Routes › checkout"),
+                (Key::Esc, "SLO · 3"),
+                (
+                    Key::Char('4'),
+                    "Upstreams · 4 upstreams, 20 endpoints, 3 failing",
+                ),
+                (Key::Char('q'), "Routes by budget impact"),
+                (Key::Char('7'), "Changes · 13:13"),
+                (Key::Enter, "Upstreams · 4 upstreams"),
+                (Key::Esc, "Changes · 13:13"),
+                (Key::Char('0'), "Volume by route"),
+                (Key::Char('2'), "Routes by budget impact"),
+            ],
+        ),
+        (
+            "an upstream folds and unfolds",
+            &[
+                (Key::Char('4'), "▾ checkout"),
+                (Key::Enter, "▸ checkout"),
+                (Key::Enter, "▾ checkout"),
+            ],
+        ),
+        (
             "help closes with the key that opened it",
             &[(Key::Char('?'), "Help"), (Key::Char('?'), "Routes by")],
         ),
@@ -425,7 +658,9 @@ fn keys_lead_where_the_table_says() {
     for (name, steps) in cases {
         let mut desk = Desk::showing(fixture::incident(), 120, 36);
         for (key, expected) in *steps {
-            assert_eq!(desk.press(*key), [], "{name}");
+            let effects = desk.press(*key);
+            let quiet = effects.iter().all(|it| matches!(it, Effect::Ask(_)));
+            assert!(quiet, "{name}: {effects:?}");
             let text = desk.text(120, 36);
             assert!(
                 text.contains(expected),
@@ -433,6 +668,62 @@ fn keys_lead_where_the_table_says() {
             );
         }
     }
+}
+
+#[test]
+fn a_command_is_typed_completed_given_and_recalled() {
+    let mut desk = Desk::showing(fixture::incident(), 120, 36);
+    let foot = |desk: &Desk| desk.text(120, 36).lines().last().map(str::to_owned);
+    desk.press(Key::Char(':'));
+    desk.type_in("rou");
+    assert!(
+        foot(&desk).is_some_and(|foot| foot.contains(":rou") && foot.contains("route  routes"))
+    );
+    desk.type_in("te ch");
+    desk.press(Key::Tab);
+    assert!(foot(&desk).is_some_and(|foot| foot.contains(":route checkout")));
+    desk.press(Key::Enter);
+    assert!(desk.text(120, 36).contains("Routes › checkout"));
+    desk.press(Key::Char(':'));
+    desk.type_in("rout chekout");
+    desk.press(Key::Enter);
+    assert!(foot(&desk).is_some_and(|foot| foot.contains("did you mean `route`")));
+    desk.press(Key::Up);
+    assert!(foot(&desk).is_some_and(|foot| foot.contains(":route checkout")));
+    desk.press(Key::Esc);
+    desk.press(Key::Char(':'));
+    desk.type_in("filter is:crit");
+    desk.press(Key::Enter);
+    assert_eq!(desk.model.selected(), Some("checkout"));
+    assert!(
+        desk.text(120, 36)
+            .contains("Routes by budget impact · 1 of 8")
+    );
+    desk.press(Key::Char(':'));
+    desk.type_in("quit");
+    assert_eq!(desk.press(Key::Enter), [Effect::Quit]);
+}
+
+#[test]
+fn what_is_copied_is_harmless_and_told() {
+    let mut snapshot = fixture::incident();
+    snapshot.routes[0].id = "x\r\nrm -rf".to_owned();
+    let mut desk = Desk::showing(snapshot, 120, 36);
+    desk.press(Key::Char('2'));
+    assert_eq!(
+        desk.press(Key::Char('y')),
+        [Effect::Copy("x\\r\\nrm -rf".to_owned())]
+    );
+    assert!(
+        desk.text(120, 36)
+            .contains("sent to the terminal's clipboard")
+    );
+    desk.wait(Duration::from_secs(5));
+    assert!(
+        !desk
+            .text(120, 36)
+            .contains("sent to the terminal's clipboard")
+    );
 }
 
 #[test]
@@ -545,10 +836,19 @@ proptest! {
 
     #[test]
     fn every_screen_fits_every_size(width in 1_u16..=300, height in 1_u16..=100) {
-        for keys in [&[][..], &[Key::Enter], &[Key::Char('?')], &[Key::Char('/'), Key::Char('c')]] {
+        let tabs = Tab::ALL.map(|tab| [Key::Char(tab.digit())]);
+        let more: [&[Key]; 5] = [
+            &[],
+            &[Key::Enter],
+            &[Key::Char('?')],
+            &[Key::Char('r')],
+            &[Key::Char('/'), Key::Char('c')],
+        ];
+        for keys in more.into_iter().chain(tabs.iter().map(<[Key; 1]>::as_slice)) {
             let mut desk = Desk::showing(fixture::incident(), width, height);
             for key in keys {
-                desk.press(*key);
+                let effects = desk.press(*key);
+                answered(&mut desk, effects);
             }
             desk.paint(width, height);
         }

@@ -1,82 +1,41 @@
 //! The keys, as the table has them.
 
-use ratatui::layout::{Rect, Size};
-
-use super::super::app::{Model, Screen};
-use super::super::canvas::{Canvas, Span, span};
+use super::super::app::Model;
+use super::super::canvas::{Span, span};
+use super::super::command;
 use super::super::keys::{self, Context, Group};
 use super::super::theme::Role;
-use super::super::widgets::{rule, status};
 use super::super::words;
+use super::reading::Line;
 
-/// Draws the screen from its line `first` on.
-pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, first: u16) {
-    let area = canvas.area();
-    status::head(canvas, area, model);
-    if area.height < 3 {
-        return;
-    }
-    let title = [
-        span("Help", Role::Strong),
-        span(
-            match context(model) {
-                Context::Route => " · a route",
-                Context::Triage | Context::Help | Context::Filter => " · the list of routes",
-            },
-            Role::Muted,
-        ),
-    ];
-    let lines = lines(model, area.width);
-    let rows = page(model);
-    let mut remark = vec![span("Esc close", Role::Muted)];
-    if lines.len() > rows {
-        let to = (usize::from(first) + rows).min(lines.len());
-        let text = format!("   {}–{to} of {}  j k", first + 1, lines.len());
-        remark.push(span(text, Role::Muted));
-    }
-    rule::draw(canvas, (area.x, area.y + 1), area.width, &title, &remark);
-    let inner = Rect::new(area.x, area.y + 2, area.width, area.height - 3);
-    let visible = lines.iter().skip(usize::from(first));
-    for (y, line) in (inner.y..inner.bottom()).zip(visible) {
-        for (x, width, spans) in line {
-            canvas.spans(inner.x + x, y, *width, spans);
+/// What its title says.
+pub(crate) fn title(model: &Model) -> Vec<Span<'static>> {
+    let of = match model.behind() {
+        Context::Route => " · a route",
+        Context::Slos => " · SLOs",
+        Context::Upstreams => " · upstreams",
+        Context::Probes => " · probes",
+        Context::Certs => " · certificates",
+        Context::Changes => " · changes",
+        Context::Alerts => " · alerts",
+        Context::Exec => " · executive summary",
+        Context::Triage | Context::Help | Context::Runbook | Context::Filter | Context::Command => {
+            " · the list of routes"
         }
-    }
-    status::foot(canvas, area, model);
+    };
+    vec![span("Help", Role::Strong), span(of, Role::Muted)]
 }
-
-/// How many lines the screen shows at once.
-pub(crate) fn page(model: &Model) -> usize {
-    usize::from(model.size.height.saturating_sub(3))
-}
-
-/// The furthest line that may be the first.
-pub(crate) fn last_line(model: &Model) -> u16 {
-    let Size { width, .. } = model.size;
-    let lines = lines(model, width).len().saturating_sub(page(model));
-    u16::try_from(lines).unwrap_or(u16::MAX)
-}
-
-/// Pieces of one line: where, how wide, what.
-type Line = Vec<(u16, u16, Vec<Span<'static>>)>;
 
 const COLUMN: u16 = 56;
 const KEYS: u16 = 14;
 
-/// The keys of the screen behind the help.
-fn context(model: &Model) -> Context {
-    match model.screen {
-        Screen::Triage => Context::Triage,
-        Screen::Route(_) => Context::Route,
-    }
-}
-
-fn lines(model: &Model, width: u16) -> Vec<Line> {
+/// Every line of it on a screen of `width`.
+pub(crate) fn lines(model: &Model, width: u16) -> Vec<Line> {
     let columns = usize::from((width / COLUMN).clamp(1, 2));
     let column = width / u16::try_from(columns).unwrap_or(1);
     let blocks: Vec<Vec<Vec<Span<'static>>>> = Group::ALL
         .into_iter()
-        .map(|group| block(context(model), group))
+        .map(|group| block(model.behind(), group))
         .collect();
     let mut lines: Vec<Line> = Vec::new();
     for side_by_side in blocks.chunks(columns) {
@@ -92,6 +51,7 @@ fn lines(model: &Model, width: u16) -> Vec<Line> {
         }
         lines.push(Line::new());
     }
+    lines.extend(commands(width));
     lines.extend(legend(width));
     lines
 }
@@ -110,6 +70,24 @@ fn block(context: Context, group: Group) -> Vec<Vec<Span<'static>>> {
     });
     std::iter::once(vec![span(group.title(), Role::Strong)])
         .chain(rows)
+        .collect()
+}
+
+fn commands(width: u16) -> Vec<Line> {
+    let room = width.saturating_sub(1);
+    let screens = "a screen's name shows it";
+    let all = std::iter::once((":slo".to_owned(), screens)).chain(command::all());
+    let rows = all.map(|(name, help)| {
+        let keys = usize::from(KEYS);
+        let spans = vec![
+            span(format!("{name:<keys$} "), Role::Accent),
+            span(help, Role::Text),
+        ];
+        vec![(1, room, spans)]
+    });
+    std::iter::once(vec![(1, room, vec![span("COMMANDS", Role::Strong)])])
+        .chain(rows)
+        .chain(std::iter::once(Line::new()))
         .collect()
 }
 

@@ -9,28 +9,14 @@ use super::super::app::Model;
 use super::super::canvas::{Canvas, Span, span};
 use super::super::fmt;
 use super::super::theme::Role;
-use super::super::widgets::{history, rule, status, verdict};
+use super::super::widgets::{history, rule};
 use super::super::words;
-use super::triage;
+use super::{frame, triage};
 use crate::snapshot::{Measure, RouteView, Snapshot};
 
 /// Draws the screen of the route called `id`.
 pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, snapshot: &Snapshot, id: &str) {
-    let area = canvas.area();
-    status::head(canvas, area, model);
-    status::foot(canvas, area, model);
-    let verdict = verdict::height(area.width).min(area.height.saturating_sub(2));
-    // The sentence stays in sight unless the screen has no space for both.
-    let verdict = if area.height < 14 { 0 } else { verdict };
-    let place = Rect::new(area.x, area.y.saturating_add(1), area.width, verdict);
-    verdict::draw(canvas, place, model, snapshot);
-    let top = area.y.saturating_add(1 + verdict);
-    let body = Rect::new(
-        area.x,
-        top,
-        area.width,
-        area.bottom().saturating_sub(1).saturating_sub(top),
-    );
+    let body = frame::draw(canvas, model, snapshot);
     if body.height == 0 {
         return;
     }

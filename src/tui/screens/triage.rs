@@ -6,7 +6,7 @@ use super::super::app::Model;
 use super::super::canvas::{Canvas, span};
 use super::super::theme::Role;
 use super::super::widgets::{
-    bars, changes, digest, health, history, routes, rule, status, verdict,
+    bars, changes, digest, health, history, routes, rule, status, tabs, verdict,
 };
 use crate::model::Timestamp;
 use crate::snapshot::Snapshot;
@@ -28,6 +28,7 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, snapshot: &Snapshot) 
         part
     };
     verdict::draw(canvas, part(plan.verdict), model, snapshot);
+    tabs::draw(canvas, part(TABS), model, snapshot);
     let (said, _, _) = model.verdict(snapshot);
     if let Some(rows) = plan.edge {
         let edge = &snapshot.edge;
@@ -68,6 +69,9 @@ pub(crate) fn alarm(verdict: &Verdict) -> Option<(Timestamp, Role)> {
     Some((verdict.onset?, role))
 }
 
+/// The row of the screens' digits.
+const TABS: u16 = 1;
+
 /// The heights of the parts. Their sum is the screen's, at any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
@@ -85,7 +89,7 @@ struct Plan {
 impl Plan {
     fn of(size: Size) -> Self {
         let verdict = verdict::height(size.width);
-        let body = size.height.saturating_sub(2 + verdict);
+        let body = size.height.saturating_sub(2 + verdict + TABS);
         if size.width < 48 || body < 6 {
             return Self {
                 alone: true,
@@ -101,8 +105,8 @@ impl Plan {
         let (edge, lower, digest) = match body {
             0..10 => (None, 0, 0),
             10..14 => (rows(1, 0, 0), 0, 0),
-            14..18 => (rows(1, 0, 0), 4, 0),
-            18..28 => (rows(1, 1, 1), 5, 0),
+            14..17 => (rows(1, 0, 0), 4, 0),
+            17..28 => (rows(1, 1, 1), 5, 0),
             28..40 => (rows(3, 1, 1), 8, 5),
             40..56 => (rows(4, 2, 2), 10, 5),
             56.. => (rows(5, 3, 3), 12, 5),
@@ -230,7 +234,7 @@ mod tests {
                 let plan = Plan::of(Size::new(width, height));
                 let edge = plan.edge.map_or(0, history::Rows::total);
                 let parts = plan.verdict + edge + plan.routes + plan.lower + plan.digest;
-                let frame = if plan.alone { 0 } else { 2 };
+                let frame = if plan.alone { 0 } else { 2 + TABS };
                 assert_eq!(parts + frame, height, "{width}x{height}: {plan:?}");
                 assert!(
                     plan.alone || plan.routes > routes::FRAME,

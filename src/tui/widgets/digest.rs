@@ -12,8 +12,22 @@ use crate::snapshot::{RouteView, SloView, Snapshot};
 /// Draws it in `area`, most telling line first.
 pub(crate) fn draw(canvas: &mut Canvas<'_>, area: Rect, snapshot: &Snapshot, route: &RouteView) {
     let lines = [
-        ("faults", faults(route)),
-        ("endpoints", endpoints(snapshot, route)),
+        (
+            "faults",
+            if snapshot.stored {
+                not_stored()
+            } else {
+                faults(route)
+            },
+        ),
+        (
+            "endpoints",
+            if snapshot.stored {
+                not_stored()
+            } else {
+                endpoints(snapshot, route)
+            },
+        ),
         ("time p50", phases(route)),
         ("slos", slos(snapshot, route)),
     ];
@@ -46,6 +60,10 @@ pub(crate) fn is_healthy(snapshot: &Snapshot, route: &RouteView, address: &str) 
         .iter()
         .find(|endpoint| endpoint.address == address)?;
     Some(endpoint.healthy)
+}
+
+fn not_stored() -> Vec<Span<'static>> {
+    vec![span("not stored", Role::Muted)]
 }
 
 fn faults(route: &RouteView) -> Vec<Span<'_>> {

@@ -6,9 +6,10 @@ use super::super::canvas::{Canvas, Span, span};
 use super::super::fmt;
 use super::super::theme::Role;
 use super::super::words::{self, Status};
+use crate::model::Timestamp;
 use crate::slo::alert::AlertState;
 use crate::slo::state::SloState;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ExporterView, ReceiverView, Snapshot};
 
 /// One part.
 pub(crate) struct Part {
@@ -19,15 +20,15 @@ pub(crate) struct Part {
 
 /// Every part, in fixed places; what is degraded comes first, for it has no place of its own.
 pub(crate) fn parts(snapshot: &Snapshot) -> Vec<Part> {
-    let mut parts: Vec<Part> = snapshot
-        .degraded
-        .iter()
-        .map(|degraded| Part {
-            name: "degraded",
-            status: Status::WARN,
-            text: format!("{}: {}", degraded.part, degraded.text),
-        })
-        .collect();
+    if snapshot.stored {
+        let rest = Part {
+            name: "the rest",
+            status: Status::NONE,
+            text: "not stored".to_owned(),
+        };
+        return vec![slos(snapshot), alerts(snapshot), rest];
+    }
+    let mut parts = degraded(snapshot);
     parts.push(upstreams(snapshot));
     parts.push(slos(snapshot));
     parts.push(alerts(snapshot));
@@ -39,6 +40,74 @@ pub(crate) fn parts(snapshot: &Snapshot) -> Vec<Part> {
     }
     parts.push(traffic(snapshot));
     parts
+}
+
+/// This process's own parts: what is degraded first, then configuration, machine, traffic, history, and who is told.
+pub(crate) fn own_parts(snapshot: &Snapshot) -> Vec<Part> {
+    let mut parts = degraded(snapshot);
+    parts.push(config(snapshot));
+    parts.push(process(snapshot));
+    parts.push(traffic(snapshot));
+    parts.push(store(snapshot));
+    parts.push(queues(snapshot).unwrap_or_else(|| Part {
+        name: "queues",
+        status: Status::OK,
+        text: format!("{} queues, nothing dropped", snapshot.queues.len()),
+    }));
+    parts.extend(
+        snapshot
+            .receivers
+            .iter()
+            .map(|receiver| receiver_part(receiver, snapshot)),
+    );
+    parts.extend(
+        snapshot
+            .exporters
+            .iter()
+            .map(|exporter| exporter_part(exporter, snapshot)),
+    );
+    parts
+}
+
+fn receiver_part(receiver: &ReceiverView, snapshot: &Snapshot) -> Part {
+    let ago = |at: Timestamp| fmt::age(snapshot.at.since(at));
+    let told = match receiver.last_delivered {
+        Some(at) => format!("told {} ago", ago(at)),
+        None => "told nothing yet".to_owned(),
+    };
+    let (status, trouble) = match &receiver.last_error {
+        Some(error) => (Status::FAIL, format!("{error}{DOT}")),
+        None => (Status::OK, String::new()),
+    };
+    Part {
+        name: "receiver",
+        status,
+        text: format!("{} ({}){DOT}{trouble}{told}", receiver.name, receiver.kind),
+    }
+}
+
+fn exporter_part(exporter: &ExporterView, snapshot: &Snapshot) -> Part {
+    let ago = |at: Timestamp| fmt::age(snapshot.at.since(at));
+    let dropped: u64 = exporter.dropped.values().sum();
+    let (status, how) = match (exporter.failing_since, exporter.last_success) {
+        (Some(since), _) => (Status::FAIL, format!("failing for {}", ago(since))),
+        (None, Some(at)) => (Status::OK, format!("sent {} ago", ago(at))),
+        (None, None) => (Status::NONE, "nothing sent yet".to_owned()),
+    };
+    let status = if status == Status::OK && dropped > 0 {
+        Status::WARN
+    } else {
+        status
+    };
+    let mut text = format!("{} to {}{DOT}{how}", exporter.signal, exporter.receiver);
+    if dropped > 0 {
+        text = format!("{text}{DOT}dropped {}", fmt::grouped(dropped));
+    }
+    Part {
+        name: "otlp",
+        status,
+        text,
+    }
 }
 
 /// Draws as many as fit, one to a row. What is not well comes first when some must go.
@@ -70,6 +139,17 @@ pub(crate) fn draw_line(canvas: &mut Canvas<'_>, area: Rect, parts: &[Part]) {
         spans.push(span(format!(" {}", names.join(", ")), Role::Muted));
     }
     canvas.spans(area.x, area.y, area.width, &spans);
+}
+
+fn degraded(snapshot: &Snapshot) -> Vec<Part> {
+    let degraded = snapshot.degraded.iter();
+    degraded
+        .map(|degraded| Part {
+            name: "degraded",
+            status: Status::WARN,
+            text: format!("{}: {}", degraded.part, degraded.text),
+        })
+        .collect()
 }
 
 const DOT: &str = " · ";

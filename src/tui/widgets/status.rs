@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use ratatui::layout::Rect;
 
-use super::super::app::Model;
+use super::super::app::{Line, Model, Past};
 use super::super::canvas::{Canvas, Span, span};
+use super::super::command;
 use super::super::conn::Link;
 use super::super::fmt;
 use super::super::keys::{self, Context};
 use super::super::theme::Role;
 use super::super::words::Status;
 use crate::clock::Tick;
+use crate::model::Timestamp;
 
 const WIDE: u16 = 100;
 
@@ -34,7 +36,7 @@ pub(crate) fn head(canvas: &mut Canvas<'_>, area: Rect, model: &Model) {
     }
     let right = if wide {
         "read-only   ? help "
-    } else if model.is_stale() || model.held.is_some() {
+    } else if model.is_stale() || model.held.is_some() || model.past.is_some() {
         // What is wrong with the data needs the space.
         ""
     } else {
@@ -67,6 +69,12 @@ pub(crate) fn head_shortly(model: &Model) -> Vec<Span<'static>> {
                 format!("{} {age}", Status::STALE.text()),
                 Status::STALE.role,
             )]
+        }
+        () if model.past.is_some() => {
+            vec![
+                span(Status::PAST.text(), Status::PAST.role),
+                span(format!(" {at}"), Role::Text),
+            ]
         }
         () if model.held.is_some() => {
             vec![
@@ -107,6 +115,13 @@ fn freshness(model: &Model) -> Vec<Span<'_>> {
         return Vec::new();
     };
     let mut spans = Vec::new();
+    if let Some(past) = &model.past {
+        spans.extend(looking_back(past, latest.at));
+        if !model.is_stale() {
+            return spans;
+        }
+        spans.push(span("   ", Role::Text));
+    }
     if let Some(held) = &model.held {
         let behind = latest.at.since(held.at);
         spans.push(span(Status::HELD.text(), Status::HELD.role));
@@ -144,6 +159,33 @@ fn freshness(model: &Model) -> Vec<Span<'_>> {
         spans.push(span(format!("{}Z", latest.at.time_of_day()), Role::Text));
         spans.push(span(format!("  age {age}"), Role::Muted));
     }
+    spans
+}
+
+/// Which moment is looked back on, and whether it is there.
+fn looking_back(past: &Past, now: Timestamp) -> Vec<Span<'_>> {
+    let ago = fmt::age(now.since(past.at));
+    let mut spans = vec![
+        span(Status::PAST.text(), Status::PAST.role),
+        span(format!(" {}Z", fmt::moment(past.at, now)), Role::Strong),
+        span(format!("  {ago} ago"), Role::Text),
+    ];
+    let there = past.shown.as_ref().map(|shown| shown.at);
+    match (&past.problem, there) {
+        (Some(why), _) => {
+            spans.push(span("  ", Role::Text));
+            spans.push(span(why.as_str(), Role::Warn));
+        }
+        (None, Some(there)) if there == past.at => {
+            spans.push(span("  stored minutes", Role::Muted));
+        }
+        (None, Some(there)) => {
+            let text = format!("  on its way; this is {}Z", fmt::moment(there, now));
+            spans.push(span(text, Role::Warn));
+        }
+        (None, None) => spans.push(span("  on its way; this is live", Role::Warn)),
+    }
+    spans.push(span("  L live", Role::Muted));
     spans
 }
 
@@ -188,8 +230,17 @@ pub(crate) fn foot(canvas: &mut Canvas<'_>, area: Rect, model: &Model) {
     let Some(y) = area.bottom().checked_sub(1).filter(|y| *y >= area.y) else {
         return;
     };
+    if let Some(line) = &model.line {
+        command(canvas, area, y, model, line);
+        return;
+    }
     if model.list.typing {
         filter(canvas, area, y, model);
+        return;
+    }
+    if let Some((notice, _)) = &model.notice {
+        let room = area.width.saturating_sub(1);
+        canvas.put(area.x + 1, y, room, notice, Role::Strong);
         return;
     }
     let mut x = area.x + 1;
@@ -214,6 +265,33 @@ pub(crate) fn foot(canvas: &mut Canvas<'_>, area: Rect, model: &Model) {
     }
 }
 
+fn command(canvas: &mut Canvas<'_>, area: Rect, y: u16, model: &Model, line: &Line) {
+    let mut right: Vec<Span<'_>> = Vec::new();
+    if let Some(problem) = &line.problem {
+        right.push(span(problem.as_str(), Role::Warn));
+    } else {
+        let snapshot = model.shown().map(|shown| &**shown);
+        let candidates = command::candidates(&line.typed, snapshot);
+        let shown: Vec<&str> = candidates
+            .iter()
+            .take(CANDIDATES)
+            .map(|whole| whole.rsplit(' ').next().unwrap_or(whole))
+            .collect();
+        right.push(span(shown.join("  "), Role::Muted));
+        if candidates.len() > CANDIDATES {
+            right.push(span(
+                format!("  {} more", candidates.len() - CANDIDATES),
+                Role::Muted,
+            ));
+        }
+    }
+    right.push(span(" ", Role::Text));
+    typed(canvas, area, y, (" :", &line.typed), &right);
+}
+
+/// Candidates shown beside what is typed.
+const CANDIDATES: usize = 6;
+
 fn filter(canvas: &mut Canvas<'_>, area: Rect, y: u16, model: &Model) {
     let mut right: Vec<Span<'_>> = Vec::new();
     if let Some(problem) = &model.list.filter.problem {
@@ -228,10 +306,20 @@ fn filter(canvas: &mut Canvas<'_>, area: Rect, y: u16, model: &Model) {
         right.push(span(format!(" {}", row.short), Role::Muted));
     }
     right.push(span(" ", Role::Text));
-    let width = canvas.measure(&right).min(area.width / 2);
+    typed(canvas, area, y, (" /", &model.list.typed), &right);
+}
+
+/// Draws what is being typed after its sign, and `right` to the right of it.
+fn typed(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    y: u16,
+    (sign, typed): (&'static str, &str),
+    right: &[Span<'_>],
+) {
+    let width = canvas.measure(right).min(area.width * 2 / 3);
     let room = area.width.saturating_sub(width + 3);
-    // The end is where the typing happens, so a long filter loses its beginning.
-    let typed = &model.list.typed;
+    // The end is where the typing happens, so a long line loses its beginning.
     let most = usize::from(room.saturating_sub(2));
     let excess = typed.chars().count().saturating_sub(most);
     let tail: String = typed.chars().skip(excess).collect();
@@ -239,8 +327,8 @@ fn filter(canvas: &mut Canvas<'_>, area: Rect, y: u16, model: &Model) {
         area.x,
         y,
         room,
-        &[span(" /", Role::Accent), span(tail, Role::Strong)],
+        &[span(sign, Role::Accent), span(tail, Role::Strong)],
     );
     canvas.cell(area.x + used, y, " ", Role::Cursor);
-    canvas.spans(area.right() - width, y, width, &right);
+    canvas.spans(area.right() - width, y, width, right);
 }

@@ -1,6 +1,6 @@
 //! Tables that drop columns by rank, not by hand-written layouts.
 
-use super::super::canvas::{Canvas, Span};
+use super::super::canvas::{Canvas, Span, span};
 use super::super::theme::Role;
 
 /// A column of rows that are `T`.
@@ -18,6 +18,8 @@ pub(crate) struct Column<T: ?Sized> {
 pub(crate) enum Cell<T: ?Sized> {
     /// The same at any width.
     Fixed(fn(&T) -> Vec<Span<'static>>),
+    /// Plain text, the same at any width.
+    Text(fn(&T) -> String),
     /// Made for the width it got.
     Sized(fn(&T, u16) -> Vec<Span<'static>>),
 }
@@ -117,6 +119,7 @@ impl Fit {
             let column = &columns[*index];
             let cell = match column.cell {
                 Cell::Fixed(cell) => cell(row),
+                Cell::Text(cell) => vec![span(cell(row), Role::Text)],
                 Cell::Sized(cell) => cell(row, *width),
             };
             let shift = if column.kind == Kind::Right {

@@ -66,6 +66,9 @@ impl Pane {
     }
 }
 
+/// What a pane says when the history does not hold what it shows.
+const NOT_STORED: &str = "not stored";
+
 /// What a pane's title says on its right.
 pub(super) fn remark(pane: Pane, route: &RouteView) -> Vec<Span<'static>> {
     let text = match pane {
@@ -117,7 +120,11 @@ pub(super) fn draw(
                 area,
                 &endpoints(),
                 &rows,
-                "no endpoint was asked in 5m",
+                if snapshot.stored {
+                    NOT_STORED
+                } else {
+                    "no endpoint was asked in 5m"
+                },
             );
         }
         Pane::Faults => {
@@ -127,7 +134,12 @@ pub(super) fn draw(
                 .iter()
                 .map(|fault| FaultRow { fault, total })
                 .collect();
-            list(canvas, area, &faults(), &rows, "no fault in 5m");
+            let none = if snapshot.stored {
+                NOT_STORED
+            } else {
+                "no fault in 5m"
+            };
+            list(canvas, area, &faults(), &rows, none);
         }
         Pane::Slos => {
             let rows: Vec<&SloView> = digest::slos_of(snapshot, route).collect();

@@ -135,7 +135,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         snapshots,
     } = options;
     let resolved = Arc::new(resolved);
-    let (configured, in_force) = watch::channel(Arc::clone(&resolved));
+    let (configured, resolved_in_force) = watch::channel(Arc::clone(&resolved));
     let clock = SystemClock::new();
     let started_at = clock.now();
     let Remembered {
@@ -242,7 +242,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             metrics,
             probe: run_probe(blackbox),
             spending: spending::reader(resolved.store.dir.clone()),
-            past: past::reader(resolved.store.dir.clone(), in_force),
+            past: past::reader(resolved.store.dir.clone(), resolved_in_force),
             ready: is_ready,
         }))
     });

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::model::{Slo, Window};
+use crate::slo::alert::AlertKind;
 use crate::slo::policy::{Policy, Row, Severity};
 
 mod alarm;
@@ -24,10 +25,7 @@ mod sloth;
 pub mod spec;
 mod yaml;
 
-pub use alarm::{
-    BURNS_FAST, BURNS_SLOWLY, CERTIFICATE_ENDS, CERTIFICATE_WRONG, CRASHED, DEGRADED, NO_REQUESTS,
-    OUTAGE, RENEWAL_OVERDUE, SURGED, WATCHDOG,
-};
+pub use alarm::{CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTAGE, WATCHDOG, alertname};
 
 /// Where links in generated files lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +93,10 @@ impl What {
     ];
 }
 
-/// The runbook of an alert that a burning budget raises, in Markdown; the page that [`What::Runbooks`] makes also has the
+/// The runbook of an alert, in Markdown, empty when there is none; the page that [`What::Runbooks`] makes also has the
 /// rules of a configuration.
-pub fn burn_runbook(severity: Severity) -> String {
-    runbook::of_burn(severity)
+pub fn runbook_of(kind: AlertKind, severity: Severity) -> String {
+    runbook::of(alertname(kind, severity))
 }
 
 /// The files of one kind.

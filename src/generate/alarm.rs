@@ -5,6 +5,7 @@
 use crate::catalog::{PROCESS_START, REQUESTS};
 use crate::generate::JOB;
 use crate::generate::promql::{matching, select};
+use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;
 
 mod outside;
@@ -12,31 +13,46 @@ mod own;
 mod traffic;
 
 /// The page alert of an SLO's policy.
-pub const BURNS_FAST: &str = "VestibuleErrorBudgetBurnsFast";
+pub(super) const BURNS_FAST: &str = "VestibuleErrorBudgetBurnsFast";
 /// The ticket alert of an SLO's policy.
-pub const BURNS_SLOWLY: &str = "VestibuleErrorBudgetBurnsSlowly";
+pub(super) const BURNS_SLOWLY: &str = "VestibuleErrorBudgetBurnsSlowly";
 /// No series of an SLO arrives.
 pub(super) const SLO_ABSENT: &str = "VestibuleSloMetricAbsent";
 /// The whole ingress fails: more than any route's alert.
 pub const OUTAGE: &str = "VestibuleIngressOutage";
 /// A route fails far more often than usual.
-pub const SURGED: &str = "VestibuleErrorsSurged";
+pub(super) const SURGED: &str = "VestibuleErrorsSurged";
 /// A part of Vestibule does not work as it should.
-pub const DEGRADED: &str = "VestibuleDegraded";
+pub(super) const DEGRADED: &str = "VestibuleDegraded";
 /// A certificate is about to end.
 pub const CERTIFICATE_ENDS: &str = "VestibuleCertificateEnds";
 /// A certificate is shown that clients refuse.
 pub const CERTIFICATE_WRONG: &str = "VestibuleCertificateWrong";
 /// A renewal is overdue.
-pub const RENEWAL_OVERDUE: &str = "VestibuleCertificateRenewalOverdue";
+pub(super) const RENEWAL_OVERDUE: &str = "VestibuleCertificateRenewalOverdue";
 /// A busy route gets no request any more. Only Vestibule itself notices.
-pub const NO_REQUESTS: &str = "VestibuleRouteSilent";
+pub(super) const NO_REQUESTS: &str = "VestibuleRouteSilent";
 /// The process before this one was not stopped. Only Vestibule itself notices.
-pub const CRASHED: &str = "VestibuleCrashed";
+pub(super) const CRASHED: &str = "VestibuleCrashed";
 /// No Vestibule answers the scraper.
 pub(super) const DOWN: &str = "VestibuleDown";
 /// Fires always, so that its absence shows that alerting itself is broken.
 pub const WATCHDOG: &str = "VestibuleWatchdog";
+
+/// The name of an alert: that of the generated rule that notices the same.
+pub const fn alertname(kind: AlertKind, severity: Severity) -> &'static str {
+    match (kind, severity) {
+        (AlertKind::Burn, Severity::Page) => BURNS_FAST,
+        (AlertKind::Burn, Severity::Ticket) => BURNS_SLOWLY,
+        (AlertKind::Surge, _) => SURGED,
+        (AlertKind::NoData, _) => NO_REQUESTS,
+        (AlertKind::Outage, _) => OUTAGE,
+        (AlertKind::Certificate, Severity::Page) => CERTIFICATE_ENDS,
+        (AlertKind::Certificate, Severity::Ticket) => RENEWAL_OVERDUE,
+        (AlertKind::Degraded, _) => DEGRADED,
+        (AlertKind::Crash, _) => CRASHED,
+    }
+}
 
 /// One alert.
 #[derive(Clone, Debug)]

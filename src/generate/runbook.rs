@@ -52,12 +52,10 @@ fn prose(name: &str) -> &'static str {
     }
 }
 
-/// What to do when a budget burns, in its own words, without the rules of a configuration.
-pub(super) fn of_burn(severity: Severity) -> String {
-    unlinked(prose(match severity {
-        Severity::Page => alarm::BURNS_FAST,
-        Severity::Ticket => alarm::BURNS_SLOWLY,
-    }))
+/// What to do about an alert of this name, in its own words, without the rules of a configuration; empty when there is no
+/// page.
+pub(super) fn of(name: &str) -> String {
+    unlinked(prose(name))
 }
 
 /// Every page.

@@ -7,10 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::{Ledger, Notice, Status};
 use super::{Kind, Receiver};
-use crate::generate::{
-    BURNS_FAST, BURNS_SLOWLY, CERTIFICATE_ENDS, CRASHED, DEGRADED, NO_REQUESTS, OUTAGE,
-    RENEWAL_OVERDUE, SURGED, WATCHDOG,
-};
+use crate::generate::{WATCHDOG, alertname};
 use crate::model::Timestamp;
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::{Severity, Tier};
@@ -156,21 +153,6 @@ fn alertmanager(notice: &Notice, instance: &str, now: Timestamp) -> Value {
         "startsAt": notice.since.to_string(),
         "endsAt": ends.to_string(),
     })
-}
-
-/// The name under which Alertmanager knows an alert: that of the generated rule that notices the same.
-pub(super) const fn alertname(kind: AlertKind, severity: Severity) -> &'static str {
-    match (kind, severity) {
-        (AlertKind::Burn, Severity::Page) => BURNS_FAST,
-        (AlertKind::Burn, Severity::Ticket) => BURNS_SLOWLY,
-        (AlertKind::Surge, _) => SURGED,
-        (AlertKind::NoData, _) => NO_REQUESTS,
-        (AlertKind::Outage, _) => OUTAGE,
-        (AlertKind::Certificate, Severity::Page) => CERTIFICATE_ENDS,
-        (AlertKind::Certificate, Severity::Ticket) => RENEWAL_OVERDUE,
-        (AlertKind::Degraded, _) => DEGRADED,
-        (AlertKind::Crash, _) => CRASHED,
-    }
 }
 
 fn description(notice: &Notice) -> String {

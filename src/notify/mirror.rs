@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Receiver;
-use super::message::{alertname, url};
-use crate::generate::{CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTAGE, WATCHDOG};
+use super::message::url;
+use crate::generate::{CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTAGE, WATCHDOG, alertname};
 use crate::model::Timestamp;
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;

@@ -181,14 +181,15 @@ impl History {
         mut each: impl FnMut((usize, u64, Counts)),
     ) -> Result<Loaded, QueryError> {
         let sql = "SELECT hour, route_id, good, bad, excluded FROM route_hour \
-                   WHERE hour >= ?1 AND (good <> 0 OR bad <> 0) ORDER BY hour";
+                   WHERE hour BETWEEN ?1 AND ?2 AND (good <> 0 OR bad <> 0) ORDER BY hour";
         let parse = |row: &Row<'_>| -> rusqlite::Result<Option<(usize, u64, Counts)>> {
             let Some(route) = self.route_places.get(&row.get(1)?).copied() else {
                 return Ok(None);
             };
             Ok(Some((route, start(row.get(0)?, 3_600), counts(row, 2)?)))
         };
-        self.stream(sql, first_slot(since_secs, 3_600), |row, loaded| {
+        let span = (first_slot(since_secs, 3_600), self.last(3_600));
+        self.stream(sql, span, |row, loaded| {
             take(parse(row), loaded, &mut each);
         })
         .map_err(doing("read route hours"))

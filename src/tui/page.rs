@@ -192,10 +192,11 @@ mod tests {
 
     #[test]
     fn our_own_pages_fit_any_width() {
-        use crate::generate::burn_runbook;
+        use crate::generate::runbook_of;
+        use crate::slo::alert::AlertKind;
         use crate::slo::policy::Severity;
         for severity in [Severity::Page, Severity::Ticket] {
-            let page = burn_runbook(severity);
+            let page = runbook_of(AlertKind::Burn, severity);
             assert!(!section(&page, "What to do").is_empty());
             for width in [1, 20, 80, 300] {
                 assert!(lines(&page, width).len() > 10);

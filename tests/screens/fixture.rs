@@ -136,13 +136,13 @@ fn await_history(snapshot: &mut Snapshot) {
     snapshot.alerts.push(AlertView {
         id: "checkout-avail/ticket/slow".to_owned(),
         severity: Severity::Ticket,
-        tier: Tier::Slow,
+        tier: Some(Tier::Slow),
         state: AlertState::Pending,
-        long: Window::days(3),
-        short: Window::hours(6),
+        long: Some(Window::days(3)),
+        short: Some(Window::hours(6)),
         burn_long: Some(1.2),
         burn_short: Some(3.4),
-        factor: 1.0,
+        factor: Some(1.0),
         ..snapshot.alerts[0].clone()
     });
 }

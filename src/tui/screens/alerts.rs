@@ -13,7 +13,7 @@ use super::super::widgets::{listing, rule, verdict};
 use super::super::words::{self, Status};
 use crate::generate;
 use crate::model::{Timestamp, Window};
-use crate::slo::alert::AlertState;
+use crate::slo::alert::{AlertKind, AlertState};
 use crate::slo::policy::Severity;
 use crate::snapshot::{AlertView, CertificateAlertView, Snapshot, Urgency};
 
@@ -76,7 +76,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, body: Rect, model: &Model, snapshot:
     }
 }
 
-/// One row: an alert of a budget, or of a certificate.
+/// One row: an alert, or what is the matter with a certificate.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     what: What<'a>,
@@ -85,21 +85,21 @@ struct Row<'a> {
 
 #[derive(Clone, Copy)]
 enum What<'a> {
-    Burn(&'a AlertView),
+    Alert(&'a AlertView),
     Certificate(&'a CertificateAlertView),
 }
 
 impl<'a> Row<'a> {
     fn id(&self) -> &'a str {
         match self.what {
-            What::Burn(alert) => &alert.id,
+            What::Alert(alert) => &alert.id,
             What::Certificate(alert) => &alert.id,
         }
     }
 
     fn status(&self) -> Status {
         match self.what {
-            What::Burn(alert) => words::alert(alert.state),
+            What::Alert(alert) => words::alert(alert.state),
             What::Certificate(alert) if alert.urgency >= Urgency::Ticket => {
                 words::alert(AlertState::Firing)
             }
@@ -114,7 +114,7 @@ impl<'a> Row<'a> {
             Severity::Ticket => 1,
         };
         match self.what {
-            What::Burn(alert) => {
+            What::Alert(alert) => {
                 let state = match alert.state {
                     AlertState::Firing => 0,
                     AlertState::Pending => 1,
@@ -134,14 +134,28 @@ impl<'a> Row<'a> {
 
 fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
     let at = snapshot.at;
-    let burns = snapshot.alerts.iter().map(What::Burn);
+    // A certificate's alert says what the certificate says, which says it earlier: with a warning.
+    let told = |alert: &&AlertView| alert.kind != AlertKind::Certificate;
+    let alerts = snapshot.alerts.iter().filter(told).map(What::Alert);
     let certificates = snapshot.certificate_alerts.iter().map(What::Certificate);
-    let mut rows: Vec<Row<'_>> = burns
+    let mut rows: Vec<Row<'_>> = alerts
         .chain(certificates)
         .map(|what| Row { what, at })
         .collect();
     rows.sort_by_key(Row::rank);
     rows
+}
+
+/// What sort of alert it is, and whether it is kept from being told.
+fn sort(alert: &AlertView) -> String {
+    let sort = match alert.tier {
+        Some(tier) => format!("{} burn", tier.as_str()),
+        None => alert.kind.as_str().replace('_', " "),
+    };
+    match alert.silenced_by {
+        Some(_) => format!("{sort}, silenced"),
+        None => sort,
+    }
 }
 
 fn heading(snapshot: &Snapshot) -> String {
@@ -177,7 +191,7 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
             kind: Kind::Left,
             cell: Cell::Text(|row: &Row<'_>| {
                 match row.what {
-                    What::Burn(alert) => alert.severity.as_str(),
+                    What::Alert(alert) => alert.severity.as_str(),
                     What::Certificate(alert) => alert.urgency.as_str(),
                 }
                 .to_owned()
@@ -189,9 +203,9 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
             rank: 0,
             kind: Kind::Flexible(40),
             cell: Cell::Fixed(|row: &Row<'_>| match row.what {
-                What::Burn(alert) => vec![
-                    span(alert.slo.clone(), Role::Text),
-                    span(format!("  {} burn", alert.tier.as_str()), Role::Muted),
+                What::Alert(alert) => vec![
+                    span(alert.about.clone(), Role::Text),
+                    span(format!("  {}", sort(alert)), Role::Muted),
                 ],
                 What::Certificate(alert) => vec![
                     span(alert.name.clone(), Role::Text),
@@ -205,7 +219,7 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
             rank: 4,
             kind: Kind::Left,
             cell: Cell::Text(|row: &Row<'_>| match row.what {
-                What::Burn(alert) => alert.route.clone(),
+                What::Alert(alert) => alert.route.clone(),
                 What::Certificate(_) => String::new(),
             }),
         },
@@ -215,12 +229,14 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
             rank: 2,
             kind: Kind::Flexible(60),
             cell: Cell::Text(|row: &Row<'_>| match row.what {
-                What::Burn(alert) => format!(
-                    "{} {} of {}",
-                    alert.long,
-                    fmt::or_none(alert.burn_long, fmt::burn),
-                    fmt::burn(alert.factor)
-                ),
+                What::Alert(alert) => match (alert.long, alert.factor) {
+                    (Some(long), Some(factor)) => format!(
+                        "{long} {} of {}",
+                        fmt::or_none(alert.burn_long, fmt::burn),
+                        fmt::burn(factor)
+                    ),
+                    _ => alert.text.clone(),
+                },
                 What::Certificate(alert) => alert.text.clone(),
             }),
         },
@@ -231,7 +247,7 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
             kind: Kind::Right,
             cell: Cell::Text(|row: &Row<'_>| {
                 let since = match row.what {
-                    What::Burn(alert) => alert.since,
+                    What::Alert(alert) => alert.since,
                     What::Certificate(alert) => alert.since,
                 };
                 fmt::age(row.at.since(since))
@@ -242,19 +258,19 @@ fn columns<'a>() -> [Column<Row<'a>>; 6] {
 
 fn draw_detail(canvas: &mut Canvas<'_>, area: Rect, snapshot: &Snapshot, row: &Row<'_>) {
     let lines = match row.what {
-        What::Burn(alert) => burn_lines(snapshot, alert),
+        What::Alert(alert) => burn_lines(snapshot, alert),
         What::Certificate(alert) => certificate_lines(snapshot, alert),
     };
     let title = [span(row.id().to_owned(), Role::Strong)];
     let runbook = match row.what {
-        What::Burn(alert) => {
-            let text = generate::burn_runbook(alert.severity);
+        What::Alert(alert) => {
+            let text = generate::runbook_of(alert.kind, alert.severity);
             page::section(&text, "What to do").to_owned()
         }
         What::Certificate(_) => CERTIFICATE.to_owned(),
     };
     let own = match row.what {
-        What::Burn(alert) => alert.runbook.as_deref(),
+        What::Alert(alert) => alert.runbook.as_deref(),
         What::Certificate(_) => None,
     };
     if area.width >= WIDE {
@@ -315,10 +331,25 @@ fn put_runbook(canvas: &mut Canvas<'_>, area: Rect, text: &str, own: Option<&str
 }
 
 fn burn_lines<'a>(snapshot: &'a Snapshot, alert: &'a AlertView) -> Vec<Vec<Span<'a>>> {
-    let mut lines = vec![
-        condition(alert.long, alert.burn_long, alert.factor),
-        condition(alert.short, alert.burn_short, alert.factor),
-    ];
+    let mut lines = Vec::new();
+    if let Some(factor) = alert.factor {
+        let windows = [
+            (alert.long, alert.burn_long),
+            (alert.short, alert.burn_short),
+        ];
+        let known = windows
+            .into_iter()
+            .filter_map(|(window, burn)| Some((window?, burn)));
+        lines.extend(known.map(|(window, burn)| condition(window, burn, factor)));
+    } else {
+        lines.push(vec![span(alert.text.as_str(), Role::Strong)]);
+    }
+    if let Some(silence) = &alert.silenced_by {
+        lines.push(vec![span(
+            format!("silenced by {silence}: nobody is told"),
+            Role::Warn,
+        )]);
+    }
     let ago = fmt::age(snapshot.at.since(alert.since));
     let status = words::alert(alert.state);
     lines.push(vec![
@@ -330,10 +361,10 @@ fn burn_lines<'a>(snapshot: &'a Snapshot, alert: &'a AlertView) -> Vec<Vec<Span<
     ]);
     lines.push(vec![span(
         match alert.state {
-            AlertState::Firing => format!(
-                "clears about a minute after the last {} burn less",
-                alert.short
-            ),
+            AlertState::Firing => match alert.short {
+                Some(short) => format!("clears about a minute after the last {short} burn less"),
+                None => "clears when it is no longer so".to_owned(),
+            },
             AlertState::Pending => "too little history yet to trust it".to_owned(),
             AlertState::Resolved | AlertState::Inactive => "over".to_owned(),
         },

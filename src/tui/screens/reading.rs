@@ -9,6 +9,7 @@ use super::super::theme::Role;
 use super::super::widgets::{rule, status};
 use super::help;
 use crate::generate;
+use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;
 
 /// Pieces of one line: where, how wide, what.
@@ -73,7 +74,7 @@ fn lines(model: &Model, what: Page, width: u16) -> Vec<Line> {
         Page::Runbook(severity) => {
             let room = width.saturating_sub(2);
             let mut lines = own_runbook(model, room);
-            let text = generate::burn_runbook(severity);
+            let text = generate::runbook_of(AlertKind::Burn, severity);
             lines.extend(page::lines(&text, room.min(LEGIBLE)));
             lines
                 .into_iter()

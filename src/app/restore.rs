@@ -37,9 +37,11 @@ impl Coverage {
             .map(|gap| (gap.from.as_secs(), gap.to.as_secs()))
             .collect();
         gaps.sort_unstable();
+        let since = history.counting_since.as_secs();
         Self {
-            since: history.counting_since.as_secs(),
-            until: now.as_secs(),
+            since,
+            // A history of less than a second counts all the same: what lies in it was measured.
+            until: now.as_secs().max(since + 1),
             gaps,
         }
     }

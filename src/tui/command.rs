@@ -241,21 +241,21 @@ fn screen(name: &str) -> Option<Tab> {
 }
 
 fn arguments(argument: Argument, snapshot: Option<&Snapshot>) -> Vec<String> {
-    let Some(snapshot) = snapshot else {
-        return Vec::new();
-    };
-    match argument {
-        Argument::Route => snapshot.routes.iter().map(|it| it.id.clone()).collect(),
-        Argument::Upstream => snapshot
-            .upstreams
-            .iter()
-            .map(|it| it.name.clone())
-            .collect(),
-        Argument::Sort => Sort::ALL
+    match (argument, snapshot) {
+        (Argument::Sort, _) => Sort::ALL
             .iter()
             .map(|sort| sort.word().to_owned())
             .collect(),
-        Argument::None | Argument::Text => Vec::new(),
+        (Argument::Route, Some(snapshot)) => {
+            snapshot.routes.iter().map(|it| it.id.clone()).collect()
+        }
+        (Argument::Upstream, Some(snapshot)) => {
+            let upstreams = snapshot.upstreams.iter();
+            upstreams.map(|it| it.name.clone()).collect()
+        }
+        (Argument::Route | Argument::Upstream, None) | (Argument::None | Argument::Text, _) => {
+            Vec::new()
+        }
     }
 }
 

@@ -208,9 +208,15 @@ fn assert_promised(snapshot: &Value) {
         }
     }
     for alert in list(snapshot, "alerts") {
-        for key in ["id", "slo", "severity", "tier", "state", "since"] {
+        for key in ["id", "kind", "about", "slo", "severity", "state", "since"] {
             text(alert, key);
         }
+        // Only a budget burns by tiers.
+        assert_eq!(
+            alert["tier"].is_string(),
+            alert["kind"] == "burn",
+            "{alert:?}"
+        );
     }
     assert!(!list(snapshot, "events").is_empty(), "at least the start");
     for event in list(snapshot, "events") {

@@ -147,9 +147,9 @@ catalog! {
     RETRIES = "vestibule_upstream_retries_total", Counter, One, [ROUTE],
         "Upstream attempts beyond each request's first since this process started.";
     RATE_LIMITED = "vestibule_rate_limited_requests_total", Counter, One, [configured("limit")],
-        "Requests over the rate limit, answered 429 or only counted, since it was first configured as it is.";
+        "Requests over the rate limit, answered 429 or only counted, since this process started.";
     RATE_LIMIT_EVICTIONS = "vestibule_rate_limit_evictions_total", Counter, One, [configured("limit")],
-        "Keys that the rate limit forgot before their time for want of room, since it was first configured as it is.";
+        "Keys that the rate limit forgot before their time for want of room, since this process started.";
     RETRIES_REFUSED = "vestibule_retries_refused_total", Counter, One, [],
         "Retries not made because their route's retry budget was spent, since this process started.";
     ENDPOINT_REQUESTS = "vestibule_endpoint_requests_total", Counter, One, [UPSTREAM, ENDPOINT, closed("outcome", 2)],
@@ -170,7 +170,7 @@ catalog! {
     SLO_REMAINING = "vestibule_slo_error_budget_remaining_ratio", Gauge, Ratio, [SLO, ROUTE],
         "Share of the error budget that is left over the SLO's window; may be negative; absent without a valid event.";
     TIME_TO_EMPTY = "vestibule_slo_time_to_empty_seconds", Gauge, Seconds, [SLO, ROUTE],
-        "Seconds until the error budget is empty if errors go on as they do now; absent when it lasts.";
+        "Seconds until the error budget is empty if errors go on as they do now; 0 when what was counted has overspent it, absent when it lasts.";
     SLO_BURN = "vestibule_slo_burn_rate_ratio", Gauge, Ratio, [SLO, ROUTE, closed("window", 8)],
         "Bad ratio over the window divided by the error budget; absent without a valid event in the window.";
     ALERTS = "vestibule_alert_state", Gauge, One,

@@ -355,6 +355,18 @@ pub struct SloView {
     pub runbook: Option<String>,
 }
 
+impl SloView {
+    /// Seconds until the budget of what was counted is empty: 0 when it is overspent, though with the missing history taken
+    /// to have been good some would be left. What is exported beside `remaining_ratio` must be of the same budget.
+    pub fn time_to_empty_of_counted_s(&self) -> Option<u64> {
+        if self.remaining_ratio.is_some_and(|left| left <= 0.0) {
+            Some(0)
+        } else {
+            self.time_to_empty_s
+        }
+    }
+}
+
 /// Someone who is told of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverView {
@@ -696,7 +708,7 @@ pub struct Totals {
     pub rate_limits: Vec<RateLimitTotals>,
 }
 
-/// One rate limit's counters since it was first configured as it is.
+/// One rate limit's counters since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimitTotals {
     /// Its name.

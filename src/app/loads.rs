@@ -48,9 +48,10 @@ impl Loads {
             let Some(waits) = waits else {
                 continue;
             };
-            match load.waits.back_mut() {
-                Some((filled, spread)) if *filled == piece => spread.merge(waits),
-                Some(_) | None => load.waits.push_back((piece, Spread::clone(waits))),
+            // Not always the last: who asks for a snapshot counts a second before it is over.
+            match load.waits.iter_mut().find(|(at, _)| *at == piece) {
+                Some((_, spread)) => spread.merge(waits),
+                None => load.waits.push_back((piece, Spread::clone(waits))),
             }
         }
     }
@@ -76,10 +77,9 @@ impl Load {
     }
 
     fn forget(&mut self, piece: u64) {
-        let oldest = oldest(piece);
-        while self.waits.front().is_some_and(|(at, _)| *at < oldest) {
-            self.waits.pop_front();
-        }
+        // A clock that was set back leaves pieces in the future, which would never grow old.
+        let kept = oldest(piece)..=piece + 1;
+        self.waits.retain(|(at, _)| kept.contains(at));
     }
 }
 

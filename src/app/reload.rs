@@ -42,6 +42,13 @@ pub(super) fn summary(before: &Resolved, after: &Resolved, renewed: &[&str]) -> 
     );
     compare(
         &mut changes,
+        "rate limit",
+        &before.proxy.rate_limits,
+        &after.proxy.rate_limits,
+        |item| &item.name,
+    );
+    compare(
+        &mut changes,
         "route",
         &before.proxy.routes,
         &after.proxy.routes,

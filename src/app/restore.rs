@@ -31,17 +31,17 @@ pub(super) struct Coverage {
 
 impl Coverage {
     pub(super) fn new(history: &History, now: Timestamp) -> Self {
+        // A second of which a part was measured is measured: what was counted in it must have its place.
         let mut gaps: Vec<_> = history
             .gaps
             .iter()
-            .map(|gap| (gap.from.as_secs(), gap.to.as_secs()))
+            .map(|gap| (rounded_up(gap.from), gap.to.as_secs()))
+            .filter(|(from, to)| from < to)
             .collect();
         gaps.sort_unstable();
-        let since = history.counting_since.as_secs();
         Self {
-            since,
-            // A history of less than a second counts all the same: what lies in it was measured.
-            until: now.as_secs().max(since + 1),
+            since: history.counting_since.as_secs(),
+            until: rounded_up(now),
             gaps,
         }
     }
@@ -74,6 +74,11 @@ impl Coverage {
     }
 }
 
+/// A moment in seconds, rounded up.
+fn rounded_up(at: Timestamp) -> u64 {
+    at.as_millis().div_ceil(1_000)
+}
+
 /// Refills SLO rings, by id. Ids that the store does not know are left alone: their history begins now.
 ///
 /// # Errors
@@ -84,7 +89,7 @@ pub(super) fn slos(
     rings: &mut HashMap<String, &mut TallyRing>,
     now: Timestamp,
 ) -> Result<(), QueryError> {
-    let now = now.as_secs();
+    let now = rounded_up(now);
     let minutes_from = now.saturating_sub(SLO_MINUTES_S) / HOUR_S * HOUR_S;
     let hours_from = now.saturating_sub(SLO_HOURS_S) / HOUR_S * HOUR_S;
     let mut rows: Vec<BTreeMap<u64, Tally>> = vec![BTreeMap::new(); history.slos.len()];
@@ -254,5 +259,18 @@ mod tests {
             slots,
             [(60, 20), (120, 60), (180, 30), (240, 50), (360, 20)]
         );
+    }
+
+    #[test]
+    fn what_was_counted_in_part_of_a_second_has_its_place() {
+        // Begun at 100.2 s, stopped at 100.9 s, here again at 101.2 s.
+        let coverage = Coverage {
+            since: 100,
+            until: rounded_up(Timestamp::from_millis(101_200)),
+            gaps: Vec::new(),
+        };
+        let slots: Vec<_> = coverage.slots(0, 102, 60).collect();
+        assert_eq!(slots, [(60, 2)]);
+        assert_eq!(rounded_up(Timestamp::from_millis(101_000)), 101);
     }
 }

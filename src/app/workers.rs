@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::clock::SystemClock;
 use crate::model::{EndpointKey, TraceShare};
 use crate::net::mark::MarkKey;
@@ -17,9 +19,7 @@ use crate::sli::recorder::{Rules, Shard};
 /// The running workers and the sockets they listen on.
 #[derive(Debug)]
 pub(super) struct Workers {
-    handles: Vec<Handle>,
-    /// One emptied shard per worker, to be filled again.
-    spare: Vec<Shard>,
+    crew: Vec<Member>,
     listening: Vec<Listening>,
 }
 
@@ -67,8 +67,7 @@ pub(super) struct Gathered {
     pub(super) gone: usize,
 }
 
-/// A worker that does not answer for this long is busy with one request's work; its counts come with the next
-/// collection.
+/// A worker that does not answer for this long is busy with one request's work; its counts come with a later collection.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Workers {
@@ -104,16 +103,14 @@ impl Workers {
             .collect::<io::Result<Vec<_>>>()?;
         // The access log ends when the last of its senders does: none may outlive the workers.
         drop(habits);
-        let spare = handles.iter().map(|_| Shard::new()).collect();
         Ok(Self {
-            handles,
-            spare,
+            crew: handles.into_iter().map(Member::new).collect(),
             listening,
         })
     }
 
     pub(super) fn count(&self) -> usize {
-        self.handles.len()
+        self.crew.len()
     }
 
     pub(super) fn listening(&self) -> &[Listening] {
@@ -123,20 +120,16 @@ impl Workers {
     /// Takes what every worker counted since the last time.
     pub(super) async fn gather(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
-        for (handle, spare) in self.handles.iter().zip(&mut self.spare) {
-            match tokio::time::timeout(PATIENCE, handle.collect(std::mem::take(spare))).await {
-                Ok(Ok(collected)) => gathered.add(collected),
-                Ok(Err(Gone)) => gathered.gone += 1,
-                Err(_late) => {}
-            }
+        for member in &mut self.crew {
+            member.tell(&mut gathered).await;
         }
         gathered
     }
 
     /// Takes back what [`Workers::gather`] gave, once it has been counted.
     pub(super) fn recycle(&mut self, shards: Vec<Shard>) {
-        for (spare, shard) in self.spare.iter_mut().zip(shards) {
-            spare.extend(shard);
+        for (member, shard) in self.crew.iter_mut().zip(shards) {
+            member.spare.extend(shard);
         }
     }
 
@@ -151,9 +144,10 @@ impl Workers {
         self.listening
             .retain(|listening| !close.contains(&listening.name));
         self.listening.extend(open.iter().map(listening));
-        let dealt = deal(self.handles.len(), open);
-        for (handle, sockets) in self.handles.iter().zip(dealt) {
-            let swapped = handle
+        let dealt = deal(self.crew.len(), open);
+        for (member, sockets) in self.crew.iter().zip(dealt) {
+            let swapped = member
+                .handle
                 .swap(
                     Arc::clone(generation),
                     Arc::clone(rules),
@@ -169,22 +163,84 @@ impl Workers {
 
     /// Accepts no more connections, and ends those there are after their requests.
     pub(super) async fn drain(&self) {
-        for handle in &self.handles {
+        for member in &self.crew {
             // A worker that is gone has nothing left to drain.
-            handle.drain().await.unwrap_or_default();
+            member.handle.drain().await.unwrap_or_default();
         }
     }
 
     /// Cuts off what is left; gives what was not collected yet.
     pub(super) async fn stop(self) -> Gathered {
         let mut gathered = Gathered::default();
-        for handle in self.handles {
-            match handle.stop().await {
+        for member in self.crew {
+            match member.handle.stop().await {
                 Ok(collected) => gathered.add(collected),
                 Err(Gone) => gathered.gone += 1,
             }
+            // Asked before it was told to stop, it has answered before it stopped.
+            if let Some(mut answer) = member.asked
+                && let Ok(late) = answer.try_recv()
+            {
+                gathered.shards.push(late.shard);
+            }
         }
         gathered
+    }
+}
+
+/// One worker, and what is between it and us.
+#[derive(Debug)]
+struct Member {
+    handle: Handle,
+    /// Slots for it to fill again.
+    spare: Shard,
+    /// A question that it has not answered yet. It stays open: what it counted is told once, and would be lost with it.
+    asked: Option<oneshot::Receiver<Collected>>,
+    /// What it told last, without what is told once.
+    last: Collected,
+}
+
+impl Member {
+    fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            spare: Shard::new(),
+            asked: None,
+            last: Collected::default(),
+        }
+    }
+
+    /// Adds what it has to tell. A worker that is late tells it next time; until then it stands where it stood, and one
+    /// that is gone has what it counted since the start, so that no counter falls.
+    async fn tell(&mut self, gathered: &mut Gathered) {
+        let answer = match self.asked.take() {
+            Some(open) => Ok(open),
+            None => self.handle.collect(std::mem::take(&mut self.spare)).await,
+        };
+        let Ok(mut answer) = answer else {
+            return self.is_gone(gathered);
+        };
+        match tokio::time::timeout(PATIENCE, &mut answer).await {
+            Ok(Ok(collected)) => {
+                self.last = collected.standing();
+                gathered.add(collected);
+            }
+            Ok(Err(_)) => self.is_gone(gathered),
+            Err(_late) => {
+                self.asked = Some(answer);
+                gathered.add(self.last.standing());
+            }
+        }
+    }
+
+    fn is_gone(&self, gathered: &mut Gathered) {
+        gathered.gone += 1;
+        gathered.add(Collected {
+            in_flight: 0,
+            connections: 0,
+            tunnels: 0,
+            ..self.last.standing()
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! One short word for what a configuration says, so that instances that should run the same can be compared.
 //!
 //! It is made of what was resolved, so neither comments, order of keys, spelling of durations nor defaults that are
-//! written out change it. Left out is what differs between instances of one configuration: the instance's name and the
-//! directory that the file is in. So are values of headers, which are secrets
+//! written out change it. Left out is what differs between instances of one configuration: the instance's name, the
+//! directory that the file is in, and how many worker threads it has, which is as many as cores where nobody says otherwise. So are values of headers, which are secrets
 //! and do not print. What files that it names contain, such
 //! as certificates, is not part of it.
 
@@ -37,6 +37,8 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
         key_is_default: _,
     } = resolved;
     let otlp = shared(otlp);
+    let mut proxy = proxy.clone();
+    proxy.workers = 0;
     let mut text = String::new();
     // What is derived says everything that a part is told, of fields to come as well.
     write!(

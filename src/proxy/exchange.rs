@@ -52,7 +52,8 @@ pub(super) struct Exchange {
     sent: Option<Tick>,
     /// Since when nothing moved while we wanted it to.
     waiting: Option<Tick>,
-    _busy: Busy,
+    /// Dropped with it.
+    busy: Busy,
 }
 
 /// Counts an exchange among those under way at its endpoint, as long as it lives.
@@ -153,7 +154,7 @@ impl Exchange {
             informational: 0,
             sent: None,
             waiting: None,
-            _busy: busy,
+            busy,
         }
     }
 
@@ -312,8 +313,8 @@ impl Exchange {
     }
 
     /// The connection, whatever its state: for a tunnel.
-    pub(super) fn into_connection(self) -> Connection {
-        self.connection
+    pub(super) fn into_connection(self) -> (Connection, Busy) {
+        (self.connection, self.busy)
     }
 
     fn failure(&self, fault: Fault) -> Failure {

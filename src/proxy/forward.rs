@@ -419,8 +419,9 @@ impl Call<'_> {
         }
         let (mut repeated, mut tried) = (false, Tried::default());
         loop {
-            let (endpoint, connection) = self.connect(tracker, repeated, tried.as_slice()).await?;
-            let mut exchange = self.exchange(tracker, connection, endpoint, body.take());
+            let (endpoint, connection, busy) =
+                self.connect(tracker, repeated, tried.as_slice()).await?;
+            let mut exchange = self.exchange(tracker, (connection, busy), endpoint, body.take());
             let began = tracker.phase_began();
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;
             tracker.phase_ends(Phase::Wait);
@@ -484,6 +485,11 @@ impl Call<'_> {
         }
         let worker = tracker.worker();
         let now = worker.clock.tick();
+        let total = self.generation.routes[self.route].route.timeouts.total;
+        if total.is_some_and(|total| now >= tracker.started().plus(total)) {
+            // There is no time left for another; the answer there is beats none.
+            return false;
+        }
         let spent = self.budget(tracker, |budget| budget.spend(now));
         if !spent {
             let refused = &worker.retries_refused;
@@ -546,7 +552,7 @@ impl Call<'_> {
         tracker: &mut Tracker,
         fresh: bool,
         tried: &[usize],
-    ) -> Result<(usize, Connection), Fault> {
+    ) -> Result<(usize, Connection, Busy), Fault> {
         let worker = Rc::clone(tracker.worker());
         let upstream = &self.generation.upstreams[self.upstream];
         let now = worker.clock.tick();
@@ -561,8 +567,10 @@ impl Call<'_> {
         for &endpoint in &order[..count] {
             let entry = &upstream.endpoints[endpoint];
             tracker.attempt(endpoint);
+            // From here on, so that one who swallows connections looks as busy as it is.
+            let busy = Busy::new(&worker, entry.key);
             if !fresh && let Some(connection) = worker.pools.reuse(entry.key, now) {
-                return Ok((endpoint, connection));
+                return Ok((endpoint, connection, busy));
             }
             let opened = worker
                 .pools
@@ -570,7 +578,7 @@ impl Call<'_> {
                 .await;
             tracker.phase_ends(Phase::Connect);
             match opened {
-                Ok(connection) => return Ok((endpoint, connection)),
+                Ok(connection) => return Ok((endpoint, connection, busy)),
                 Err(fault) => {
                     tracker.attempt_failed(fault);
                     tracker.connect_failed(entry.key);
@@ -584,7 +592,7 @@ impl Call<'_> {
     fn exchange(
         &self,
         tracker: &Tracker,
-        connection: Connection,
+        (connection, busy): (Connection, Busy),
         endpoint: usize,
         body: Option<Incoming>,
     ) -> Exchange {
@@ -612,13 +620,17 @@ impl Call<'_> {
         Exchange::new(
             connection,
             tracker.worker().clock,
-            route.timeouts(),
+            if self.may_repeat(tracker) && !self.websocket {
+                route.timeouts_of_attempt()
+            } else {
+                route.route.timeouts
+            },
             tracker.started(),
             facts.method.clone(),
             head,
             (body, self.framing),
             route.route.max_body_bytes,
-            Busy::new(tracker.worker(), endpoint.key),
+            busy,
         )
     }
 
@@ -672,7 +684,7 @@ impl Answer {
             head.headers
                 .insert(UPGRADE, HeaderValue::from_static("websocket"));
             connection.tunnel.replace(Some(Tunnel {
-                connection: exchange.into_connection(),
+                upstream: exchange.into_connection(),
                 idle,
             }));
             tracker.status(head.status.as_u16());

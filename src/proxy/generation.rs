@@ -282,8 +282,8 @@ impl UpstreamEntry {
 }
 
 impl RouteEntry {
-    /// How long one attempt may take.
-    pub(super) fn timeouts(&self) -> Timeouts {
+    /// How long one attempt may take of a request that may be repeated.
+    pub(super) fn timeouts_of_attempt(&self) -> Timeouts {
         let timeouts = self.route.timeouts;
         let per_try = self.route.retry.as_ref().and_then(|retry| retry.per_try);
         Timeouts {

@@ -27,7 +27,7 @@ pub(super) struct Limiter {
     refused: AtomicU64,
 }
 
-/// What a limit has come to since it was first configured.
+/// What a limit has come to since this process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitCount<'a> {
     /// Its name.
@@ -83,8 +83,16 @@ impl Limits {
     /// Takes over what was used up of the limits that `before` has too, so that a reload gives nobody a fresh burst.
     pub(super) fn adopt(&mut self, before: &Self) {
         for own in &mut self.0 {
-            if let Some(known) = before.0.iter().find(|it| it.limit == own.limit) {
-                *own = Arc::clone(known);
+            match before.0.iter().find(|it| it.limit.name == own.limit.name) {
+                Some(known) if known.limit == own.limit => *own = Arc::clone(known),
+                Some(known) => {
+                    // What is counted goes on; buckets of another size begin anew.
+                    let refused = known.refused.load(Ordering::Relaxed);
+                    own.refused.store(refused, Ordering::Relaxed);
+                    let evicted = known.table.evicted.load(Ordering::Relaxed);
+                    own.table.evicted.store(evicted, Ordering::Relaxed);
+                }
+                None => {}
             }
         }
     }
@@ -102,6 +110,8 @@ impl Limits {
     /// is given back when another refuses: a request that is not served uses nothing up.
     pub(super) fn take(&self, limits: &[usize], caller: Caller<'_>, now: Tick) -> Verdict {
         let mut least: Option<Quota> = None;
+        // By place; a configuration allows eight.
+        let mut took = 0_u64;
         for (place, at) in limits.iter().enumerate() {
             let limiter = &self.0[*at];
             if !limiter.applies(caller) {
@@ -114,9 +124,10 @@ impl Limits {
                 if limiter.limit.report {
                     continue;
                 }
-                self.give_back(&limits[..place], caller);
+                self.give_back(&limits[..place], took, caller);
                 return Verdict::Over(quota);
             }
+            took |= 1 << (place % 64);
             if !limiter.limit.report && least.is_none_or(|it| quota.remaining < it.remaining) {
                 least = Some(quota);
             }
@@ -124,12 +135,15 @@ impl Limits {
         least.map_or(Verdict::Free, Verdict::Passes)
     }
 
-    fn give_back(&self, limits: &[usize], caller: Caller<'_>) {
-        for limiter in limits.iter().map(|at| &self.0[*at]) {
-            if limiter.applies(caller) {
-                let key = limiter.table.key(&limiter.limit.key, caller);
-                limiter.table.give_back(key);
-            }
+    fn give_back(&self, limits: &[usize], took: u64, caller: Caller<'_>) {
+        for (_, at) in limits
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| took >> (place % 64) & 1 == 1)
+        {
+            let limiter = &self.0[*at];
+            let key = limiter.table.key(&limiter.limit.key, caller);
+            limiter.table.give_back(key);
         }
     }
 }
@@ -217,7 +231,7 @@ impl Table {
             })
             .unwrap_or(now);
         let used = if passes {
-            before.max(now) + self.step - now
+            before.max(now).saturating_add(self.step) - now
         } else {
             before.max(now) - now
         };
@@ -225,7 +239,7 @@ impl Table {
         let wait = if passes {
             used
         } else {
-            (used + self.step).saturating_sub(self.depth)
+            used.saturating_add(self.step).saturating_sub(self.depth)
         };
         let quota = Quota {
             burst: self.burst,
@@ -240,7 +254,12 @@ impl Table {
             .cells_of(key)
             .find(|it| it.key.load(Ordering::Relaxed) == key)
         {
-            cell.until.fetch_sub(self.step, Ordering::Relaxed);
+            // Never below zero: a key that wrapped around would be over for ever.
+            let back = |until: u64| Some(until.saturating_sub(self.step));
+            // The closure always gives a value, so this always succeeds.
+            let _before = cell
+                .until
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, back);
         }
     }
 
@@ -379,6 +398,42 @@ mod tests {
     }
 
     #[test]
+    fn what_only_reports_and_took_nothing_gets_nothing_back() {
+        let report = RateLimit {
+            report: true,
+            ..limit("1/h", 1)
+        };
+        let limits = Limits::new(&[report, limit("1/h", 1)]);
+        assert!(passes(&limits, &[0, 1], "192.0.2.1", at(1)));
+        for _ in 0..5 {
+            assert!(!passes(&limits, &[0, 1], "192.0.2.1", at(1)));
+        }
+        let refused: Vec<u64> = limits.counts().map(|it| it.refused).collect();
+        assert_eq!(refused, [5, 5]);
+    }
+
+    #[test]
+    fn what_is_given_back_never_goes_below_nothing() {
+        let table = Table::new(&limit("1/d", 3));
+        assert!(table.take(9, at(1)).0);
+        for _ in 0..5 {
+            table.give_back(9);
+        }
+        for _ in 0..3 {
+            assert!(table.take(9, at(2)).0);
+        }
+        assert!(!table.take(9, at(2)).0);
+    }
+
+    #[test]
+    fn a_burst_of_years_is_no_overflow() {
+        let table = Table::new(&limit("1/d", 1_000_000));
+        for _ in 0..1_000 {
+            assert!(table.take(9, at(1)).0);
+        }
+    }
+
+    #[test]
     fn a_reload_gives_nobody_a_fresh_burst_unless_the_limit_changed() {
         let before = Limits::new(&[limit("1/h", 1)]);
         assert!(passes(&before, &[0], "192.0.2.1", at(1)));
@@ -388,6 +443,7 @@ mod tests {
         let mut other = Limits::new(&[limit("1/h", 2)]);
         other.adopt(&before);
         assert!(passes(&other, &[0], "192.0.2.1", at(2)));
+        assert_eq!(other.counts().next().unwrap().refused, 1);
     }
 
     #[test]

@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
+use super::exchange::Busy;
 use super::pool::Connection;
 use super::worker::Worker;
 
 /// An upgraded upstream connection that waits for the client's side to be handed over.
 #[derive(Debug)]
 pub(super) struct Tunnel {
-    pub(super) connection: Connection,
+    /// The connection, and what counts it as under way for as long as it lasts.
+    pub(super) upstream: (Connection, Busy),
     /// Closed after this long without a byte in either direction.
     pub(super) idle: Duration,
 }
@@ -29,7 +31,7 @@ impl Tunnel {
     {
         worker.tunnels.set(worker.tunnels.get() + 1);
         let moved = Cell::new(0_u64);
-        let Connection { stream, buffer, .. } = self.connection;
+        let (Connection { stream, buffer, .. }, _busy) = self.upstream;
         let mut client = Watched {
             inner: client,
             first: already_read,

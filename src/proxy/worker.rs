@@ -158,6 +158,18 @@ pub struct EndpointLoad {
     pub waits: Option<Box<Spread>>,
 }
 
+impl Collected {
+    /// The same but for what is told only once.
+    #[must_use]
+    pub fn standing(&self) -> Self {
+        Self {
+            shard: Shard::new(),
+            endpoints: Vec::new(),
+            ..*self
+        }
+    }
+}
+
 /// A worker no longer answers: its thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a proxy worker has ended unexpectedly")]
@@ -204,12 +216,13 @@ impl Handle {
         Ok(Self { commands, thread })
     }
 
-    /// Takes what the worker counted; `recycle` is a shard it may fill again.
+    /// Asks for what the worker counted; `recycle` is a shard it may fill again. The answer must be waited for: what it
+    /// brings is told once.
     ///
     /// # Errors
     /// When the worker has ended.
-    pub async fn collect(&self, recycle: Shard) -> Result<Collected, Gone> {
-        self.ask(|reply| Command::Collect { recycle, reply }).await
+    pub async fn collect(&self, recycle: Shard) -> Result<oneshot::Receiver<Collected>, Gone> {
+        self.send(|reply| Command::Collect { recycle, reply }).await
     }
 
     /// Serves new requests by another generation, with sockets added and removed. Requests under way keep theirs.
@@ -253,9 +266,16 @@ impl Handle {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Gone> {
+        self.send(command).await?.await.or(Err(Gone))
+    }
+
+    async fn send<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<oneshot::Receiver<T>, Gone> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.or(Err(Gone))?;
-        answer.await.or(Err(Gone))
+        Ok(answer)
     }
 }
 

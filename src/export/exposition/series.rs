@@ -158,7 +158,7 @@ fn slos(page: &mut impl Page, snapshot: &Snapshot) {
     }
     page.begin(&catalog::TIME_TO_EMPTY);
     for slo in &snapshot.slos {
-        if let Some(left) = slo.time_to_empty_s {
+        if let Some(left) = slo.time_to_empty_of_counted_s() {
             page.sample(&[&slo.id, &slo.route], left);
         }
     }

@@ -186,7 +186,7 @@ impl Families {
         }
         self.begin(&catalog::TIME_TO_EMPTY);
         for slo in &snapshot.slos {
-            if let Some(left) = slo.time_to_empty_s {
+            if let Some(left) = slo.time_to_empty_of_counted_s() {
                 self.count(&[&slo.id, &slo.route], left);
             }
         }

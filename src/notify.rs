@@ -7,6 +7,7 @@
 //! Delivery runs on a thread of its own, one task a receiver. A slow or dead receiver holds up nobody: not traffic, not
 //! judging, not the other receivers.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ mod mirror;
 
 use ledger::{Book, Ledger};
 pub use ledger::{Notice, Status};
-use mirror::{Mirrors, Step};
+use mirror::{Mirrors, Postponed, Step};
 
 /// Someone to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,8 @@ struct State {
     views: Vec<ReceiverView>,
     /// Why the ledgers could not be written.
     unwritten: Option<String>,
+    /// Why silences could not be copied, by the receiver's name.
+    uncopied: BTreeMap<String, String>,
 }
 
 impl Shared {
@@ -151,6 +154,7 @@ impl Notifier {
             mirrors,
             views: receivers.iter().map(view).collect(),
             unwritten: None,
+            uncopied: BTreeMap::new(),
         };
         let shared = Arc::new(Shared {
             clock,
@@ -175,7 +179,10 @@ impl Notifier {
 
     /// Tells others from now on. Who stays is not told again what it knows.
     pub fn replace(&self, receivers: Vec<Receiver>) {
-        self.shared.lock().views = receivers.iter().map(view).collect();
+        let mut state = self.shared.lock();
+        state.views = receivers.iter().map(view).collect();
+        state.uncopied.clear();
+        drop(state);
         self.receivers.send_replace(Arc::new(receivers));
     }
 
@@ -191,7 +198,13 @@ impl Notifier {
             let error = view.last_error.as_ref()?;
             Some(format!("{} is not told: {error}", view.name))
         });
-        failing.or_else(|| state.unwritten.clone())
+        let uncopied = || {
+            let (name, error) = state.uncopied.first_key_value()?;
+            Some(format!("{name} has not all silences: {error}"))
+        };
+        failing
+            .or_else(|| state.unwritten.clone())
+            .or_else(uncopied)
     }
 
     /// Ends it at once. What was under way is told again after the next start.
@@ -243,6 +256,7 @@ async fn tell(
     mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
 ) {
     let mut retry = FIRST_RETRY;
+    let mut postponed = Postponed::default();
     let mut repeated: Option<Timestamp> = None;
     loop {
         if snapshots.changed().await.is_err() {
@@ -273,20 +287,31 @@ async fn tell(
                     at,
                     ..
                 } = &*snapshot;
-                let mirrors = &mut shared.lock().mirrors;
-                mirrors.steps(&receiver.name, silences, instance, *at)
+                let mut state = shared.lock();
+                let mut steps = state.mirrors.steps(&receiver.name, silences, instance, *at);
+                if steps.is_empty() {
+                    state.uncopied.remove(&receiver.name);
+                } else if postponed.holds(&steps, *at) {
+                    steps.clear();
+                }
+                steps
             }
             Kind::Webhook | Kind::Slack => Vec::new(),
         };
         if notices.is_empty() && !is_due && steps.is_empty() {
             continue;
         }
-        let telling = async {
-            // Silences first, so that nothing is told in between.
-            copy_silences(&shared, &receiver, steps).await?;
-            deliver(&receiver, &snapshot, &known, &notices).await
-        };
-        match telling.await {
+        // Silences first, so that nothing is told in between. One that cannot be copied holds up no alert.
+        match copy_silences(&shared, &receiver, &steps).await {
+            Ok(()) if steps.is_empty() => {}
+            Ok(()) => postponed = Postponed::default(),
+            Err(failure) => {
+                let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+                postponed.failed(steps, snapshot.at, asked);
+                not_copied(&shared, &receiver, failure);
+            }
+        }
+        match deliver(&receiver, &snapshot, &known, &notices).await {
             Ok(()) => {
                 retry = FIRST_RETRY;
                 repeated = Some(snapshot.at);
@@ -294,6 +319,8 @@ async fn tell(
             }
             Err(failure) => {
                 failed(&shared, &receiver, &failure);
+                // Silences come first again when it is back.
+                postponed = Postponed::default();
                 let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
                 tokio::time::sleep(retry.max(asked)).await;
                 retry = (retry * 2).min(LAST_RETRY);
@@ -342,6 +369,22 @@ fn failed(shared: &Shared, receiver: &Receiver, failure: &Failure) {
     }
 }
 
+fn not_copied(shared: &Shared, receiver: &Receiver, failure: Failure) {
+    let mut state = shared.lock();
+    if let Some(view) = view_of(&mut state, receiver) {
+        view.failed += 1;
+    }
+    let (name, error) = (receiver.name.clone(), failure.text);
+    if state.uncopied.get(&name) != Some(&error) {
+        tracing::warn!(
+            receiver = name,
+            error,
+            "a silence is not copied; trying again"
+        );
+    }
+    state.uncopied.insert(name, error);
+}
+
 fn view_of<'a>(state: &'a mut State, receiver: &Receiver) -> Option<&'a mut ReceiverView> {
     state
         .views
@@ -355,6 +398,8 @@ pub struct Failure {
     /// In one line, without the URL's path, which may be a secret.
     pub text: String,
     retry_after: Option<Duration>,
+    /// Whether the receiver took the message for wrong, so that another may well be taken.
+    refused: bool,
 }
 
 impl From<String> for Failure {
@@ -362,6 +407,7 @@ impl From<String> for Failure {
         Self {
             text,
             retry_after: None,
+            refused: false,
         }
     }
 }
@@ -378,22 +424,31 @@ async fn deliver(
     Ok(())
 }
 
-/// Makes and ends copies of silences, and remembers each.
+/// Makes and ends copies of silences, and remembers each. One that is refused holds up no other; the first failure is
+/// given.
 async fn copy_silences(
     shared: &Shared,
     receiver: &Receiver,
-    steps: Vec<Step>,
+    steps: &[Step],
 ) -> Result<(), Failure> {
+    let mut outcome = Ok(());
     for step in steps {
-        let theirs = copy_silence(receiver, &step).await?;
+        let theirs = match copy_silence(receiver, step).await {
+            Ok(theirs) => theirs,
+            Err(failure) if failure.refused => {
+                outcome = outcome.and(Err(failure));
+                continue;
+            }
+            Err(failure) => return outcome.and(Err(failure)),
+        };
         let mut state = shared.lock();
-        state.mirrors.done(&receiver.name, &step, theirs);
+        state.mirrors.done(&receiver.name, step, theirs);
         let written = ledger::save(&state.mirrors, &shared.copies);
         if let Err(error) = written {
             tracing::warn!(%error, "which silences Alertmanager has cannot be kept; after a restart they end there by themselves");
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Gives the id of a copy that was made.
@@ -443,6 +498,7 @@ async fn copy_silence(receiver: &Receiver, step: &Step) -> Result<String, Failur
         Step::Make { .. } | Step::End { .. } => Err(Failure {
             text: refusal(&url, status, &detail),
             retry_after,
+            refused: status.is_client_error(),
         }),
     }
 }
@@ -469,6 +525,7 @@ async fn send(receiver: &Receiver, message: Vec<u8>, now: Timestamp) -> Result<(
         }) => Err(Failure {
             text: refusal(&url, status, &detail),
             retry_after,
+            refused: status.is_client_error(),
         }),
         Err(error) => Err(Failure::from(format!("{}: {error}", place(&url)))),
     }
@@ -590,6 +647,85 @@ mod tests {
 
     const EXPECTED: &str =
         "sha256=49f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411686";
+
+    /// Answers 400 to whatever holds `bad`, and gives all else an id.
+    async fn fussy(listener: tokio::net::TcpListener) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        loop {
+            let (mut conn, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            // All that is asked here ends with `}`.
+            while !seen.ends_with(b"}") {
+                assert_ne!(conn.read_buf(&mut seen).await.unwrap(), 0);
+            }
+            let is_bad = String::from_utf8_lossy(&seen).contains("bad");
+            let (status, body) = if is_bad {
+                ("400 Bad Request", "no")
+            } else {
+                ("200 OK", r#"{"silenceID":"x-1"}"#)
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            conn.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_silence_that_is_refused_holds_up_no_other() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Shared {
+            clock: SystemClock::new(),
+            path: dir.path().join(FILE),
+            copies: dir.path().join(COPIES),
+            state: Mutex::default(),
+        };
+        let silence = |id: &str| crate::snapshot::SilenceView {
+            id: id.to_owned(),
+            matchers: Vec::new(),
+            owner: "ada".to_owned(),
+            reason: id.to_owned(),
+            from: Timestamp::from_secs(100),
+            until: Timestamp::from_secs(200),
+            deploy: None,
+            muted: Vec::new(),
+        };
+        let silences = [silence("bad"), silence("good")];
+        let steps = |shared: &Shared| {
+            let mut state = shared.lock();
+            let now = Timestamp::from_secs(110);
+            state.mirrors.steps("am", &silences, "i", now)
+        };
+        let failure = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let place = listener.local_addr().unwrap();
+            tokio::spawn(fussy(listener));
+            let receiver = Receiver {
+                name: "am".to_owned(),
+                kind: Kind::Alertmanager,
+                url: format!("http://{place}").parse().unwrap(),
+                severities: Vec::new(),
+                key: None,
+                token: None,
+                roots: None,
+                timeout: Duration::from_secs(10),
+                watchdog: false,
+            };
+            copy_silences(&shared, &receiver, &steps(&shared)).await
+        });
+        let failure = failure.unwrap_err();
+        assert!(failure.text.contains("400"), "{failure:?}");
+        let left = steps(&shared);
+        assert!(
+            matches!(&left[..], [Step::Make { ours, .. }] if ours == "bad"),
+            "{left:?}"
+        );
+    }
 
     #[test]
     fn a_refusal_shows_no_secret_and_no_control_character() {

@@ -236,3 +236,37 @@ fn crash(pipeline: &Pipeline, now: Timestamp) -> Option<Claim> {
         lasts: Duration::ZERO,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::pipeline::of;
+    use crate::model::RouteSlot;
+    use crate::slo::alert::AlertState;
+
+    #[test]
+    fn a_route_that_was_silent_before_a_restart_still_is_until_a_request_comes() {
+        let fired = Timestamp::from_secs(1_000_019);
+        let mut one = RouteSlot::default();
+        one.counts.good = 1;
+        let missed = |state, request_at: Option<u64>| {
+            let mut pipeline = Pipeline::new(None);
+            let key = pipeline.directory.route("web").unwrap();
+            let route = of(&mut pipeline.routes, key.index());
+            route.configured = true;
+            if let Some(second) = request_at {
+                route.ring.add(second, &one);
+            }
+            pipeline.restore_silence(&[("no_data:web".to_owned(), state, fired)]);
+            let claims = claims(&mut pipeline, Timestamp::from_secs(1_003_600));
+            let mut ids = claims.into_iter().map(|claim| (claim.id, claim.text));
+            ids.find(|(id, _)| id == "no_data:web")
+                .map(|(_, text)| text)
+        };
+        let text = missed(AlertState::Firing, None).unwrap();
+        assert!(text.contains("since 13:37:00Z"), "{text}");
+        assert!(missed(AlertState::Firing, Some(999_400)).is_some());
+        assert_eq!(missed(AlertState::Firing, Some(1_000_500)), None);
+        assert_eq!(missed(AlertState::Resolved, None), None);
+    }
+}

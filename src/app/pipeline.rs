@@ -27,6 +27,7 @@ use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing, TallyRing};
 use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
+use crate::slo::usual::SILENCE_S;
 use crate::snapshot::{Degradation, RouteTotals};
 use crate::store::{BadPart, History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
 
@@ -246,7 +247,7 @@ impl Pipeline {
             })
             .collect();
         self.watch.restore(alerts.iter().cloned(), now);
-        self.engine.restore(alerts);
+        self.engine.restore(alerts.iter().cloned());
         self.probes.restore(history, now)?;
         let coverage = restore::Coverage::new(history, now);
         let directory = &self.directory;
@@ -274,6 +275,8 @@ impl Pipeline {
             })
             .collect();
         restore::routes(history, &coverage, &mut rings, now)?;
+        self.restore_silence(&alerts);
+        let directory = &self.directory;
         let mut rings: HashMap<String, &mut HourRing> = self
             .routes
             .iter_mut()
@@ -299,6 +302,22 @@ impl Pipeline {
             .collect();
         restore::blame(history, &mut rings, now)?;
         restore::edge(history, &coverage, &mut self.edge, now)
+    }
+
+    /// A route that was silent still is, unless requests came since: the busy hour before may be long forgotten.
+    pub(super) fn restore_silence(&mut self, alerts: &[(String, AlertState, Timestamp)]) {
+        for (id, state, since) in alerts {
+            let (Some(route), AlertState::Firing) = (id.strip_prefix("no_data:"), state) else {
+                continue;
+            };
+            if let Ok(key) = self.directory.route(route) {
+                let state = of(&mut self.routes, key.index());
+                let quiet = (since.as_secs() + 1).saturating_sub(SILENCE_S) / 60 * 60;
+                let mut minutes = state.ring.minutes(quiet..u64::MAX);
+                let is_silent = minutes.all(|(_, counts)| counts.requests() == 0);
+                state.silent_since = is_silent.then_some(quiet);
+            }
+        }
     }
 
     /// Counts what the workers gathered, as having happened in second `second`.

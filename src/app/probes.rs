@@ -193,11 +193,15 @@ impl Probes {
         })
     }
 
-    /// Of each probe that is run, whether it fails.
+    /// Of each probe that is run, whether it fails. What one found before a pause or maintenance tells nothing about now.
     pub(super) fn failing(&self) -> impl Iterator<Item = bool> {
         let run = self.states.values().filter(|state| {
             let has_run = state.recent.iter().any(|record| record.run.is_some());
-            has_run && !state.probe.definition().paused
+            let is_off = state.recent.front().is_some_and(|newest| {
+                let off = [Missed::Paused, Missed::Maintenance].map(SlotOutcome::Missed);
+                off.contains(&newest.outcome)
+            });
+            has_run && !is_off && !state.probe.definition().paused
         });
         run.map(|state| state.failing_since.is_some())
     }
@@ -513,6 +517,21 @@ mod tests {
                 "9 probe a works again; it failed since 13:48:30Z"
             ]
         );
+    }
+
+    #[test]
+    fn a_probe_in_maintenance_is_no_sign_of_an_outage() {
+        let mut probes = probes();
+        let mut seen = |slot, outcome| {
+            probes.absorb(record(slot, outcome));
+            probes.failing().collect::<Vec<_>>()
+        };
+        let maintained = SlotOutcome::Missed(Missed::Maintenance);
+        seen(0, FAIL);
+        assert_eq!(seen(1, FAIL), [true]);
+        assert_eq!(seen(2, SlotOutcome::Missed(Missed::Late)), [true]);
+        assert_eq!(seen(3, maintained), [false; 0]);
+        assert_eq!(seen(4, FAIL), [true]);
     }
 
     #[test]

@@ -198,6 +198,35 @@ mod tests {
     }
 
     #[test]
+    fn a_window_over_many_routes_outlives_a_stop_and_is_read_by_clients() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut quiet, _) = Quiet::load(dir.path(), false);
+        let routes: Vec<String> = (0..40).map(|n| format!("a.long-route_{n}")).collect();
+        let open = |silences: &mut Silences, _: &mut Bookings| {
+            let names = routes.iter().map(String::as_str);
+            let lasts = std::time::Duration::from_secs(600);
+            let opened = silences.open_window("shop", names, ("ci", "v1"), lasts, NOW);
+            opened.cloned().unwrap()
+        };
+        let window = quiet.change(open);
+        let (again, _) = Quiet::load(dir.path(), false);
+        assert_eq!(again.silences(), quiet.silences());
+        let view = crate::snapshot::SilenceView {
+            id: window.id,
+            matchers: window.matchers,
+            owner: window.owner,
+            reason: window.reason,
+            from: window.from,
+            until: window.until,
+            deploy: window.deploy,
+            muted: Vec::new(),
+        };
+        let text = serde_json::to_string(&view).unwrap();
+        let read: crate::snapshot::SilenceView = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, view);
+    }
+
+    #[test]
     fn what_cannot_be_read_mutes_nobody() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "{").unwrap();

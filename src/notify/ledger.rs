@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Timestamp;
 use crate::slo::alert::{AlertKind, AlertState};
 use crate::slo::policy::{Severity, Tier};
-use crate::snapshot::{AlertView, Snapshot};
+use crate::snapshot::{AlertView, RouteView, Series, Snapshot};
 use crate::triage::Verdict;
 
 /// What has become of an alert.
@@ -80,6 +80,7 @@ pub(super) struct Present<'a> {
     pub(super) at: Timestamp,
     pub(super) started_at: Timestamp,
     pub(super) alerts: &'a [AlertView],
+    pub(super) routes: &'a [RouteView],
     /// Worst first.
     pub(super) verdicts: [&'a [Verdict]; 2],
 }
@@ -90,6 +91,7 @@ impl<'a> From<&'a Snapshot> for Present<'a> {
             at: snapshot.at,
             started_at: snapshot.started_at,
             alerts: &snapshot.alerts,
+            routes: &snapshot.routes,
             verdicts: [
                 std::slice::from_ref(&snapshot.verdict),
                 &snapshot.other_verdicts,
@@ -130,7 +132,7 @@ impl Ledger {
                     continue;
                 }
                 Some(alert) if alert.state == AlertState::Resolved => {
-                    (alert.since, format!("{} {}", told.about, ending(told.kind)))
+                    (alert.since, ending(told, present))
                 }
                 _ if is_young(present) => continue,
                 _ => (present.at, format!("{} does not fire any more", told.id)),
@@ -188,15 +190,42 @@ pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How an alert's end is said of what it was about.
-const fn ending(kind: AlertKind) -> &'static str {
-    match kind {
-        AlertKind::Burn => "no longer burns too fast",
-        AlertKind::Surge => "no longer fails more than usual",
-        AlertKind::NoData => "gets requests again",
-        AlertKind::Outage => "is no longer out",
-        AlertKind::Certificate => "has a good certificate",
-        AlertKind::Degraded | AlertKind::Crash => "works again",
-    }
+fn ending(told: &Notice, present: Present<'_>) -> String {
+    let about = &told.about;
+    let successor = present.alerts.iter().find(|alert| {
+        alert.kind == told.kind && alert.about == *about && alert.state == AlertState::Firing
+    });
+    let how = match (told.kind, successor) {
+        (AlertKind::Certificate, Some(next)) => {
+            let (next, told) = (next.severity.as_str(), told.severity.as_str());
+            return format!(
+                "{about} still has no good certificate: a {next} has taken this {told}'s place"
+            );
+        }
+        (AlertKind::Certificate, None) => "has a good certificate",
+        (AlertKind::Burn, _) => "no longer burns too fast",
+        (AlertKind::Surge, _) => "no longer fails more than usual",
+        (AlertKind::NoData, _) => {
+            let mut routes = present.routes.iter();
+            let route = routes.find(|route| route.id == told.route);
+            if route.is_some_and(|route| got_requests(&route.series, told.since)) {
+                "gets requests again"
+            } else {
+                "is not missed any more"
+            }
+        }
+        (AlertKind::Outage, _) => "is no longer out",
+        (AlertKind::Degraded | AlertKind::Crash, _) => "works again",
+    };
+    format!("{about} {how}")
+}
+
+/// Whether there were requests in a column that ends after `since`.
+fn got_requests(series: &Series, since: Timestamp) -> bool {
+    let start = series.start.as_secs();
+    (1..).zip(&series.requests).any(|(columns, requests)| {
+        start + columns * series.step_s > since.as_secs() && requests.is_some_and(|count| count > 0)
+    })
 }
 
 /// After a start it takes a moment until what still burns is known to fire again. An alert that is not there before that
@@ -206,7 +235,7 @@ fn is_young(present: Present<'_>) -> bool {
 }
 
 /// Seconds after a start in which nothing is taken back merely because it is not there.
-const SETTLE: u64 = 120;
+const SETTLE: u64 = 330;
 
 fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
     // The verdict on a route knows more than an alert about it; what is no route's says itself what is the matter.
@@ -318,6 +347,7 @@ mod tests {
             at: Timestamp::from_secs(10_000),
             started_at: Timestamp::from_secs(0),
             alerts,
+            routes: &[],
             verdicts: [&[], &[]],
         }
     }
@@ -350,6 +380,61 @@ mod tests {
             Status::Resolved,
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn an_end_says_no_more_than_is_known() {
+        use AlertState::{Firing, Resolved};
+        let one = |id: &str, kind, severity, state| AlertView {
+            kind,
+            about: "shop".to_owned(),
+            ..alert(id, severity, state)
+        };
+        let end = |kind, others: &[AlertView]| {
+            let ticket = |state| one("x", kind, Severity::Ticket, state);
+            let mut book = Book::default();
+            book.note("x", &book.of("x").news(present(&[ticket(Firing)]), &ALL));
+            let now = [&[ticket(Resolved)], others].concat();
+            let news = book.of("x").news(present(&now), &[]);
+            news[0].text.clone()
+        };
+        let page = one("y", AlertKind::Certificate, Severity::Page, Firing);
+        let replaced = "shop still has no good certificate: a page has taken this ticket's place";
+        assert_eq!(
+            end(AlertKind::Certificate, std::slice::from_ref(&page)),
+            replaced
+        );
+        let past = AlertView {
+            state: Resolved,
+            ..page.clone()
+        };
+        let elsewhere = AlertView {
+            about: "web".to_owned(),
+            ..page
+        };
+        assert_eq!(
+            end(AlertKind::Certificate, &[past, elsewhere]),
+            "shop has a good certificate"
+        );
+        assert_eq!(end(AlertKind::NoData, &[]), "shop is not missed any more");
+    }
+
+    #[test]
+    fn requests_after_a_silence_are_told_from_those_before() {
+        let series = |requests: [u64; 3]| Series {
+            start: Timestamp::from_secs(600),
+            step_s: 60,
+            requests: requests.map(Some).to_vec(),
+            ..Series::default()
+        };
+        for (requests, came) in [([9, 0, 0], false), ([0, 0, 1], true), ([9, 1, 0], true)] {
+            let series = series(requests);
+            assert_eq!(
+                got_requests(&series, Timestamp::from_secs(690)),
+                came,
+                "{requests:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! that are muted here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Receiver;
 use super::message::url;
+use super::{FIRST_RETRY, LAST_RETRY, Receiver};
 use crate::generate::{CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTAGE, WATCHDOG, alertname};
 use crate::model::Timestamp;
 use crate::slo::alert::AlertKind;
@@ -93,6 +94,28 @@ impl Mirrors {
             }
             Step::End { ours, .. } => drop(known.remove(ours)),
         }
+    }
+}
+
+/// Steps that failed at a receiver, which are not tried again at once.
+#[derive(Debug, Default)]
+pub(super) struct Postponed {
+    steps: Vec<Step>,
+    at: Timestamp,
+    wait: Duration,
+}
+
+impl Postponed {
+    /// Whether just these failed a moment ago. With a new one among them all are tried.
+    pub(super) fn holds(&self, steps: &[Step], now: Timestamp) -> bool {
+        self.steps == steps && self.at <= now && now.since(self.at) < self.wait
+    }
+
+    /// Some of these failed: they wait twice as long each time, and for as long as is `asked` at least.
+    pub(super) fn failed(&mut self, steps: Vec<Step>, now: Timestamp, asked: Duration) {
+        let wait = (self.wait * 2).clamp(FIRST_RETRY, LAST_RETRY).max(asked);
+        let at = now;
+        *self = Self { steps, at, wait };
     }
 }
 
@@ -194,6 +217,33 @@ mod tests {
         };
         assert_eq!(mirrors.steps("am", &[], "i", at(130)), [end]);
         assert_eq!(mirrors.steps("am", &[], "i", at(200)), []);
+    }
+
+    #[test]
+    fn what_was_refused_waits_and_holds_up_nothing_new() {
+        let at = Timestamp::from_secs;
+        let step = |id: &str| Step::End {
+            ours: id.to_owned(),
+            theirs: "theirs".to_owned(),
+        };
+        let mut postponed = Postponed::default();
+        assert!(!postponed.holds(&[step("a")], at(100)), "nothing failed");
+        postponed.failed(vec![step("a")], at(100), Duration::ZERO);
+        postponed.failed(vec![step("a")], at(101), Duration::ZERO);
+        assert!(postponed.holds(&[step("a")], at(102)));
+        assert!(
+            !postponed.holds(&[step("a")], at(103)),
+            "two seconds are over"
+        );
+        assert!(!postponed.holds(&[step("a"), step("b")], at(102)));
+        assert!(
+            !postponed.holds(&[step("a")], at(50)),
+            "the clock was set back"
+        );
+        postponed.failed(vec![step("a")], at(103), Duration::from_secs(300));
+        assert!(postponed.holds(&[step("a")], at(402)));
+        postponed.failed(vec![step("a")], at(403), Duration::ZERO);
+        assert!(!postponed.holds(&[step("a")], at(463)), "at most a minute");
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub const MOST: usize = 100;
 pub const MOST_MATCHERS: usize = 16;
 /// The longest owner, reason or value, in characters.
 pub const MOST_TEXT: usize = 200;
-/// The largest compiled expression, in bytes.
-const MOST_EXPRESSION: usize = 1 << 20;
+/// The largest compiled expression that is kept, in bytes: a deploy's window names every route of its upstream.
+const MOST_EXPRESSION: usize = 16 << 20;
+/// The largest compiled expression that people may ask for, in bytes.
+const MOST_ASKED: usize = 64 << 10;
 
 /// What a matcher looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +165,40 @@ impl FromStr for Matcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::read(text, MOST_EXPRESSION)
+    }
+}
+
+/// Compiles an expression that must match the whole value, to `most_bytes` at most.
+fn expression(text: &str, most_bytes: usize) -> Result<Regex, MatcherError> {
+    let compiled = |text: &str| RegexBuilder::new(text).size_limit(most_bytes).build();
+    // Compiled by itself first, so that it cannot close the group that it is put into.
+    compiled(text)
+        .and_then(|_alone| compiled(&format!("^(?:{text})$")))
+        .map_err(|error| MatcherError::Expression(text.to_owned(), error.to_string()))
+}
+
+/// Refuses a value that no alert can have.
+fn check_word(label: Label, value: &str) -> Result<(), MatcherError> {
+    let known: Vec<&str> = match label {
+        Label::Severity => vec!["page", "ticket"],
+        Label::Tier => vec!["fast", "medium", "slow", "long"],
+        Label::Kind => AlertKind::ALL.map(AlertKind::as_str).to_vec(),
+        Label::Slo | Label::Route | Label::Owner | Label::Name | Label::Part => return Ok(()),
+    };
+    if known.contains(&value) {
+        return Ok(());
+    }
+    Err(MatcherError::Value {
+        label: label.as_str(),
+        value: value.to_owned(),
+        known: known.join(", "),
+    })
+}
+
+impl Matcher {
+    /// Reads one whose expression takes `most_bytes` at most.
+    fn read(text: &str, most_bytes: usize) -> Result<Self, MatcherError> {
         let no_matcher = || MatcherError::Form(text.to_owned());
         let at = text.find(['=', '!']).ok_or_else(no_matcher)?;
         let (name, rest) = text.split_at(at);
@@ -188,19 +224,8 @@ impl FromStr for Matcher {
             .strip_prefix('"')
             .and_then(|value| value.strip_suffix('"'))
             .unwrap_or(value);
-        if bare.chars().count() > MOST_TEXT {
-            return Err(MatcherError::Long);
-        }
         let value = if is_expression {
-            let wrong =
-                |error: regex::Error| MatcherError::Expression(bare.to_owned(), error.to_string());
-            let whole = format!("^(?:{bare})$");
-            // Compiled by itself first, so that it cannot close the group that it is put into.
-            Regex::new(bare).map_err(wrong)?;
-            let built = RegexBuilder::new(&whole)
-                .size_limit(MOST_EXPRESSION)
-                .build();
-            Value::Expression(bare.to_owned(), built.map_err(wrong)?)
+            Value::Expression(bare.to_owned(), expression(bare, most_bytes)?)
         } else {
             check_word(label, bare)?;
             Value::Exact(bare.to_owned())
@@ -211,27 +236,19 @@ impl FromStr for Matcher {
             value,
         })
     }
-}
 
-/// Refuses a value that no alert can have.
-fn check_word(label: Label, value: &str) -> Result<(), MatcherError> {
-    let known: Vec<&str> = match label {
-        Label::Severity => vec!["page", "ticket"],
-        Label::Tier => vec!["fast", "medium", "slow", "long"],
-        Label::Kind => AlertKind::ALL.map(AlertKind::as_str).to_vec(),
-        Label::Slo | Label::Route | Label::Owner | Label::Name | Label::Part => return Ok(()),
-    };
-    if known.contains(&value) {
-        return Ok(());
+    /// Refuses what is more than a person needs.
+    fn check_asked(&self) -> Result<(), MatcherError> {
+        let (value, is_expression) = self.value();
+        if value.chars().count() > MOST_TEXT {
+            return Err(MatcherError::Long);
+        }
+        if is_expression {
+            expression(value, MOST_ASKED)?;
+        }
+        Ok(())
     }
-    Err(MatcherError::Value {
-        label: label.as_str(),
-        value: value.to_owned(),
-        known: known.join(", "),
-    })
-}
 
-impl Matcher {
     /// The label is exactly `value`.
     pub fn exactly(label: Label, value: &str) -> Self {
         Self {
@@ -242,15 +259,21 @@ impl Matcher {
     }
 
     /// The label is one of `values`, at least one.
-    pub fn one_of<'a>(label: Label, values: impl IntoIterator<Item = &'a str>) -> Self {
+    ///
+    /// # Errors
+    /// When they are too many for one expression: some hundred thousand characters.
+    pub fn one_of<'a>(
+        label: Label,
+        values: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, MatcherError> {
         let escaped: Vec<String> = values.into_iter().map(regex::escape).collect();
         let text = escaped.join("|");
-        let whole = Regex::new(&format!("^(?:{text})$"));
-        Self {
+        let whole = expression(&text, MOST_EXPRESSION)?;
+        Ok(Self {
             label,
             is_equal: true,
-            value: Value::Expression(text, whole.expect("escaped words are an expression")),
-        }
+            value: Value::Expression(text, whole),
+        })
     }
 
     /// What it looks at.
@@ -320,6 +343,7 @@ impl<'de> Deserialize<'de> for Matcher {
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// All of them must be met.
+    #[serde(deserialize_with = "asked")]
     pub matchers: Vec<Matcher>,
     /// For how many seconds.
     pub seconds: u64,
@@ -327,6 +351,16 @@ pub struct Wish {
     pub owner: String,
     /// Why.
     pub reason: String,
+}
+
+/// Reads matchers that somebody asks for: few and small ones, so that reading them costs little.
+fn asked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Matcher>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.len() > MOST_MATCHERS {
+        return Err(de::Error::custom(SilenceRefused::Matchers));
+    }
+    let read = texts.iter().map(|text| Matcher::read(text, MOST_ASKED));
+    read.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 /// A silence in force.
@@ -355,6 +389,9 @@ pub enum SilenceRefused {
     /// It would mute everything without saying so.
     #[error("a silence needs 1 to {MOST_MATCHERS} matchers")]
     Matchers,
+    /// A matcher is too long or too large.
+    #[error(transparent)]
+    Matcher(#[from] MatcherError),
     /// It is too short or too long.
     #[error("a silence lasts from a minute to 24 hours")]
     Duration,
@@ -392,7 +429,7 @@ impl Silences {
     /// Begins a silence that somebody asked for.
     ///
     /// # Errors
-    /// When it has no owner, no reason, no matcher or no end in sight.
+    /// When it has no owner, no reason, no matcher or no end in sight, or a matcher that is too long or too large.
     pub fn add(&mut self, wish: Wish, now: Timestamp) -> Result<&Silence, SilenceRefused> {
         let lasts = Duration::from_secs(wish.seconds);
         if !(SHORTEST..=LONGEST).contains(&lasts) {
@@ -400,6 +437,9 @@ impl Silences {
         }
         if !(1..=MOST_MATCHERS).contains(&wish.matchers.len()) {
             return Err(SilenceRefused::Matchers);
+        }
+        for matcher in &wish.matchers {
+            matcher.check_asked()?;
         }
         for (what, text) in [("owner", &wish.owner), ("reason", &wish.reason)] {
             if !(1..=MOST_TEXT).contains(&text.trim().chars().count()) {
@@ -421,7 +461,7 @@ impl Silences {
     /// of the same upstream ends.
     ///
     /// # Errors
-    /// When there are too many silences.
+    /// When there are too many silences, or too many routes for one of them. The earlier window stays then.
     pub fn open_window<'a>(
         &mut self,
         upstream: &str,
@@ -430,13 +470,14 @@ impl Silences {
         lasts: Duration,
         now: Timestamp,
     ) -> Result<&Silence, SilenceRefused> {
+        let routes = Matcher::one_of(Label::Route, routes)?;
         self.0
             .retain(|silence| silence.deploy.as_deref() != Some(upstream));
         self.push(Silence {
             id: self.free_id(now),
             matchers: vec![
                 Matcher::exactly(Label::Severity, Severity::Ticket.as_str()),
-                Matcher::one_of(Label::Route, routes),
+                routes,
             ],
             owner: owner.to_owned(),
             reason: reason.to_owned(),
@@ -642,6 +683,68 @@ mod tests {
         assert!(!muted(Severity::Page, "checkout"));
         assert!(!muted(Severity::Ticket, "web"));
         assert!(!muted(Severity::Ticket, "axb"), "names are not expressions");
+    }
+
+    #[test]
+    fn what_people_ask_for_is_short_and_small() {
+        let mut silences = Silences::default();
+        let long = format!("slo={}", "a".repeat(MOST_TEXT + 1));
+        let refused = silences.add(wish(&[&long], 60), NOW).cloned();
+        assert_eq!(refused, Err(SilenceRefused::Matcher(MatcherError::Long)));
+        let large = "slo=~(.{99}){9}";
+        let refused = silences.add(wish(&[large], 60), NOW).cloned().unwrap_err();
+        assert!(matches!(
+            refused,
+            SilenceRefused::Matcher(MatcherError::Expression(..))
+        ));
+        for fine in [
+            "owner=~team-[a-z]+",
+            "route=~.*",
+            "slo!~(?i)a|b",
+            r"route=~api-\d+",
+            r"owner=~team-\w+",
+        ] {
+            silences.add(wish(&[fine], 60), NOW).unwrap();
+        }
+        let read = |matchers: Vec<&str>| {
+            let text = serde_json::json!({
+                "matchers": matchers, "seconds": 60, "owner": "ada", "reason": "x"
+            });
+            serde_json::from_value::<Wish>(text)
+        };
+        assert!(read(vec!["slo=~a|b"]).is_ok());
+        assert!(read(vec![large]).is_err());
+        assert!(read(vec!["slo=a"; MOST_MATCHERS + 1]).is_err());
+    }
+
+    #[test]
+    fn a_window_over_many_routes_is_the_same_after_it_was_kept() {
+        let routes: Vec<String> = (0..40).map(|n| format!("a.long-route_{n}")).collect();
+        let mut silences = Silences::default();
+        let names = routes.iter().map(String::as_str);
+        let lasts = Duration::from_secs(600);
+        let open = silences.open_window("shop", names, ("ci", "v1"), lasts, NOW);
+        assert!(open.unwrap().matchers[1].to_string().len() > MOST_TEXT);
+        let text = serde_json::to_string(&silences).unwrap();
+        let again: Silences = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, silences);
+        let subject = Subject {
+            route: &routes[39],
+            ..subject(AlertKind::Burn, Severity::Ticket)
+        };
+        assert!(again.muting(&subject, NOW).is_some());
+    }
+
+    #[test]
+    fn a_window_over_too_many_routes_is_refused_and_the_earlier_one_stays() {
+        let mut silences = Silences::default();
+        let huge = "a".repeat(1 << 20);
+        for (route, taken) in [("web", true), (huge.as_str(), false)] {
+            let lasts = Duration::from_secs(600);
+            let opened = silences.open_window("shop", [route], ("ci", "v1"), lasts, NOW);
+            assert_eq!(opened.is_ok(), taken);
+            assert_eq!(silences.iter().count(), 1);
+        }
     }
 
     #[test]

@@ -219,7 +219,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         tracing::info!("admin API listens on http://{address}");
     }
     let (modules, in_force) = watch::channel(Arc::new(Modules::new(&resolved.probes.modules)));
-    let blackbox = Blackbox::new(in_force, clock, marks.clone(), MAX_ASKED_OF_DAEMON);
+    // Without a key: whoever asks chooses the target, which could use the mark for other traffic.
+    let blackbox = Blackbox::new(in_force, clock, None, MAX_ASKED_OF_DAEMON);
     let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
     let (certificates, plans) = watch::channel(Plan::default());
     // A round that nobody has taken in yet is enough.

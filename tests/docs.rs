@@ -427,8 +427,12 @@ most the module's `timeout`, and half a second less than Prometheus waits.
 Names and labels are those of `blackbox_exporter`, so that its dashboards and rules go on working. What it lacks is added. A series
 without a value is absent: there is no time of the year 1 for a chain that was not verified.
 
-Whoever can reach `/probe` can have it connect to whatever this machine can reach. The admin API listens on loopback alone;
-`probe serve` listens where it is told.
+Whoever can reach `/probe` can have it connect to whatever this machine can reach, and can be sent what a module sends, its
+credentials as well: the target is theirs to choose. The admin API listens on loopback alone, and refuses what web pages have a
+browser ask for; `probe serve` listens where it is told.
+
+A daemon does not sign these requests: whoever is sent the signature could use it for a minute to keep other requests out of SLOs.
+So those that come to its own proxy count as users'. `probe serve --key-file` signs, for everybody who reaches it.
 
 | series | labels | | what it is |
 | --- | --- | --- | --- |

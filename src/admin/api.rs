@@ -41,7 +41,7 @@ pub(super) async fn answer(
     if via == Via::Loopback && !is_from_here(&request) {
         return problem(
             StatusCode::FORBIDDEN,
-            "only for programs on this machine: Host must be a loopback name and there must be no Origin",
+            "only for programs on this machine: Host must be a loopback name, without Origin and without Sec-Fetch-Site of a page",
         );
     }
     let path = request.uri().path().to_owned();
@@ -115,10 +115,15 @@ pub(super) async fn answer(
     }
 }
 
-/// Keeps web pages out (DNS rebinding, cross-site requests): they cannot choose the Host and cannot hide the Origin.
-fn is_from_here(request: &Request<Incoming>) -> bool {
-    let host = request
-        .headers()
+/// What a browser says of the page that asks; `none` when the user does (W3C Fetch Metadata Request Headers).
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// Keeps web pages out (DNS rebinding, cross-site requests): they choose neither Host nor Origin nor Sec-Fetch-Site.
+/// A plain GET, like that of an image or a link, has no Origin; that a page made it is in Sec-Fetch-Site, which browsers
+/// send to loopback without TLS as well.
+fn is_from_here<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
@@ -126,7 +131,10 @@ fn is_from_here(request: &Request<Incoming>) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]") && !request.headers().contains_key(ORIGIN)
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        && !headers.contains_key(ORIGIN)
+        && sites.all(|site| site == "none")
 }
 
 fn query(text: &str) -> HashMap<String, String> {
@@ -258,7 +266,7 @@ async fn spending(handlers: &Handlers, slo: &str) -> Response<Body> {
         return problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{slo}`"));
     }
     let (read, slo) = (Arc::clone(&handlers.spending), slo.to_owned());
-    blocking(move || read(&snapshot, &slo)).await
+    look_back(move || read(&snapshot, &slo)).await
 }
 
 async fn past(handlers: &Handlers, query: &HashMap<String, String>) -> Response<Body> {
@@ -272,23 +280,34 @@ async fn past(handlers: &Handlers, query: &HashMap<String, String>) -> Response<
             "`at` is a moment: 2026-11-23T14:02:00Z, or seconds since 1970",
         );
     };
-    // Each reads a part of the history into memory.
-    let Ok(_turn) = PASTS.try_acquire() else {
-        return problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "several are looking back already; try again",
-        );
-    };
     let (read, query) = (Arc::clone(&handlers.past), query.clone());
-    blocking(move || {
+    look_back(move || {
         let snapshot = Arc::new(read(&live, at)?);
         Ok(cut(&snapshot, &query))
     })
     .await
 }
 
-/// Looks back under way at once, at most.
+/// Looks back under way at once, at most: each reads a part of the history into memory.
 static PASTS: Semaphore = Semaphore::const_new(2);
+
+/// The answer of a look back, or that there are enough of them.
+async fn look_back<T: Serialize + Send + 'static>(
+    read: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Response<Body> {
+    let Ok(turn) = PASTS.try_acquire() else {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "several are looking back already; try again",
+        );
+    };
+    blocking(move || {
+        // Held by the thread, which goes on when the asker does not wait for it.
+        let _turn = turn;
+        read()
+    })
+    .await
+}
 
 /// RFC 3339, or seconds since the epoch.
 fn moment(text: &str) -> Option<Timestamp> {
@@ -466,4 +485,56 @@ fn problem(status: StatusCode, detail: &str) -> Response<Body> {
         HeaderValue::from_static("application/problem+json"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_web_page_makes_a_browser_ask_is_not_from_here() {
+        let asked = |name: &str, value: &str| {
+            let request = Request::get("/probe?target=a")
+                .header(HOST, "127.0.0.1:9600")
+                .header(name, value);
+            is_from_here(&request.body(()).unwrap())
+        };
+        assert!(asked("accept", "*/*") && asked("sec-fetch-site", "none"));
+        for site in ["cross-site", "same-site", "same-origin", "", "none, none"] {
+            assert!(!asked("sec-fetch-site", site), "{site}");
+        }
+        assert!(!asked("origin", "null"));
+    }
+
+    #[tokio::test]
+    async fn few_look_back_at_once_also_when_askers_hang_up() {
+        let looking = async {
+            let (finish, finished) = mpsc::sync_channel::<()>(1);
+            let (tell, told) = mpsc::sync_channel(1);
+            let finished = Arc::new(Mutex::new(finished));
+            for _ in 0..2 {
+                let (waits, tell) = (Arc::clone(&finished), tell.clone());
+                let asker = tokio::spawn(look_back(move || {
+                    tell.send(()).unwrap();
+                    Ok(waits.lock().unwrap().recv().is_ok())
+                }));
+                while told.try_recv().is_err() {
+                    tokio::task::yield_now().await;
+                }
+                asker.abort();
+                assert!(asker.await.unwrap_err().is_cancelled());
+            }
+            let third = look_back(|| Ok(())).await;
+            assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE);
+            drop(finish);
+            while look_back(|| Ok(())).await.status() != StatusCode::OK {
+                tokio::task::yield_now().await;
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(30), looking).await;
+        done.expect("turns are given back");
+    }
 }

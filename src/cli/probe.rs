@@ -44,8 +44,8 @@ pub(super) enum ProbeCommand {
     Serve(ServeArguments),
     /// Write the modules of a `blackbox.yml` as a file of probes, and say what cannot be carried over
     ///
-    /// 0: everything was carried over. 1: something was not; it is said on standard error, and in comments. 78: the file
-    /// cannot be read.
+    /// 0: everything was carried over. 1: something was not; it is said on standard error, and in comments. 74: the file
+    /// cannot be written. 78: the file cannot be read, is larger than 1 MiB, or is wrong.
     Import(ImportArguments),
 }
 
@@ -66,7 +66,7 @@ pub(super) struct ImportArguments {
     /// The configuration of `blackbox_exporter`
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write here instead of to standard output
+    /// Write to a new file instead of to standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -54,8 +54,10 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, place: &HostPort) -> Result<(
         let detail = "it answered another question";
         return Err(Failed::new(ProbeFailure::HttpReset, detail));
     }
-    attempt.seen.answer = Some(seen(&answer));
-    judge(&answer, &seen(&answer), kind, &attempt.manner.expect.answer)
+    let whole = seen(&answer);
+    let judged = judge(&answer, &whole, kind, &attempt.manner.expect.answer);
+    attempt.seen.answer = Some(cut(whole));
+    judged
 }
 
 /// As DNS Flag Day 2020 recommends: no fragments on any path.
@@ -137,11 +139,25 @@ async fn over_tcp(
         .await
 }
 
-/// Records that are kept of an answer.
+/// Records, and extended errors, that are kept of an answer once it is judged.
 const MOST_RECORDS: usize = 100;
-/// Characters kept of a record's data.
+/// Characters kept of a record's data, and of what is said of an extended error.
 const LONGEST_DATA: usize = 500;
 
+/// What is kept of an answer.
+fn cut(mut whole: DnsAnswer) -> DnsAnswer {
+    whole.answers.truncate(MOST_RECORDS);
+    whole.extended_errors.truncate(MOST_RECORDS);
+    let data = whole.answers.iter_mut().map(|record| &mut record.data);
+    for text in data.chain(whole.extended_errors.iter_mut().map(|(_, text)| text)) {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_DATA) {
+            text.truncate(end);
+        }
+    }
+    whole
+}
+
+/// The whole of an answer; it had room in a message of 64 KiB.
 fn seen(answer: &Message) -> DnsAnswer {
     let options = answer
         .edns
@@ -153,10 +169,7 @@ fn seen(answer: &Message) -> DnsAnswer {
         .filter_map(|(code, option)| match (u16::from(*code), option) {
             (EXTENDED_ERROR, EdnsOption::Unknown(_, data)) => {
                 let (code, text) = data.split_first_chunk()?;
-                let text = String::from_utf8_lossy(text)
-                    .chars()
-                    .take(LONGEST_DATA)
-                    .collect();
+                let text = String::from_utf8_lossy(text).into_owned();
                 Some((u16::from_be_bytes(*code), text))
             }
             _ => None,
@@ -168,16 +181,11 @@ fn seen(answer: &Message) -> DnsAnswer {
     DnsAnswer {
         rcode: rcode(answer),
         authoritative: answer.metadata.authoritative,
-        answers: answer
-            .answers
-            .iter()
-            .take(MOST_RECORDS)
-            .map(record)
-            .collect(),
+        answers: answer.answers.iter().map(record).collect(),
         authorities: answer.authorities.len() as u32,
         additionals: answer.additionals.len() as u32,
         serial,
-        extended_errors: extended.take(MOST_RECORDS).collect(),
+        extended_errors: extended.collect(),
     }
 }
 
@@ -191,7 +199,7 @@ fn record(record: &Record) -> DnsRecord {
         name: record.name.to_ascii(),
         kind: record.record_type().to_string(),
         ttl: record.ttl,
-        data: record.data.to_string().chars().take(LONGEST_DATA).collect(),
+        data: record.data.to_string(),
     }
 }
 
@@ -348,4 +356,47 @@ fn broken(rule: &RecordExpectation, answer: &Message) -> Option<String> {
         RecordRule::NoneMatches => (!some && !lines.is_empty(), "no record matches"),
     };
     fails.then(|| format!("{section} section: {what} /{}/", rule.pattern.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::rdata::TXT;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_judged_whole_and_kept_in_part() {
+        let long = "x".repeat(200) + &"y".repeat(55);
+        let mut answer = Message::response(1, OpCode::Query);
+        for number in 0..150 {
+            let data = vec![
+                format!("{number}"),
+                long.clone(),
+                long.clone(),
+                long.clone(),
+            ];
+            let data = RData::TXT(TXT::new(data));
+            answer.add_answer(Record::from_rdata(name("a.example").unwrap(), 60, data));
+        }
+        let whole = seen(&answer);
+        let judged = |has: &[String]| {
+            let expect = AnswerExpectation {
+                has: has.to_vec(),
+                only: true,
+                ..AnswerExpectation::default()
+            };
+            judge(&answer, &whole, RecordType::TXT, &expect).is_ok()
+        };
+        let all: Vec<String> = whole.answers.iter().map(|it| it.data.clone()).collect();
+        assert!(all.len() == 150 && all[0].len() > LONGEST_DATA);
+        assert!(judged(&all));
+        assert!(!judged(&all[..149]), "the last record is not expected");
+        let mut other = all.clone();
+        other[0].replace_range(all[0].len() - 2.., "zz");
+        assert!(!judged(&other), "they differ where they are not kept");
+        let kept = cut(whole.clone());
+        assert_eq!(kept.answers.len(), MOST_RECORDS);
+        assert!(kept.answers.iter().all(|it| it.data.len() == LONGEST_DATA));
+    }
 }

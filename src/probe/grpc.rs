@@ -114,7 +114,7 @@ pub(super) async fn run(
     let Some(Ok(answer)) = answer else {
         return unhealthy("the answer is no HealthCheckResponse".to_owned());
     };
-    let serving = answer.status.unsigned_abs();
+    let serving = serving(&answer);
     attempt.seen.serving = Some(serving);
     if serving == SERVING {
         return Ok(());
@@ -124,6 +124,11 @@ pub(super) async fn run(
         .copied()
         .unwrap_or("an unknown status");
     unhealthy(format!("the service is {word}"))
+}
+
+/// What the server says; a number that the protocol cannot mean is none that is known.
+fn serving(answer: &HealthCheckResponse) -> u32 {
+    u32::try_from(answer.status).unwrap_or(u32::MAX)
 }
 
 /// Length-prefixed, not compressed.
@@ -142,4 +147,21 @@ fn status(headers: &HeaderMap) -> Option<(u32, String)> {
         .and_then(Result::ok)
         .unwrap_or_default();
     Some((code, message.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_number_means_serving() {
+        for status in [-1, -2, 0, 2, 3, 4, i32::MIN, i32::MAX] {
+            assert_ne!(
+                serving(&HealthCheckResponse { status }),
+                SERVING,
+                "{status}"
+            );
+        }
+        assert_eq!(serving(&HealthCheckResponse { status: 1 }), SERVING);
+    }
 }

@@ -236,6 +236,7 @@ async fn judge(
 ) -> Result<(), Failed> {
     let (head, mut body) = response.into_parts();
     let most = attempt.manner.http.max_body;
+    let keeps = looks_at_body(&attempt.manner.expect);
     let mut bytes = Vec::new();
     let mut count = 0_u64;
     let reading = async {
@@ -245,7 +246,9 @@ async fn judge(
                 if count > most {
                     break;
                 }
-                bytes.extend_from_slice(&data);
+                if keeps {
+                    bytes.extend_from_slice(&data);
+                }
             }
         }
         Ok::<_, hyper::Error>(())
@@ -295,6 +298,15 @@ async fn judge(
         return Err(Failed::new(ProbeFailure::AssertBody, detail));
     }
     json(&bytes, expect)
+}
+
+/// Whether the body must be kept: probes of large files that only ask for the status would fill the memory with them.
+fn looks_at_body(expect: &Expectations) -> bool {
+    !(expect.body.is_empty()
+        && expect.body_lacks.is_empty()
+        && expect.body_matches.is_empty()
+        && expect.body_matches_none.is_empty()
+        && expect.json.is_empty())
 }
 
 fn protocol(version: Option<&str>, encrypted: bool, expect: &Expectations) -> Result<(), Failed> {
@@ -376,4 +388,33 @@ fn in_full(error: &hyper::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::definition::{JsonExpectation, JsonPath, JsonWants, Pattern};
+
+    #[test]
+    fn a_body_is_kept_only_when_something_is_expected_of_it() {
+        let mut expect = Expectations {
+            encrypted: Some(true),
+            headers: vec![(COOKIE, "a".to_owned())],
+            ..Expectations::default()
+        };
+        assert!(!looks_at_body(&expect));
+        let pattern = || vec![Pattern::try_new("a").unwrap()];
+        let text = || vec!["a".to_owned()];
+        let mut each = [(); 4].map(|()| expect.clone());
+        each[0].body = text();
+        each[1].body_lacks = text();
+        each[2].body_matches = pattern();
+        each[3].body_matches_none = pattern();
+        for expect in each {
+            assert!(looks_at_body(&expect), "{expect:?}");
+        }
+        let (path, wants) = (JsonPath::try_new("$.a").unwrap(), JsonWants::Found);
+        expect.json = vec![JsonExpectation { path, wants }];
+        assert!(looks_at_body(&expect));
+    }
 }

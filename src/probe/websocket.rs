@@ -7,6 +7,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::HOST;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::definition::Url;
@@ -34,7 +36,8 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, url: &Url) -> Result<(), Fail
         Stream::Plain(tcp)
     };
     let request = request(attempt, url)?;
-    let switching = tokio_tungstenite::client_async(request, stream);
+    let limits = Some(limits(attempt.manner.http.max_body));
+    let switching = tokio_tungstenite::client_async_with_config(request, stream, limits);
     let (socket, response) = attempt
         .phase(
             ProbePhase::Processing,
@@ -55,6 +58,17 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, url: &Url) -> Result<(), Fail
     };
     drop(tokio::time::timeout(attempt.left().min(GOODBYE), goodbye).await);
     talked
+}
+
+/// The longest control frame (RFC 6455, section 5.5), which a pong may be.
+const LONGEST_CONTROL: usize = 125;
+
+/// Nothing larger than `max_body` is gathered, in one frame or in many.
+fn limits(max_body: u64) -> WebSocketConfig {
+    let most = usize::try_from(max_body).unwrap_or(usize::MAX);
+    WebSocketConfig::default()
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most.max(LONGEST_CONTROL)))
 }
 
 fn request(attempt: &Attempt<'_>, url: &Url) -> Result<http::Request<()>, Failed> {
@@ -87,6 +101,10 @@ fn refused(error: Error) -> Failed {
             let detail = format!("it answered {} instead of switching", response.status());
             Failed::new(ProbeFailure::WebsocketRefused, detail)
         }
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            let detail = format!("a message of {size} bytes or more is larger than `max_body`");
+            Failed::new(ProbeFailure::TooLarge, detail)
+        }
         Error::Io(error) => Failed::new(ProbeFailure::HttpReset, error.to_string()),
         other => Failed::new(ProbeFailure::WebsocketRefused, other.to_string()),
     }
@@ -105,7 +123,7 @@ async fn talk(
         && expect.body_matches.is_empty()
         && expect.body_lacks.is_empty()
         && expect.body_matches_none.is_empty());
-    let mut heard: Vec<u8> = Vec::new();
+    let (mut heard, mut too_large) = (Vec::<u8>::new(), false);
     let talking = async {
         if let Some(text) = &manner.dialogue.send {
             socket.send(Message::text(text.clone())).await?;
@@ -123,7 +141,10 @@ async fn talk(
                 Some(Ok(Message::Text(text))) => heard.extend(text.as_bytes()),
                 Some(Ok(Message::Binary(data))) => heard.extend(data.as_ref()),
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => {}
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => {
+                    too_large = matches!(error, Error::Capacity(_));
+                    return Err(error);
+                }
             }
             if heard.len() as u64 > manner.http.max_body {
                 break;
@@ -148,8 +169,38 @@ async fn talk(
         }
         Err(failed) => Some(failed),
     };
-    match missing(&heard, expect).filter(|_| listens) {
+    match missing(&heard, expect).filter(|_| listens && !too_large) {
         Some(missing) => Err(Failed::new(ProbeFailure::AssertBody, missing)),
         None => late.map_or(Ok(()), Err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    async fn heard(max_body: u64, message: Message) -> Result<Message, Error> {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let open = WebSocketStream::<DuplexStream>::from_raw_socket;
+        let mut server = open(theirs, Role::Server, None).await;
+        let mut client = open(ours, Role::Client, Some(limits(max_body))).await;
+        server.send(message).await.unwrap();
+        client.next().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_larger_than_max_body_is_refused_and_a_pong_never_is() {
+        assert!(heard(200, Message::text("x".repeat(200))).await.is_ok());
+        assert!(heard(1, Message::Pong(PING.into())).await.is_ok());
+        for (max_body, length) in [(1, 2), (200, 201)] {
+            let error = heard(max_body, Message::text("x".repeat(length))).await;
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Capacity(_)), "{error}");
+            let failed = format!("{:?}", refused(error));
+            assert!(failed.contains("TooLarge"), "{failed}");
+        }
     }
 }

@@ -196,7 +196,7 @@ impl History {
     }
 
     /// What the bad requests of routes were in the hours that begin at or after `since_secs`, as (place in
-    /// [`History::routes`], the hour's beginning in seconds, what), in rising order.
+    /// [`History::routes`], the hour's beginning in seconds, what), in rising order. The newest hour may not be over.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -205,9 +205,10 @@ impl History {
         since_secs: u64,
         mut each: impl FnMut((usize, u64, BadPart)),
     ) -> Result<(), QueryError> {
-        let first = first_slot(since_secs, 3_600);
+        let (first, last) = (first_slot(since_secs, 3_600), self.last(3_600));
         parts::read(&self.reader.connection, first, |hour, route, part| {
-            if let Some(place) = self.route_places.get(&route) {
+            let is_read = i64::try_from(hour).is_ok_and(|hour| hour <= last);
+            if let Some(place) = self.route_places.get(&route).filter(|_| is_read) {
                 each((*place, hour.saturating_mul(3_600), part));
             }
         })
@@ -426,4 +427,58 @@ fn first_slot(secs: u64, width: u64) -> i64 {
 /// The beginning of a stored slot, in seconds.
 fn start(slot: i64, width: u64) -> u64 {
     count(slot).saturating_mul(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::database::Database;
+    use super::super::encoded::Encoded;
+    use super::super::{MinuteBatch, RouteMinute};
+    use super::*;
+
+    #[test]
+    fn what_bad_requests_were_later_is_not_read() {
+        const HOUR: u64 = 3_600;
+        let dir = TempDir::new().unwrap();
+        let begin = 495_000 * HOUR;
+        let (mut database, _) = Database::open(dir.path(), Timestamp::from_secs(begin)).unwrap();
+        for hour in 0..3 {
+            let minute = (begin + hour * HOUR) / 60;
+            let bad = Counts {
+                bad: 1,
+                ..Counts::default()
+            };
+            let part = BadPart {
+                dimension: "kind".to_owned(),
+                part: "timeout".to_owned(),
+                count: 1,
+            };
+            let route = RouteMinute {
+                route: "web".to_owned(),
+                counts: bad,
+                bad_parts: vec![part],
+                ..RouteMinute::default()
+            };
+            let batch = MinuteBatch {
+                minute,
+                routes: vec![route],
+                slos: Vec::new(),
+            };
+            let end = Timestamp::from_secs((minute + 1) * 60);
+            database.write_minute(&Encoded::from(batch), end).unwrap();
+        }
+        // As its neighbours: the hour that the moment lies in is left out as well.
+        for (at, hours) in [(HOUR / 2, 0), (HOUR, 1), (HOUR * 5 / 2, 2), (3 * HOUR, 3)] {
+            let history = History::read(dir.path(), Timestamp::from_secs(begin + at)).unwrap();
+            let (mut parts, mut counts) = (Vec::new(), Vec::new());
+            history.bad_parts(0, |(_, at, _)| parts.push(at)).unwrap();
+            history
+                .route_hours(0, |(_, at, _)| counts.push(at))
+                .unwrap();
+            assert_eq!(parts.len(), hours, "{at}");
+            assert_eq!(parts, counts, "{at}");
+        }
+    }
 }

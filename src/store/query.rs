@@ -52,8 +52,8 @@ impl Reader {
     }
 
     /// What an SLO counted in the span, slot by slot in rising order: the start in seconds since the Unix epoch, the
-    /// width in seconds, and its valid events. Hours in which nothing was bad stay whole, others come by the minute as
-    /// long as minutes are kept. Slots without a valid event are left out.
+    /// width in seconds, and its valid events. Hours in which nothing was bad stay whole; others, and one that begins before
+    /// the span, come by the minute as long as minutes are kept. Slots without a valid event are left out.
     ///
     /// Rows are looked up one by one, since they are clustered by time and other SLOs' lie between: for a month some
     /// 700, and 60 for each hour that had anything bad.
@@ -164,6 +164,7 @@ impl Reader {
                 .optional()
         };
         let hour = |secs: u64| i64::try_from(secs / 3_600).unwrap_or(i64::MAX);
+        let first_minute = i64::try_from(from / 60).unwrap_or(i64::MAX);
         let first = hour(from).max(member.first_minute / 60);
         let last = hour(to).min(member.last_minute / 60);
         let mut tell = |at: i64, width: u64, tally: Tally| {
@@ -176,7 +177,9 @@ impl Reader {
             let Some(whole) = slot(SLO_HOUR, hour)? else {
                 continue;
             };
-            if whole.bad == 0 || hour * 60 < by_minute {
+            // Of an hour that begins before the span, only a part belongs to it, and only that part's minutes are needed.
+            let begins = first_minute.max(hour * 60);
+            if begins < by_minute || whole.bad == 0 && begins == hour * 60 {
                 tell(hour, 3_600, whole);
                 continue;
             }
@@ -303,4 +306,63 @@ fn event(row: &Row<'_>) -> Option<Event> {
         },
         text: value::text(row, 7)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::database::Database;
+    use super::super::encoded::Encoded;
+    use super::super::{MinuteBatch, SloMinute};
+    use super::*;
+
+    /// The first minute of an hour.
+    const M0: u64 = 29_700_000;
+
+    #[test]
+    fn of_an_hour_that_begins_before_the_span_only_its_minutes_in_the_span_are_told() {
+        let dir = TempDir::new().unwrap();
+        let (mut database, _) = Database::open(dir.path(), Timestamp::from_secs(M0 * 60)).unwrap();
+        // Two in the first hour, one in the second.
+        for (minute, bad) in [(M0 + 10, 7), (M0 + 40, 2), (M0 + 70, 0)] {
+            let slos = ["some_bad", "all_good"].map(|slo| SloMinute {
+                slo: slo.to_owned(),
+                tally: Tally {
+                    good: 10,
+                    bad: if slo == "some_bad" { bad } else { 0 },
+                },
+            });
+            let batch = MinuteBatch {
+                minute,
+                slos: slos.into(),
+                routes: Vec::new(),
+            };
+            let end = Timestamp::from_secs((minute + 1) * 60);
+            database.write_minute(&Encoded::from(batch), end).unwrap();
+        }
+        let told = |slo: &str, from: u64| {
+            let mut told = Vec::new();
+            let each = |start: u64, width, Tally { good, bad }| {
+                told.push(((start / 60).saturating_sub(M0), width, good, bad));
+            };
+            let reader = Reader::open(dir.path()).unwrap();
+            reader.slo_history(slo, from, (M0 + 90) * 60, each).unwrap();
+            told
+        };
+        let (inside, before) = ((M0 + 30) * 60 + 5, M0 * 60);
+        let second = (60, 3_600, 10, 0);
+        assert_eq!(told("some_bad", inside), [(40, 60, 10, 2), second]);
+        assert_eq!(told("all_good", inside), [(40, 60, 10, 0), second]);
+        assert_eq!(told("all_good", before), [(0, 3_600, 20, 0), second]);
+        // The oldest minutes go: those that the span needs are still there, then they are not.
+        for (kept_from, first) in [(20, (40, 60, 10, 2)), (35, (0, 3_600, 20, 9))] {
+            let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+            let kept_from = i64::try_from(M0 + kept_from).unwrap();
+            let connection = &database.connection;
+            let set = connection.execute(sql, rusqlite::params![schema::MINUTES_FROM, kept_from]);
+            assert_eq!(set.unwrap(), 1);
+            assert_eq!(told("some_bad", inside), [first, second]);
+        }
+    }
 }

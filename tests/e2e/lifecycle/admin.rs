@@ -117,6 +117,19 @@ fn over_tcp_only_programs_of_this_machine_are_answered() {
             "{origin}"
         );
     }
+    // An image or a link of a page has no Origin, and only the browser says whose it is.
+    for (site, status) in [
+        ("cross-site", 403),
+        ("same-site", 403),
+        ("same-origin", 403),
+        ("none", 200),
+    ] {
+        let header = format!("Sec-Fetch-Site: {site}");
+        let probe = format!("GET /probe?target=http://127.0.0.1:{port}/healthz");
+        for line in ["GET /v1/snapshot", &probe] {
+            assert_eq!(ask(line, &[&header], b"").status, status, "{line} {site}");
+        }
+    }
     let deploy = br#"{"upstream":"web","version":"v1"}"#;
     for kind in [
         &[][..],

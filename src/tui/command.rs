@@ -324,7 +324,7 @@ mod tests {
             ("upstreams", "upstreams"),
             ("fil", "filter "),
             ("ex", "exec"),
-            ("sort b", "sort b"),
+            ("sort x", "sort x"),
             ("sort bu", "sort burn"),
             ("zzz", "zzz"),
             ("", ""),

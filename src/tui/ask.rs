@@ -1,6 +1,6 @@
 //! Questions to the daemon beside the stream: what a screen needs and a snapshot does not carry.
 //!
-//! A screen says what it wants ([`Asked`]); an answer is kept with its question until another question of its
+//! A screen says what it wants (`Asked`); an answer is kept with its question until another question of its
 //! kind takes the place. What is wanted again too soon is not asked again, so a key held down costs one question.
 
 use std::sync::Arc;

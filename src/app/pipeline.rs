@@ -263,43 +263,13 @@ impl Pipeline {
             })
             .collect();
         restore::slos(history, &coverage, &mut rings, now)?;
-        let mut rings: HashMap<String, &mut RouteRing> = self
-            .routes
-            .iter_mut()
-            .enumerate()
-            .map(|(index, state)| {
-                (
-                    directory.route_id(RouteKey(index as u32)).to_owned(),
-                    &mut state.ring,
-                )
-            })
-            .collect();
+        let mut rings = by_route(&mut self.routes, directory, |state| &mut state.ring);
         restore::routes(history, &coverage, &mut rings, now)?;
         self.restore_silence(&alerts);
         let directory = &self.directory;
-        let mut rings: HashMap<String, &mut HourRing> = self
-            .routes
-            .iter_mut()
-            .enumerate()
-            .map(|(index, state)| {
-                (
-                    directory.route_id(RouteKey(index as u32)).to_owned(),
-                    &mut state.hours,
-                )
-            })
-            .collect();
+        let mut rings = by_route(&mut self.routes, directory, |state| &mut state.hours);
         restore::hours(history, &mut rings, now)?;
-        let mut rings: HashMap<String, &mut BlameRing> = self
-            .routes
-            .iter_mut()
-            .enumerate()
-            .map(|(index, state)| {
-                (
-                    directory.route_id(RouteKey(index as u32)).to_owned(),
-                    &mut state.blame,
-                )
-            })
-            .collect();
+        let mut rings = by_route(&mut self.routes, directory, |state| &mut state.blame);
         restore::blame(history, &mut rings, now)?;
         restore::edge(history, &coverage, &mut self.edge, now)
     }
@@ -774,4 +744,18 @@ pub(super) fn of<T: Default>(table: &mut Vec<T>, index: usize) -> &mut T {
         table.resize_with(index + 1, T::default);
     }
     &mut table[index]
+}
+/// A part of every route's state, by the route's id.
+fn by_route<'a, T>(
+    routes: &'a mut [RouteState],
+    directory: &Directory,
+    part: impl Fn(&'a mut RouteState) -> &'a mut T,
+) -> HashMap<String, &'a mut T> {
+    let named = routes.iter_mut().enumerate();
+    named
+        .map(|(index, state)| {
+            let id = directory.route_id(RouteKey(index as u32));
+            (id.to_owned(), part(state))
+        })
+        .collect()
 }

@@ -5,12 +5,14 @@
 
 use super::otlp::Measured;
 
+#[cfg(test)]
 mod messages;
 mod negotiate;
 mod page;
 mod protobuf;
 mod series;
 mod text;
+mod wire;
 
 pub use negotiate::{Format, Negotiated};
 

@@ -1,5 +1,5 @@
-//! The messages of `io.prometheus.client` that we write (Prometheus' `metrics.proto`), fields by their
-//! numbers. All fields are optional there, so that one at zero is told from one that is absent.
+//! The messages of `io.prometheus.client` (Prometheus' `metrics.proto`) as a library reads them: what tests hold the
+//! page against that is written field by field.
 
 use bytes::Bytes;
 use prost::{Enumeration, Message};

@@ -3,15 +3,8 @@
 //! Native histograms have no other way to Prometheus. One scrape takes the buckets that it understands: the native ones,
 //! the classic ones beside or instead of them.
 
-use bytes::Bytes;
-use prost::Message as _;
-use prost::encoding::{encode_varint, message};
-
-use super::messages::{
-    Bucket, BucketSpan, Exemplar, ExemplarLabel, Histogram, LabelPair, Metric, MetricFamily,
-    MetricType, Timestamp, Value,
-};
-use super::page::{self, Number, Page, exemplar_labels};
+use super::page::{Histogram, Number, Page, exemplar_labels};
+use super::wire::{double, nested, signed, string, unsigned, varint, zigzag};
 use crate::catalog::{Kind, Series};
 use crate::model::{self, Exponential, SCALE};
 
@@ -23,8 +16,6 @@ pub(super) struct Messages {
     family: Vec<u8>,
     /// The series begun last, and whether it has samples.
     series: Option<(&'static Series, bool)>,
-    /// Filled anew for each sample, in the memory that it has.
-    metric: Metric,
 }
 
 impl Messages {
@@ -33,7 +24,6 @@ impl Messages {
             page: Vec::with_capacity(capacity),
             family: Vec::new(),
             series: None,
-            metric: Metric::default(),
         }
     }
 
@@ -46,14 +36,14 @@ impl Messages {
     /// Hands the family under way over, if it has samples: one that has none is malformed for some readers.
     fn end(&mut self) {
         if let Some((_, true)) = self.series.take() {
-            encode_varint(self.family.len() as u64, &mut self.page);
+            varint(&mut self.page, self.family.len() as u64);
             self.page.extend_from_slice(&self.family);
         }
         self.family.clear();
     }
 
-    /// Encodes the metric with these values of labels.
-    fn push(&mut self, labels: &[&str]) {
+    /// Writes a metric with these values of labels, and what `fill` says of it.
+    fn metric(&mut self, labels: &[&str], fill: impl FnOnce(&'static Series, &mut Vec<u8>)) {
         let (series, has_samples) = self.series.as_mut().expect("a series was begun");
         *has_samples = true;
         debug_assert_eq!(
@@ -62,110 +52,174 @@ impl Messages {
             "{}: one value per label",
             series.name
         );
-        let pairs = &mut self.metric.label;
-        pairs.resize_with(labels.len(), LabelPair::default);
-        for ((pair, label), value) in pairs.iter_mut().zip(series.labels).zip(labels) {
-            set(&mut pair.name, label.name);
-            set(&mut pair.value, value);
-        }
-        message::encode(METRIC, &self.metric, &mut self.family);
+        nested(&mut self.family, field::FAMILY_METRIC, |out| {
+            for (label, value) in series.labels.iter().zip(labels) {
+                pair(out, field::METRIC_LABEL, label.name, value);
+            }
+            fill(series, out);
+        });
     }
 }
 
 impl Page for Messages {
     fn begin(&mut self, series: &'static Series) {
         self.end();
-        let kind = match series.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Histogram => MetricType::Histogram,
-        };
-        let unit = series.unit.suffix();
-        let head = MetricFamily {
-            name: Some(series.name.to_owned()),
-            help: Some(series.help.to_owned()),
-            kind: Some(kind.into()),
-            metric: Vec::new(),
-            unit: unit.map(|unit| unit.trim_start_matches('_').to_owned()),
-        };
-        head.encode_raw(&mut self.family);
+        let family = &mut self.family;
+        string(family, field::FAMILY_NAME, series.name);
+        string(family, field::FAMILY_HELP, series.help);
+        unsigned(family, field::FAMILY_TYPE, type_of(series.kind));
+        if let Some(unit) = series.unit.suffix() {
+            string(family, field::FAMILY_UNIT, unit.trim_start_matches('_'));
+        }
         self.series = Some((series, false));
-        let none: Metric = Metric {
-            label: std::mem::take(&mut self.metric.label),
-            ..Metric::default()
-        };
-        self.metric = none;
     }
 
     fn sample(&mut self, labels: &[&str], value: impl Into<Number>) {
-        let value = Some(Value {
-            value: Some(match value.into() {
-                Number::Count(count) => count as f64,
-                Number::Level(level) => level,
-                Number::Millionths(millionths) => millionths as f64 / 1e6,
-            }),
+        let value = match value.into() {
+            Number::Count(count) => count as f64,
+            Number::Level(level) => level,
+            Number::Millionths(millionths) => millionths as f64 / 1e6,
+        };
+        self.metric(labels, |series, out| {
+            let kind = match series.kind {
+                Kind::Counter => field::METRIC_COUNTER,
+                _ => field::METRIC_GAUGE,
+            };
+            nested(out, kind, |out| double(out, field::VALUE, value));
         });
-        match self.series.map(|(series, _)| series.kind) {
-            Some(Kind::Counter) => self.metric.counter = value,
-            _ => self.metric.gauge = value,
-        }
-        self.push(labels);
     }
 
-    fn histogram(&mut self, labels: &[&str], histogram: &page::Histogram<'_>) {
-        self.metric.histogram = Some(of(histogram));
-        self.push(labels);
+    fn histogram(&mut self, labels: &[&str], histogram: &Histogram<'_>) {
+        self.metric(labels, |_, out| {
+            nested(out, field::METRIC_HISTOGRAM, |out| {
+                write_histogram(out, histogram);
+            });
+        });
     }
 }
 
-/// The number of `MetricFamily.metric`.
-const METRIC: u32 = 4;
+/// The numbers of the fields that we write, of `io.prometheus.client` (Prometheus' `metrics.proto`). All of them are
+/// optional there, so that one at zero is told from one that is absent.
+mod field {
+    pub(super) const FAMILY_NAME: u32 = 1;
+    pub(super) const FAMILY_HELP: u32 = 2;
+    pub(super) const FAMILY_TYPE: u32 = 3;
+    pub(super) const FAMILY_METRIC: u32 = 4;
+    pub(super) const FAMILY_UNIT: u32 = 5;
 
-/// The text's memory is used again.
-fn set(text: &mut Option<String>, value: &str) {
-    let text = text.get_or_insert_default();
-    text.clear();
-    text.push_str(value);
+    pub(super) const METRIC_LABEL: u32 = 1;
+    pub(super) const METRIC_GAUGE: u32 = 2;
+    pub(super) const METRIC_COUNTER: u32 = 3;
+    pub(super) const METRIC_HISTOGRAM: u32 = 7;
+
+    pub(super) const PAIR_NAME: u32 = 1;
+    pub(super) const PAIR_VALUE: u32 = 2;
+
+    /// Of `Gauge` and `Counter`.
+    pub(super) const VALUE: u32 = 1;
+
+    pub(super) const HISTOGRAM_COUNT: u32 = 1;
+    pub(super) const HISTOGRAM_SUM: u32 = 2;
+    pub(super) const HISTOGRAM_BUCKET: u32 = 3;
+    // From here on it is the native histogram.
+    pub(super) const HISTOGRAM_SCHEMA: u32 = 5;
+    pub(super) const HISTOGRAM_ZERO_THRESHOLD: u32 = 6;
+    pub(super) const HISTOGRAM_ZERO_COUNT: u32 = 7;
+    pub(super) const HISTOGRAM_POSITIVE_SPAN: u32 = 12;
+    pub(super) const HISTOGRAM_POSITIVE_DELTA: u32 = 13;
+    /// Those of the native histogram; classic buckets have their own.
+    pub(super) const HISTOGRAM_EXEMPLAR: u32 = 16;
+
+    pub(super) const BUCKET_COUNT: u32 = 1;
+    pub(super) const BUCKET_BOUND: u32 = 2;
+    pub(super) const BUCKET_EXEMPLAR: u32 = 3;
+
+    pub(super) const SPAN_OFFSET: u32 = 1;
+    pub(super) const SPAN_LENGTH: u32 = 2;
+
+    pub(super) const EXEMPLAR_LABEL: u32 = 1;
+    pub(super) const EXEMPLAR_VALUE: u32 = 2;
+    pub(super) const EXEMPLAR_TIMESTAMP: u32 = 3;
+
+    pub(super) const TIMESTAMP_SECONDS: u32 = 1;
+    pub(super) const TIMESTAMP_NANOS: u32 = 2;
 }
 
-fn of(histogram: &page::Histogram<'_>) -> Histogram {
-    let exemplars = histogram.by_bucket().map(|found| found.map(exemplar));
-    let bucket = |((bound, count), exemplar): ((Option<u64>, u64), &Option<Exemplar>)| Bucket {
-        cumulative_count: Some(count),
-        upper_bound: Some(bound.map_or(f64::INFINITY, |micros| micros as f64 / 1e6)),
-        exemplar: exemplar.clone(),
-    };
-    let classic = Histogram {
-        sample_count: Some(histogram.durations.count()),
-        sample_sum: Some(histogram.sum_us as f64 / 1e6),
-        bucket: histogram
-            .durations
-            .cumulative()
-            .zip(&exemplars)
-            .map(bucket)
-            .collect(),
-        ..Histogram::default()
-    };
+/// `MetricType`.
+const fn type_of(kind: Kind) -> u64 {
+    match kind {
+        Kind::Counter => 0,
+        Kind::Gauge => 1,
+        Kind::Histogram => 4,
+    }
+}
+
+/// A `LabelPair`.
+fn pair(out: &mut Vec<u8>, place: u32, name: &str, value: &str) {
+    nested(out, place, |out| {
+        string(out, field::PAIR_NAME, name);
+        string(out, field::PAIR_VALUE, value);
+    });
+}
+
+fn write_histogram(out: &mut Vec<u8>, histogram: &Histogram<'_>) {
+    unsigned(out, field::HISTOGRAM_COUNT, histogram.durations.count());
+    double(out, field::HISTOGRAM_SUM, histogram.sum_us as f64 / 1e6);
+    let exemplars = histogram.by_bucket();
+    for ((bound, count), exemplar) in histogram.durations.cumulative().zip(exemplars) {
+        let bound = bound.map_or(f64::INFINITY, |micros| micros as f64 / 1e6);
+        nested(out, field::HISTOGRAM_BUCKET, |out| {
+            unsigned(out, field::BUCKET_COUNT, count);
+            double(out, field::BUCKET_BOUND, bound);
+            if let Some(exemplar) = exemplar {
+                write_exemplar(out, field::BUCKET_EXEMPLAR, exemplar);
+            }
+        });
+    }
     let Some(exponential) = histogram.exponential else {
-        return classic;
+        return;
     };
-    let mut oldest_first: Vec<Exemplar> = exemplars.into_iter().flatten().collect();
-    let instant = |exemplar: &Exemplar| {
-        let at = exemplar.timestamp.unwrap_or_default();
-        (at.seconds, at.nanos)
-    };
-    oldest_first.sort_by_key(instant);
-    let (positive_span, positive_delta) = spans(exponential);
-    Histogram {
-        schema: Some(SCALE),
-        // What tells a native histogram without a duration yet from none. All of ours are longer.
-        zero_threshold: Some(ZERO_THRESHOLD),
-        zero_count: Some(0),
-        positive_span,
-        positive_delta,
-        exemplars: oldest_first,
-        ..classic
+    signed(out, field::HISTOGRAM_SCHEMA, SCALE.into());
+    // What tells a native histogram without a duration yet from none. All of ours are longer.
+    double(out, field::HISTOGRAM_ZERO_THRESHOLD, ZERO_THRESHOLD);
+    unsigned(out, field::HISTOGRAM_ZERO_COUNT, 0);
+    let (spans, deltas) = spans(exponential);
+    for (offset, length) in spans {
+        nested(out, field::HISTOGRAM_POSITIVE_SPAN, |out| {
+            signed(out, field::SPAN_OFFSET, offset.into());
+            unsigned(out, field::SPAN_LENGTH, length.into());
+        });
     }
+    if !deltas.is_empty() {
+        nested(out, field::HISTOGRAM_POSITIVE_DELTA, |out| {
+            for delta in deltas {
+                varint(out, zigzag(delta));
+            }
+        });
+    }
+    let mut oldest_first = exemplars;
+    oldest_first.sort_unstable();
+    for exemplar in oldest_first.into_iter().flatten() {
+        write_exemplar(out, field::HISTOGRAM_EXEMPLAR, exemplar);
+    }
+}
+
+fn write_exemplar(out: &mut Vec<u8>, place: u32, exemplar: &model::Exemplar) {
+    nested(out, place, |out| {
+        for (name, value) in exemplar_labels(exemplar) {
+            pair(out, field::EXEMPLAR_LABEL, name, &value);
+        }
+        double(
+            out,
+            field::EXEMPLAR_VALUE,
+            exemplar.duration_us as f64 / 1e6,
+        );
+        let millis = exemplar.at.as_millis();
+        nested(out, field::EXEMPLAR_TIMESTAMP, |out| {
+            unsigned(out, field::TIMESTAMP_SECONDS, millis / 1_000);
+            unsigned(out, field::TIMESTAMP_NANOS, millis % 1_000 * 1_000_000);
+        });
+    });
 }
 
 /// The width of the zero bucket that Prometheus' own libraries begin with, 2⁻¹²⁸.
@@ -174,10 +228,11 @@ const ZERO_THRESHOLD: f64 = f64::from_bits((1_023 - 128) << 52);
 /// So many empty buckets between two others cost less than beginning another span.
 const GAP: usize = 2;
 
-/// Buckets as spans of neighbours and differences of counts. Prometheus' bucket *i* ends where OpenTelemetry's bucket *i*
-/// begins, so that its numbers are one higher.
-fn spans(exponential: &Exponential) -> (Vec<BucketSpan>, Vec<i64>) {
-    let (mut spans, mut deltas): (Vec<BucketSpan>, Vec<i64>) = (Vec::new(), Vec::new());
+/// Buckets as spans of neighbours (offset and length; the offset of the first span is the index of its first bucket, of
+/// others the distance from the span before) and differences of counts. Prometheus' bucket *i* ends where
+/// OpenTelemetry's bucket *i* begins, so that its numbers are one higher.
+fn spans(exponential: &Exponential) -> (Vec<(i32, u32)>, Vec<i64>) {
+    let (mut spans, mut deltas): (Vec<(i32, u32)>, Vec<i64>) = (Vec::new(), Vec::new());
     let Some((first, counts)) = exponential.buckets() else {
         return (spans, deltas);
     };
@@ -188,24 +243,18 @@ fn spans(exponential: &Exponential) -> (Vec<BucketSpan>, Vec<i64>) {
             continue;
         }
         match spans.last_mut() {
-            None => spans.push(BucketSpan {
-                offset: Some(first + 1),
-                length: Some(0),
-            }),
-            Some(span) if empty <= GAP => {
-                *span.length.get_or_insert_default() += empty as u32;
+            None => spans.push((first + 1, 0)),
+            Some((_, length)) if empty <= GAP => {
+                *length += empty as u32;
                 for _ in 0..empty {
                     deltas.push(-before);
                     before = 0;
                 }
             }
-            Some(_) => spans.push(BucketSpan {
-                offset: Some(empty as i32),
-                length: Some(0),
-            }),
+            Some(_) => spans.push((empty as i32, 0)),
         }
-        if let Some(span) = spans.last_mut() {
-            *span.length.get_or_insert_default() += 1;
+        if let Some((_, length)) = spans.last_mut() {
+            *length += 1;
         }
         let count = i64::try_from(*count).unwrap_or(i64::MAX);
         deltas.push(count.wrapping_sub(before));
@@ -214,30 +263,17 @@ fn spans(exponential: &Exponential) -> (Vec<BucketSpan>, Vec<i64>) {
     (spans, deltas)
 }
 
-fn exemplar(exemplar: &model::Exemplar) -> Exemplar {
-    let millis = exemplar.at.as_millis();
-    Exemplar {
-        label: exemplar_labels(exemplar)
-            .map(|(name, value)| ExemplarLabel {
-                name: Some(Bytes::from_static(name.as_bytes())),
-                value: Some(value.into()),
-            })
-            .into(),
-        value: Some(exemplar.duration_us as f64 / 1e6),
-        timestamp: Some(Timestamp {
-            seconds: (millis / 1_000) as i64,
-            nanos: (millis % 1_000 * 1_000_000) as i32,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message as _;
 
+    use super::super::messages::{
+        Exemplar, Histogram as ReadHistogram, MetricFamily, MetricType, Timestamp as ReadTimestamp,
+    };
     use super::*;
     use crate::catalog;
-    use crate::model::{Durations, Latency};
+    use crate::model::{Durations, Latency, Timestamp};
 
     /// What a reader makes of a page.
     fn read(page: &[u8]) -> Vec<MetricFamily> {
@@ -250,13 +286,13 @@ mod tests {
     }
 
     /// Index and count of the buckets that are not empty.
-    fn unfolded(spans: &[BucketSpan], deltas: &[i64]) -> Vec<(i32, i64)> {
+    fn unfolded(spans: &[(i32, u32)], deltas: &[i64]) -> Vec<(i32, i64)> {
         let mut deltas = deltas.iter();
         let (mut index, mut count) = (0, 0);
         let mut buckets = Vec::new();
-        for span in spans {
-            index += span.offset();
-            for _ in 0..span.length() {
+        for (offset, length) in spans {
+            index += offset;
+            for _ in 0..*length {
                 count += deltas.next().unwrap();
                 assert!(count >= 0);
                 if count > 0 {
@@ -283,7 +319,7 @@ mod tests {
         page.begin(&catalog::DURATION);
         page.histogram(
             &["a"],
-            &page::Histogram {
+            &Histogram {
                 durations: &durations,
                 sum_us: 3_000,
                 exponential: None,
@@ -326,6 +362,59 @@ mod tests {
     }
 
     #[test]
+    fn exemplars_are_in_their_bucket_and_oldest_first_in_the_native_histogram() {
+        let exemplar = |at, duration_us, id| model::Exemplar {
+            at: Timestamp::from_millis(at),
+            duration_us,
+            trace_id: id,
+            span_id: 1,
+        };
+        let (slow, quick) = (
+            exemplar(1_700_000_000_250, 2_000_000, 7),
+            exemplar(1_700_000_001_000, 3_000, u128::MAX),
+        );
+        let (mut durations, mut latency) = (Durations::default(), Latency::new());
+        for micros in [slow.duration_us, quick.duration_us] {
+            durations.record(micros);
+            latency.record(micros);
+        }
+        let mut exponential = Exponential::default();
+        exponential.add(&latency);
+        let mut encoded = Vec::new();
+        write_histogram(
+            &mut encoded,
+            &Histogram {
+                durations: &durations,
+                sum_us: 2_003_000,
+                exponential: Some(&exponential),
+                exemplars: &[quick, slow],
+            },
+        );
+        let read = ReadHistogram::decode(&encoded[..]).unwrap();
+        let trace = |exemplar: &Exemplar| exemplar.label[0].value.clone().unwrap();
+        let native: Vec<(f64, _)> = read
+            .exemplars
+            .iter()
+            .map(|exemplar| (exemplar.value(), exemplar.timestamp.unwrap()))
+            .collect();
+        let instant = |seconds, nanos| ReadTimestamp { seconds, nanos };
+        assert_eq!(
+            native,
+            [
+                (2.0, instant(1_700_000_000, 250_000_000)),
+                (0.003, instant(1_700_000_001, 0))
+            ]
+        );
+        let classic: Vec<_> = read
+            .bucket
+            .iter()
+            .filter_map(|bucket| Some((bucket.upper_bound(), trace(bucket.exemplar.as_ref()?))))
+            .collect();
+        assert_eq!(classic[0], (0.005, "f".repeat(32).into()));
+        assert_eq!(classic[1], (2.5, format!("{:032x}", 7).into()));
+    }
+
+    #[test]
     fn a_bucket_ends_where_prometheus_says_that_it_does() {
         // One second is the upper bound of Prometheus' bucket 0 (its native histograms' specification, "Buckets").
         let mut latency = Latency::new();
@@ -346,12 +435,17 @@ mod tests {
     #[test]
     fn a_native_histogram_without_a_duration_is_one_all_the_same() {
         let exponential = Exponential::default();
-        let message = of(&page::Histogram {
-            durations: &Durations::default(),
-            sum_us: 0,
-            exponential: Some(&exponential),
-            exemplars: &[],
-        });
+        let mut encoded = Vec::new();
+        write_histogram(
+            &mut encoded,
+            &Histogram {
+                durations: &Durations::default(),
+                sum_us: 0,
+                exponential: Some(&exponential),
+                exemplars: &[],
+            },
+        );
+        let message = ReadHistogram::decode(&encoded[..]).unwrap();
         assert_eq!(message.schema, Some(3));
         assert!(message.zero_threshold() > 0.0);
         assert!(message.positive_span.is_empty() && message.positive_delta.is_empty());

@@ -52,6 +52,14 @@ pub(crate) fn skip(why: &str) {
     drop(writeln!(err, "SKIPPED: {why}"));
 }
 
+/// Where `.ci/peers` puts what it fetches; `None` when it was not run.
+pub(crate) fn fetched(program: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/peers")
+        .join(program);
+    path.exists().then_some(path)
+}
+
 /// A directory with a configuration and a state.
 pub(crate) struct Home {
     dir: TempDir,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{ROOT, UNUSUAL, files, generated, has_amtool, has_promtool, said};
+use super::{ROOT, UNUSUAL, files, generated, has_amtool, has_promtool, promtools, said};
 
 /// The labels of every alert of the rules in `dir`, its name among them.
 fn alerts(dir: &Path) -> Vec<BTreeMap<String, String>> {
@@ -49,19 +49,13 @@ fn amtool_accepts_the_configuration() {
     assert!(run.status.success(), "{}", said(&run));
 }
 
-/// Each promtool that there is: the installed one, and those that `VESTIBULE_PROMTOOLS` names, with `:` between them. With
-/// each its version.
-fn promtools() -> Vec<(String, (u32, u32))> {
-    let more = std::env::var("VESTIBULE_PROMTOOLS").unwrap_or_default();
-    let tools = std::iter::once("promtool").chain(more.split(':').filter(|tool| !tool.is_empty()));
-    let version = |tool: &str| {
-        let run = Command::new(tool).arg("--version").output().unwrap();
-        let words = said(&run);
-        let mut parts = words.split_once("version ").unwrap().1.split('.');
-        let mut part = || parts.next().unwrap().parse().unwrap();
-        (tool.to_owned(), (part(), part()))
-    };
-    tools.map(version).collect()
+/// The version of a promtool.
+fn version(tool: &str) -> (u32, u32) {
+    let run = Command::new(tool).arg("--version").output().unwrap();
+    let words = said(&run);
+    let mut parts = words.split_once("version ").unwrap().1.split('.');
+    let mut part = || parts.next().unwrap().parse().unwrap();
+    (part(), part())
 }
 
 #[test]
@@ -74,7 +68,8 @@ fn promtool_accepts_the_configurations_that_scrape() {
     let of_versions = files(&alerts.join("scrape"));
     assert_eq!(of_versions.len(), 3);
     let mut checked = 0;
-    for (tool, version) in promtools() {
+    for tool in promtools() {
+        let version = version(&tool);
         let check = |file: &Path| {
             let run = Command::new(&tool)
                 .args(["check", "config"])

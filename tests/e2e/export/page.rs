@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,7 @@ use super::requests::hex;
 use super::{PATIENCE, counted, home, load};
 use crate::harness::{Answer, Client, Daemon, Home, of, skip, wait};
 use crate::lifecycle::origin::Origin;
-use crate::lifecycle::prometheus::{Prometheus, escaped};
+use crate::lifecycle::prometheus::{self, Prometheus, escaped};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 fn page(daemon: &Daemon, accept: &str) -> Answer {
@@ -439,21 +440,36 @@ fn without_an_exported_trace_there_is_no_exemplar() {
     }
 }
 
-/// What the Prometheus that is installed calls itself.
-fn version() -> Option<(u32, u32)> {
-    let said = Command::new("prometheus").arg("--version").output().ok()?;
+/// What a Prometheus calls itself.
+fn version(program: &Path) -> (u32, u32) {
+    let said = Command::new(program).arg("--version").output();
+    let said = said.expect("it is there and can be started");
     let said = [said.stdout, said.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
-    let (_, rest) = said.split_once("version ")?;
+    let (_, rest) = said.split_once("version ").expect("it says its version");
     let mut numbers = rest.split('.').map_while(|number| number.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
+    let mut number = || numbers.next().expect("a version has numbers");
+    (number(), number())
 }
 
 #[test]
 fn prometheus_takes_native_histograms_and_exemplars_in_protobuf() {
-    let Some(version) = version() else {
-        return skip("prometheus is not installed");
-    };
+    match prometheus::installed() {
+        Some(program) => takes_native_histograms_and_exemplars(&program),
+        None => skip("prometheus is not installed"),
+    }
+}
+
+#[test]
+fn so_does_prometheus_3_and_classic_histograms_beside_them() {
+    match prometheus::newer() {
+        Some(program) => takes_native_histograms_and_exemplars(&program),
+        None => skip("Prometheus 3 was not fetched by .ci/peers"),
+    }
+}
+
+fn takes_native_histograms_and_exemplars(program: &Path) {
+    let version = version(program);
     let scraped = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
     let scraped = scraped.expect("there is a free port");
     let (home, daemon, receiver, _origin) = traced(&format!("[admin]\nlisten = '{scraped}'\n"));
@@ -472,8 +488,7 @@ fn prometheus_takes_native_histograms_and_exemplars_in_protobuf() {
     fs::write(home.path("prometheus.yaml"), config).unwrap();
     let start = |features: &str| {
         let features = format!("--enable-feature={features}");
-        let started = Prometheus::start_with(&home, "prometheus.yaml", &[&features]);
-        started.expect("it is installed")
+        Prometheus::start(program, &home, "prometheus.yaml", &[&features])
     };
     let native = start("exemplar-storage,native-histograms");
     let classic = start("exemplar-storage");

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use vestibule::store::Reader;
 
 use super::receiver::{Receiver, by_key};
 use super::{Daemon, Home, Origin, PATIENCE, counted, home, load};
-use crate::harness::{Client, of, skip, wait};
+use crate::harness::{Client, fetched, of, skip, wait};
 
 /// A server in a directory of its own; killed when it goes.
 struct Peer {
@@ -28,14 +27,6 @@ impl Drop for Peer {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// Where `.ci/peers` puts what it fetches; `None` when it was not run.
-fn fetched(program: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("target/peers")
-        .join(program);
-    path.exists().then_some(path)
 }
 
 fn free_port() -> SocketAddr {

@@ -3,16 +3,27 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::harness::{Client, Daemon, Home, PATIENCE, of, skip, stderr, wait};
+use super::harness::{Client, Daemon, Home, PATIENCE, fetched, of, skip, stderr, wait};
 use super::origin::Origin;
 use crate::origin::Origin as Receiver;
 use crate::tls::Authority;
+
+/// The one that is installed.
+pub(crate) fn installed() -> Option<PathBuf> {
+    let there = Command::new("prometheus").arg("--version").output().is_ok();
+    there.then(|| PathBuf::from("prometheus"))
+}
+
+/// A 3.x.
+pub(crate) fn newer() -> Option<PathBuf> {
+    fetched("prometheus-3")
+}
 
 /// A server on a port of its own; killed when the test is over.
 pub(crate) struct Prometheus {
@@ -29,18 +40,13 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    /// Starts by what was generated into `home`; `None` when it is not installed.
-    fn start(home: &Home) -> Option<Self> {
-        Self::start_with(home, "alerts/prometheus.yaml", &[])
-    }
-
-    /// The same by another file in `home`, with more flags.
-    pub(crate) fn start_with(home: &Home, config: &str, flags: &[&str]) -> Option<Self> {
+    /// Starts it by a file in `home`.
+    pub(crate) fn start(program: &Path, home: &Home, config: &str, flags: &[&str]) -> Self {
         let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
         let address = address.expect("there is a free port");
         let log =
             fs::File::create(home.path("prometheus.log")).expect("the directory can be written");
-        let child = Command::new("prometheus")
+        let child = Command::new(program)
             .arg(format!("--config.file={config}"))
             .arg(format!("--storage.tsdb.path=samples-{}", address.port()))
             .arg(format!("--web.listen-address={address}"))
@@ -50,7 +56,7 @@ impl Prometheus {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .ok()?;
+            .expect("it is there and can be started");
         let mut prometheus = Self { child, address };
         wait("Prometheus to serve", PATIENCE, || {
             if let Some(status) = prometheus.child.try_wait().expect("it is our child") {
@@ -60,7 +66,7 @@ impl Prometheus {
             let ready = Client::try_connect(address).ok()?.get("/-/ready").ok()?;
             (ready.status == 200).then_some(())
         });
-        Some(prometheus)
+        prometheus
     }
 
     pub(crate) fn ask(&self, path: &str) -> Value {
@@ -211,13 +217,26 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
 
 #[test]
 fn prometheus_counts_what_the_daemon_counts_and_no_panel_is_empty() {
+    match installed() {
+        Some(program) => counts_what_the_daemon_counts(&program),
+        None => skip("prometheus is not installed"),
+    }
+}
+
+#[test]
+fn so_does_prometheus_3() {
+    match newer() {
+        Some(program) => counts_what_the_daemon_counts(&program),
+        None => skip("Prometheus 3 was not fetched by .ci/peers"),
+    }
+}
+
+fn counts_what_the_daemon_counts(program: &Path) {
     let origin = Origin::start("web");
     // Takes telemetry and alerts alike.
     let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let (home, daemon) = start(&origin, &receiver);
-    let Some(prometheus) = Prometheus::start(&home) else {
-        return skip("prometheus is not installed");
-    };
+    let prometheus = Prometheus::start(program, &home, "alerts/prometheus.yaml", &[]);
     wait("the first scrape", PATIENCE, || {
         (prometheus.one("count(vestibule_build_info)") == Some(1.0)).then_some(())
     });

@@ -105,7 +105,7 @@ fn promtools() -> Vec<String> {
     let newer = Path::new(ROOT).join("target/peers/promtool-3");
     let newer = newer.exists().then(|| newer.to_str().unwrap().to_owned());
     if newer.is_none() {
-        skip("promtool 3 was not fetched by .ci/peers");
+        skip("promtool-3 is not installed");
     }
     let more = std::env::var("VESTIBULE_PROMTOOLS").unwrap_or_default();
     let more = more.split(':').filter(|tool| !tool.is_empty());

@@ -464,7 +464,7 @@ fn prometheus_takes_native_histograms_and_exemplars_in_protobuf() {
 fn so_does_prometheus_3_and_classic_histograms_beside_them() {
     match prometheus::newer() {
         Some(program) => takes_native_histograms_and_exemplars(&program),
-        None => skip("Prometheus 3 was not fetched by .ci/peers"),
+        None => skip("prometheus-3 is not installed"),
     }
 }
 

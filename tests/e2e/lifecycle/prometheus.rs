@@ -227,7 +227,7 @@ fn prometheus_counts_what_the_daemon_counts_and_no_panel_is_empty() {
 fn so_does_prometheus_3() {
     match newer() {
         Some(program) => counts_what_the_daemon_counts(&program),
-        None => skip("Prometheus 3 was not fetched by .ci/peers"),
+        None => skip("prometheus-3 is not installed"),
     }
 }
 

@@ -39,6 +39,7 @@ fn main() {
             let kind = if is_hanging { "hanging" } else { "fine" };
             let target = Target::parse(&format!("http://{place}/")).expect("a target");
             Definition {
+                steps: Vec::new(),
                 name: format!("{kind}-{number}"),
                 target,
                 every: EVERY,

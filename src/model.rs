@@ -38,7 +38,7 @@ pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
 pub use probe::{
     DnsAnswer, DnsRecord, Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome,
-    SlotRecord,
+    SlotRecord, StepRun,
 };
 pub use slo::{Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};

@@ -12,6 +12,7 @@ mod dns;
 mod grpc;
 mod http;
 mod icmp;
+mod journey;
 pub mod maintenance;
 pub mod module;
 pub mod prepare;

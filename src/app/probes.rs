@@ -416,6 +416,7 @@ mod tests {
         use crate::probe::definition::{Definition, HostPort, Manner, Target};
         let target = Target::Tcp(HostPort::parse("127.0.0.1:1").unwrap());
         let definition = Definition {
+            steps: Vec::new(),
             name: name.to_owned(),
             target,
             every: Duration::from_secs(30),

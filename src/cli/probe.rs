@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::{Connect, DEFAULT_FILE, Exit, complain, fancy, runtime, say};
 use crate::admin::client::{AskError, ask};
@@ -20,9 +21,11 @@ use crate::probe::prepare::prepare;
 use crate::snapshot::ProbeSlotView;
 
 mod import;
+mod progress;
 mod report;
 mod serve;
 
+use progress::{Progress, interrupted};
 use report::Finished;
 
 #[derive(Debug, Subcommand)]
@@ -293,22 +296,53 @@ async fn run_all(
         Exit::Config
     })?;
     let chosen = probes.into_iter().zip(runs).enumerate();
+    let stopped = CancellationToken::new();
     for (place, (probe, _)) in chosen.filter(|(_, (_, runs))| *runs) {
-        let (key, slots) = (key.clone(), Arc::clone(&slots));
+        let (key, slots, stopped) = (key.clone(), Arc::clone(&slots), stopped.clone());
         running.spawn(async move {
             // Nobody closes it.
             let _slot = slots.acquire_owned().await;
-            (place, probe.run(clock, key.as_ref()).await)
+            let is_journey = !probe.definition().steps.is_empty();
+            let run = probe.run_until(clock, key.as_ref(), stopped.cancelled());
+            if is_journey {
+                return (place, Some(run.await).filter(|_| !stopped.is_cancelled()));
+            }
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => (place, None),
+                run = run => (place, Some(run)),
+            }
         });
     }
-    while let Some(ended) = running.join_next().await {
+    let all = running.len();
+    let mut interrupted = std::pin::pin!(interrupted());
+    let progress = Progress::new(all);
+    while !running.is_empty() {
+        let ended = tokio::select! {
+            biased;
+            () = &mut interrupted, if !stopped.is_cancelled() => {
+                stopped.cancel();
+                continue;
+            }
+            ended = running.join_next() => ended,
+        };
         match ended {
-            Ok((place, run)) => finished[place].run = Some(run),
-            Err(error) => {
+            Some(Ok((place, run))) => finished[place].run = run,
+            Some(Err(error)) => {
                 complain(&format!("a probe broke: {error}"));
                 return Err(Exit::Io);
             }
+            None => {}
         }
+        progress.show(all - running.len());
+    }
+    drop(progress);
+    if stopped.is_cancelled() {
+        let done = finished.iter().filter(|it| it.run.is_some()).count();
+        complain(&format!(
+            "interrupted after {done} of {all} probes; journeys under way were cleaned up after"
+        ));
+        return Err(Exit::Warn);
     }
     Ok(finished)
 }

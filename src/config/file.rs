@@ -28,7 +28,8 @@ pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
 pub(super) use rate::RateLimit;
 pub(super) use synthetic::{
-    Answer, Expect, JsonTable, Manner, Module, Probe, ProbeFile, StepTable,
+    Answer, CaptureTable, Expect, JourneyTable, JsonTable, Manner, Module, Probe, ProbeFile,
+    StepTable,
 };
 pub(super) use traffic::{
     Balancing, Certificate, Listener, Question, RetryOn, Route, RouteRetry, Upstream,

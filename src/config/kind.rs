@@ -13,8 +13,8 @@ mod quantity;
 mod text;
 
 pub(super) use expectation::{
-    DOMAIN, FAILURE, HEADER, HEADER_PATTERN, HEADER_TEXT, IP, JSON_PATH, MAINTENANCE, PATTERN,
-    RCODE, RECORD_TYPE, SHARE, STATUSES, TARGET, TEXT,
+    CAPTURE, DOMAIN, FAILURE, FIELD_NAME, HEADER, HEADER_PATTERN, HEADER_TEXT, IP, JSON_PATH,
+    MAINTENANCE, PATTERN, RCODE, RECORD_TYPE, SHARE, STATUSES, STEP_TARGET, TARGET, TEXT,
 };
 pub(super) use quantity::{BurnRate, Count, Ratio, Size, Spanning, Time, burn_text, time_text};
 pub(super) use text::{

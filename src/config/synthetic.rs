@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::{fs, io};
 
 use toml::de::DeTable;
 
+mod aim;
+mod built;
+mod journey;
+
+use aim::{Aim, Kind, check_manner};
+use built::{definition, module};
+
 use super::code::Code;
-use super::file::{self, Answer, Expect, File, JsonTable, Manner, Probe, ProbeFile, StepTable};
+use super::file::{File, ProbeFile};
 use super::finding::{Finding, Findings, Span, did_you_mean};
 use super::keys::{Located, Reading, read};
-use super::pem::{self, Section};
 use super::report::Report;
 use super::{LARGEST_FILE, read_file};
-use crate::probe::definition::{
-    self, AnswerExpectation, Definition, Dialogue, Expectations, HttpRequest, JsonExpectation,
-    JsonWants, Question, RecordExpectation, Step, Target, TlsSettings,
-};
-use crate::probe::module::{Module, Prober};
+use crate::probe::definition::Definition;
+use crate::probe::module::Module;
 
 /// The probes of several files, or what is wrong with each of these.
 #[derive(Clone, Debug, Default)]
@@ -293,6 +295,7 @@ fn check(file: &ProbeFile, base: &Path, taken: &Taken, findings: &mut Findings) 
             span: target.span.clone(),
         });
         check_manner(&probe.value.manner, aim.as_ref(), base, findings);
+        journey::check(&probe.value, findings);
     }
     for module in &file.modules {
         let aim = module.value.prober.as_ref().map(|prober| Aim {
@@ -328,353 +331,14 @@ fn check_names<'a>(
     }
 }
 
-/// What a probe or a module is aimed at, and where that is written.
-struct Aim {
-    kind: Kind,
-    text: String,
-    span: Span,
-}
-
-/// What a target understands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Http { tls: bool },
-    Tcp,
-    Tls,
-    Dns,
-    Grpc { tls: bool },
-    WebSocket { tls: bool },
-    Icmp,
-}
-
-impl Kind {
-    const fn of(target: &Target) -> Self {
-        match target {
-            Target::Http(url) => Self::Http { tls: url.tls },
-            Target::Tcp(_) => Self::Tcp,
-            Target::Tls(_) => Self::Tls,
-            Target::Dns(_) => Self::Dns,
-            Target::Grpc(_, tls) => Self::Grpc { tls: *tls },
-            Target::WebSocket(url) => Self::WebSocket { tls: url.tls },
-            Target::Icmp(_) => Self::Icmp,
-        }
-    }
-
-    const fn of_module(prober: Prober) -> Self {
-        match prober {
-            Prober::Http => Self::Http { tls: true },
-            Prober::Tcp => Self::Tcp,
-            Prober::Tls => Self::Tls,
-            Prober::Dns => Self::Dns,
-            Prober::Grpc => Self::Grpc { tls: false },
-            Prober::Grpcs => Self::Grpc { tls: true },
-            Prober::WebSocket => Self::WebSocket { tls: true },
-            Prober::Icmp => Self::Icmp,
-        }
-    }
-}
-
-fn check_manner(manner: &Manner, aim: Option<&Aim>, base: &Path, findings: &mut Findings) {
-    if let Some(roots) = &manner.tls.roots_file
-        && let Err(error) = pem::check(&base.join(&roots.value), Section::Certificate)
-    {
-        let written = roots.value.display();
-        let finding = match error {
-            pem::Error::Unreadable(error) => {
-                let message = format!("cannot read `{written}`: {error}");
-                Finding::new(Code::UnreadableFile, roots.span.clone(), message)
-                    .help("a relative path starts in the directory of this file")
-            }
-            pem::Error::Absent => {
-                let message = format!("`{written}` holds no certificate in PEM form");
-                Finding::new(Code::Pem, roots.span.clone(), message)
-                    .help(Section::Certificate.begins())
-            }
-        };
-        findings.add(finding);
-    }
-    // Files of secrets are not looked for: they are read for each run, and may come later.
-    let lonely = match (&manner.http.user, &manner.http.password_file) {
-        (Some(user), None) => Some((&user.span, "`user` needs `password_file`")),
-        (None, Some(file)) => Some((&file.span, "`password_file` needs `user`")),
-        (Some(_), Some(_)) | (None, None) => None,
-    };
-    if let Some((span, message)) = lonely {
-        findings.add(Finding::new(Code::MissingKey, span.clone(), message));
-    }
-    if let Some(aim) = aim {
-        check_aim(manner, aim, findings);
-    }
-    if let (Some(under), timeout) = (&manner.expect.under, &manner.timeout)
-        && under.value > timeout.value
-    {
-        let finding = Finding::new(
-            Code::Conflict,
-            under.span.clone(),
-            "`under` is longer than `timeout`, so it could never be broken",
-        )
-        .help("shorten it, or raise `timeout`");
-        findings.add(finding);
-    }
-}
-
-/// Every key that is written goes with what it is aimed at.
-fn check_aim(manner: &Manner, aim: &Aim, findings: &mut Findings) {
-    let kind = aim.kind;
-    let is_http = matches!(kind, Kind::Http { .. });
-    let is_web = is_http || matches!(kind, Kind::WebSocket { .. });
-    let is_talk = matches!(kind, Kind::Tcp | Kind::Tls);
-    let begins_tls = manner
-        .tcp
-        .steps
-        .iter()
-        .any(|step| step.value.starttls.value);
-    let may_be_tls = match kind {
-        Kind::Http { tls } => tls || manner.http.redirects.value > 0,
-        Kind::Grpc { tls } | Kind::WebSocket { tls } => tls,
-        Kind::Tls => true,
-        Kind::Tcp => begins_tls,
-        Kind::Dns | Kind::Icmp => false,
-    };
-    let (written, expect) = (&manner.written, &manner.expect);
-    let first = |spans: &[Option<&Span>]| spans.iter().flatten().next().map(|span| (*span).clone());
-    let http_only = first(&[
-        expect.status.first().map(|it| &it.span),
-        expect.headers.first().map(|it| &it.span),
-        expect.header_matches.first().map(|it| &it.span),
-        expect.header_matches_none.first().map(|it| &it.span),
-        expect.json_written.as_ref(),
-        expect.http_version.first().map(|it| &it.span),
-        expect.encrypted.as_ref().map(|it| &it.span),
-    ]);
-    let body_only = first(&[
-        expect.body.first().map(|it| &it.span),
-        expect.body_lacks.first().map(|it| &it.span),
-        expect.body_matches.first().map(|it| &it.span),
-        expect.body_matches_none.first().map(|it| &it.span),
-    ]);
-    let tls_only = first(&[
-        written.tls.as_ref(),
-        expect.certificate_left.as_ref().map(|it| &it.span),
-    ]);
-    let dns_only = first(&[written.dns.as_ref(), expect.answer_written.as_ref()]);
-    let steps = manner.tcp.steps.first().map(|step| step.span.clone());
-    let starttls = manner.tls.starttls.as_ref().map(|it| it.span.clone());
-    for (fits, span, targets) in [
-        (is_http, http_only, "`http://` and `https://`"),
-        (
-            is_web,
-            written.http.clone(),
-            "`http://`, `https://`, `ws://` and `wss://`",
-        ),
-        (
-            is_talk || matches!(kind, Kind::WebSocket { .. }),
-            written.tcp.clone(),
-            "`tcp://`, `tls://`, `ws://` and `wss://`",
-        ),
-        (is_talk, steps, "`tcp://` and `tls://`"),
-        (kind == Kind::Tls, starttls, "`tls://`"),
-        (
-            is_web || is_talk,
-            body_only,
-            "`http://`, `https://`, `tcp://`, `tls://`, `ws://` and `wss://`",
-        ),
-        (
-            may_be_tls,
-            tls_only,
-            "`https://`, `tls://`, `grpcs://` and `wss://`",
-        ),
-        (kind == Kind::Dns, dns_only, "`dns://`"),
-        (
-            matches!(kind, Kind::Grpc { .. }),
-            written.grpc.clone(),
-            "`grpc://` and `grpcs://`",
-        ),
-    ] {
-        let Some(span) = span.filter(|_| !fits) else {
-            continue;
-        };
-        let finding = Finding::new(
-            Code::Conflict,
-            span,
-            format!("this only goes with {targets} targets"),
-        )
-        .reason(format!("the target is {}", aim.text))
-        .also(aim.span.clone(), "aimed at this")
-        .help("leave it out, or write another target");
-        findings.add(finding);
-    }
-}
-
-fn definition(probe: Probe, base: &Path) -> Option<Definition> {
-    let Probe {
-        name,
-        target,
-        every,
-        route,
-        runbook,
-        paused,
-        maintenance,
-        manner: written,
-    } = probe;
-    Some(Definition {
-        name: name?.value,
-        target: target?.value,
-        every: every.value,
-        route: route.map(|route| route.value),
-        runbook: runbook.map(|page| page.value),
-        paused: paused.value,
-        maintenance: plain(maintenance),
-        manner: manner(written, base)?,
-    })
-}
-
-fn module(module: file::Module, base: &Path) -> Option<Module> {
-    let file::Module {
-        name,
-        prober,
-        manner: written,
-    } = module;
-    Some(Module {
-        name: name?.value,
-        prober: prober?.value,
-        manner: manner(written, base)?,
-    })
-}
-
-fn plain<T>(list: Vec<Located<T>>) -> Vec<T> {
-    list.into_iter().map(|located| located.value).collect()
-}
-
-fn manner(manner: Manner, base: &Path) -> Option<definition::Manner> {
-    let Manner {
-        timeout,
-        connect_to,
-        family,
-        source,
-        http,
-        tcp,
-        dns,
-        grpc,
-        tls,
-        expect,
-        written: _,
-    } = manner;
-    let password = http.password_file.map(|file| base.join(file.value));
-    Some(definition::Manner {
-        timeout: timeout.value,
-        connect_to: connect_to.map(|address| address.value),
-        family: family.value,
-        source: source.map(|address| address.value),
-        http: HttpRequest {
-            // A kind of the same letters, and shorter, than HTTP allows.
-            method: http.method.value.parse().ok()?,
-            headers: plain(http.headers),
-            bearer_file: http.bearer_file.map(|file| base.join(file.value)),
-            basic: http.user.map(|user| user.value).zip(password),
-            body: http.body.map(|body| body.value).unwrap_or_default(),
-            redirects: http.redirects.value as u32,
-            version: http.version.value,
-            max_body: http.max_body.value,
-        },
-        dialogue: Dialogue {
-            send: tcp.send.map(|text| text.value),
-            starttls: tls.starttls.map(|protocol| protocol.value),
-            steps: tcp.steps.into_iter().map(|item| step(item.value)).collect(),
-        },
-        question: Question {
-            name: dns.name.map(|name| name.value).unwrap_or_default(),
-            kind: dns.kind.value,
-            recurse: dns.recurse.value,
-            tcp: dns.transport.value,
-        },
-        grpc_service: grpc.service.map(|name| name.value).unwrap_or_default(),
-        tls: TlsSettings {
-            server_name: tls.server_name.map(|name| name.value),
-            roots: tls.roots_file.map(|path| base.join(path.value)),
-            insecure: tls.insecure.value,
-        },
-        expect: expectations(expect)?,
-    })
-}
-
-fn step(step: StepTable) -> Step {
-    let StepTable {
-        expect,
-        send,
-        starttls,
-    } = step;
-    Step {
-        expect: expect.map(|pattern| pattern.value),
-        send: send.map(|text| text.value),
-        starttls: starttls.value,
-    }
-}
-
-fn expectations(expect: Expect) -> Option<Expectations> {
-    let json: Option<Vec<_>> = expect.json.into_iter().map(|it| json(it.value)).collect();
-    Some(Expectations {
-        failure: expect.failure.map(|failure| failure.value),
-        statuses: plain(expect.status),
-        headers: plain(expect.headers),
-        body: plain(expect.body),
-        body_lacks: plain(expect.body_lacks),
-        body_matches: plain(expect.body_matches),
-        body_matches_none: plain(expect.body_matches_none),
-        header_matches: plain(expect.header_matches),
-        header_matches_none: plain(expect.header_matches_none),
-        json: json?,
-        http_versions: plain(expect.http_version),
-        encrypted: expect.encrypted.map(|flag| flag.value),
-        answer: answer(expect.answer)?,
-        under: expect.under.map(|under| under.value),
-        certificate_left: expect.certificate_left.map(|share| share.value),
-    })
-}
-
-fn json(table: JsonTable) -> Option<JsonExpectation> {
-    let JsonTable {
-        path,
-        equals,
-        matches,
-        count,
-    } = table;
-    let wants = match (equals, matches, count) {
-        (Some(text), _, _) => JsonWants::Equals(text.value),
-        (None, Some(pattern), _) => JsonWants::Matches(pattern.value),
-        (None, None, Some(count)) => JsonWants::Count(count.value),
-        (None, None, None) => JsonWants::Found,
-    };
-    let path = path?.value;
-    Some(JsonExpectation { path, wants })
-}
-
-fn answer(answer: Answer) -> Option<AnswerExpectation> {
-    let seconds = |time: Option<Located<Duration>>| time.map(|time| time.value.as_secs() as u32);
-    let records = answer.records.into_iter().map(|rule| {
-        Some(RecordExpectation {
-            section: rule.value.section.value,
-            fails: rule.value.fails_if?.value,
-            pattern: rule.value.pattern?.value,
-        })
-    });
-    Some(AnswerExpectation {
-        rcodes: plain(answer.rcode),
-        has: plain(answer.has),
-        only: answer.only.value,
-        authoritative: answer.authoritative.map(|flag| flag.value),
-        ttl_least: seconds(answer.ttl_least),
-        ttl_most: seconds(answer.ttl_most),
-        records: records.collect::<Option<_>>()?,
-        may_be_stale: answer.may_be_stale.value,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::probe::definition;
 
     fn parse(text: &str) -> Result<Vec<Definition>, Report> {
         let taken = Taken {

@@ -82,6 +82,8 @@ words! {
         HttpStatus = "http_status",
         /// The body, or what a TCP service said, is not as expected.
         AssertBody = "assert_body",
+        /// A journey's answer holds not what a later step needs of it.
+        AssertCapture = "assert_capture",
         /// A header is not as expected.
         AssertHeader = "assert_header",
         /// The body is no JSON, or does not say what is expected.
@@ -245,9 +247,27 @@ pub struct ProbeRun {
     /// The status of a gRPC call.
     #[serde(default)]
     pub grpc_status: Option<u32>,
+    /// The steps of a journey, as far as it got.
+    #[serde(default)]
+    pub steps: Vec<StepRun>,
     /// How many hops an echo reply could still have made; `None` where the kernel does not say.
     #[serde(default)]
     pub hop_limit: Option<u8>,
+}
+
+/// What one step of a journey found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRun {
+    /// Its name.
+    pub name: String,
+    /// Whether it cleans up.
+    pub cleanup: bool,
+    /// How long it took, in microseconds; `None` when what it needs was not captured, so that it was left out.
+    pub duration_us: Option<u64>,
+    /// The status of its last response.
+    pub status: Option<u16>,
+    /// Why it failed; `None`: everything was as expected.
+    pub failure: Option<ProbeFailure>,
 }
 
 /// What a resolver answered.

@@ -8,11 +8,16 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 mod expect;
+mod journey;
 mod place;
 
 pub use expect::{
     AnswerExpectation, DnsSection, Expectations, HttpVersionNumber, JsonExpectation, JsonPath,
     JsonWants, Pattern, RecordExpectation, RecordRule, Statuses,
+};
+pub use journey::{
+    Capture, CaptureSource, JourneyStep, LONGEST_CAPTURE, MOST_CAPTURES, MOST_STEPS, Template,
+    Writing, is_name,
 };
 pub use place::{HostPort, Url};
 
@@ -38,9 +43,17 @@ pub struct Definition {
     pub maintenance: Vec<Maintenance>,
     /// How it asks, and what it expects.
     pub manner: Manner,
+    /// Its steps, when it is a journey: they are asked one after another, and the target only says where they begin.
+    pub steps: Vec<JourneyStep>,
 }
 
 impl Definition {
+    /// The longest that a run may last: what cleans up after a journey has as much time again.
+    pub fn longest(&self) -> Duration {
+        let cleans_up = self.steps.iter().any(|step| step.cleanup);
+        self.manner.timeout * if cleans_up { 2 } else { 1 }
+    }
+
     /// Why it is not to be run at `at`; `None` when it is.
     pub fn off(&self, at: Timestamp) -> Option<Missed> {
         if self.paused {

@@ -19,6 +19,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::definition::{Expectations, HttpRequest, HttpVersion, HttpVersionNumber, Statuses, Url};
+use super::journey;
 use super::run::{Attempt, Failed};
 use super::tcp::missing;
 use crate::clock::Clock as _;
@@ -111,6 +112,9 @@ async fn ask(
         "HTTP/1.1"
     };
     attempt.seen.http_version = Some(version.to_owned());
+    if let Some(carried) = attempt.carried.as_mut() {
+        carried.keep_cookies(url, response.headers());
+    }
     let field = |name: &HeaderName| response.headers().get(name)?.to_str().ok();
     attempt.seen.content_length = field(&CONTENT_LENGTH).and_then(|text| text.parse().ok());
     attempt.seen.last_modified = field(&LAST_MODIFIED)
@@ -166,6 +170,11 @@ fn request(
     }
     if let Some(secrets) = secrets {
         headers.insert(AUTHORIZATION, secrets);
+    }
+    if let Some(carried) = attempt.carried.as_ref()
+        && let Some(cookies) = carried.cookies(url, headers.get(COOKIE))
+    {
+        headers.insert(COOKIE, cookies);
     }
     let odd = |what: &str| Failed::new(ProbeFailure::Internal, format!("cannot ask for {what}"));
     let authority = match headers.get(HOST).filter(|_| at_home) {
@@ -236,7 +245,7 @@ async fn judge(
 ) -> Result<(), Failed> {
     let (head, mut body) = response.into_parts();
     let most = attempt.manner.http.max_body;
-    let keeps = looks_at_body(&attempt.manner.expect);
+    let keeps = looks_at_body(&attempt.manner.expect) || journey::look_at_body(attempt.captures);
     let mut bytes = Vec::new();
     let mut count = 0_u64;
     let reading = async {
@@ -297,7 +306,11 @@ async fn judge(
         let detail = format!("the body of {count} bytes: {missing}");
         return Err(Failed::new(ProbeFailure::AssertBody, detail));
     }
-    json(&bytes, expect)
+    json(&bytes, expect)?;
+    match attempt.carried.as_mut() {
+        Some(carried) => carried.capture(attempt.captures, &head.headers, &bytes),
+        None => Ok(()),
+    }
 }
 
 /// Whether the body must be kept: probes of large files that only ask for the status would fill the memory with them.

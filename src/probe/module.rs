@@ -97,6 +97,7 @@ impl Module {
         }
         let refused = |why| AimError::Target(target.to_owned(), why);
         Ok(Definition {
+            steps: Vec::new(),
             name: self.name.clone(),
             target: self.target(target).map_err(refused)?,
             every: manner.timeout,

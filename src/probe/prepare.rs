@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::definition::{Definition, Target};
+use super::definition::{Definition, JourneyStep, Target};
 use super::run::Probe;
 use crate::net::examine::Trust;
 use crate::net::tls::TlsError;
@@ -45,7 +45,12 @@ impl Roots {
         let manner = &definition.manner;
         let speaks_tls = match &definition.target {
             // A redirect may lead there.
-            Target::Http(url) => url.tls || manner.http.redirects > 0,
+            Target::Http(url) => {
+                let may_lead_there = |step: &JourneyStep| {
+                    step.manner.http.redirects > 0 || !step.target.starts_with('/')
+                };
+                url.tls || manner.http.redirects > 0 || definition.steps.iter().any(may_lead_there)
+            }
             Target::Tcp(_) => manner.dialogue.steps.iter().any(|step| step.starttls),
             Target::Tls(_) | Target::Grpc(_, true) => true,
             Target::WebSocket(url) => url.tls,

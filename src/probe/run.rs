@@ -9,7 +9,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::definition::{Definition, Family, HostPort, Manner, Target};
+use super::definition::{Capture, Definition, Expectations, Family, HostPort, Manner, Target};
+use super::journey::{self, Carried};
 use super::{dns, grpc, http, icmp, tcp, websocket};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::model::{ProbeFailure, ProbePhase, ProbeRun};
@@ -37,17 +38,34 @@ impl Probe {
 
     /// Runs it once, now. With `key`, its requests carry the mark that keeps them out of users' SLIs.
     pub async fn run(&self, clock: SystemClock, key: Option<&MarkKey>) -> ProbeRun {
+        self.run_until(clock, key, std::future::pending()).await
+    }
+
+    /// The same. Once `stopped` is over, a journey goes on with what cleans up after it; others just end.
+    pub async fn run_until(
+        &self,
+        clock: SystemClock,
+        key: Option<&MarkKey>,
+        stopped: impl Future<Output = ()>,
+    ) -> ProbeRun {
+        let definition = &self.definition;
         let began = clock.tick();
         let mut attempt = Attempt {
-            name: &self.definition.name,
-            manner: &self.definition.manner,
+            name: &definition.name,
+            manner: &definition.manner,
             trust: self.trust.as_ref(),
             key,
             clock,
-            deadline: Instant::from_std(clock.instant(began.plus(self.definition.manner.timeout))),
+            deadline: Instant::from_std(clock.instant(began.plus(definition.manner.timeout))),
+            captures: &[],
+            carried: None,
+            lasted_us: None,
             seen: ProbeRun::default(),
         };
-        let ended = match &self.definition.target {
+        let ended = match &definition.target {
+            Target::Http(url) if !definition.steps.is_empty() => {
+                journey::run(&mut attempt, url, &definition.steps, stopped).await
+            }
             Target::Http(url) => http::run(&mut attempt, url).await,
             Target::Tcp(place) => tcp::run(&mut attempt, place, false).await,
             Target::Tls(place) => tcp::run(&mut attempt, place, true).await,
@@ -56,64 +74,70 @@ impl Probe {
             Target::WebSocket(url) => websocket::run(&mut attempt, url).await,
             Target::Icmp(host) => icmp::run(&mut attempt, host).await,
         };
+        let lasted_us = attempt.lasted_us;
         let mut seen = attempt.seen;
-        seen.duration_us = clock.tick().micros_since(began);
-        let ended = ended.and_then(|()| self.judge(&seen, &clock));
-        let (failure, detail) = match ended {
-            Ok(()) => (None, std::mem::take(&mut seen.detail)),
+        seen.duration_us = lasted_us.unwrap_or_else(|| clock.tick().micros_since(began));
+        let expect = &definition.manner.expect;
+        let ended = ended.and_then(|()| judge(expect, &seen, clock));
+        let (failure, detail) = match turned(expect, ended) {
+            Ok(detail) => (
+                None,
+                detail.unwrap_or_else(|| std::mem::take(&mut seen.detail)),
+            ),
             Err(Failed { failure, detail }) => (Some(failure), detail),
         };
-        (seen.failure, seen.detail) = self.turn(failure, detail);
-        seen.detail = one_line(&seen.detail);
+        (seen.failure, seen.detail) = (failure, one_line(&detail));
         seen
     }
+}
 
-    /// What is expected of every kind of target once it has answered.
-    fn judge(&self, seen: &ProbeRun, clock: &SystemClock) -> Result<(), Failed> {
-        let expect = &self.definition.manner.expect;
-        if let (Some(left), Some(leaf)) = (expect.certificate_left, seen.chain.first()) {
-            let least = leaf.lifetime_ms() as i64 / 1_000 * i64::from(left);
-            let is = leaf.left_ms(clock.now());
-            if is < least {
-                let share = is as f64 / leaf.lifetime_ms() as f64 * 100.0;
-                let detail = format!(
-                    "{share:.1} % of the certificate's life is left, expected at least {} %; it ends {}",
-                    f64::from(left) / 10.0,
-                    leaf.not_after
-                );
-                return Err(Failed::new(ProbeFailure::AssertCertificate, detail));
-            }
-        }
-        match expect.under {
-            Some(under) if u128::from(seen.duration_us) > under.as_micros() => {
-                let detail = format!(
-                    "it took {:.1} ms, expected at most {:.1} ms",
-                    seen.duration_us as f64 / 1_000.0,
-                    under.as_secs_f64() * 1_000.0
-                );
-                Err(Failed::new(ProbeFailure::AssertLatency, detail))
-            }
-            Some(_) | None => Ok(()),
+/// What is expected of every kind of target once it has answered.
+pub(super) fn judge(
+    expect: &Expectations,
+    seen: &ProbeRun,
+    clock: SystemClock,
+) -> Result<(), Failed> {
+    if let (Some(left), Some(leaf)) = (expect.certificate_left, seen.chain.first()) {
+        let least = leaf.lifetime_ms() as i64 / 1_000 * i64::from(left);
+        let is = leaf.left_ms(clock.now());
+        if is < least {
+            let share = is as f64 / leaf.lifetime_ms() as f64 * 100.0;
+            let detail = format!(
+                "{share:.1} % of the certificate's life is left, expected at least {} %; it ends {}",
+                f64::from(left) / 10.0,
+                leaf.not_after
+            );
+            return Err(Failed::new(ProbeFailure::AssertCertificate, detail));
         }
     }
+    match expect.under {
+        Some(under) if u128::from(seen.duration_us) > under.as_micros() => {
+            let detail = format!(
+                "it took {:.1} ms, expected at most {:.1} ms",
+                seen.duration_us as f64 / 1_000.0,
+                under.as_secs_f64() * 1_000.0
+            );
+            Err(Failed::new(ProbeFailure::AssertLatency, detail))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
-    /// A negative test is well when it fails as it should.
-    fn turn(
-        &self,
-        failure: Option<ProbeFailure>,
-        detail: String,
-    ) -> (Option<ProbeFailure>, String) {
-        match (self.definition.manner.expect.failure, failure) {
-            (None, failure) => (failure, detail),
-            (Some(wanted), Some(found)) if wanted == found => (
-                None,
-                format!("failed as expected, {}: {detail}", found.as_str()),
-            ),
-            (Some(_), Some(found)) => (Some(found), detail),
-            (Some(wanted), None) => {
-                let detail = format!("it succeeded, expected {}", wanted.as_str());
-                (Some(ProbeFailure::AssertFailure), detail)
-            }
+/// A negative test is well when it fails as it should; then with a word of how.
+pub(super) fn turned(
+    expect: &Expectations,
+    ended: Result<(), Failed>,
+) -> Result<Option<String>, Failed> {
+    match (expect.failure, ended) {
+        (None, ended) => ended.map(|()| None),
+        (Some(wanted), Err(Failed { failure, detail })) if wanted == failure => Ok(Some(format!(
+            "failed as expected, {}: {detail}",
+            failure.as_str()
+        ))),
+        (Some(_), Err(failed)) => Err(failed),
+        (Some(wanted), Ok(())) => {
+            let detail = format!("it succeeded, expected {}", wanted.as_str());
+            Err(Failed::new(ProbeFailure::AssertFailure, detail))
         }
     }
 }
@@ -132,6 +156,18 @@ impl Failed {
             detail: detail.into(),
         }
     }
+
+    pub(super) const fn failure(&self) -> ProbeFailure {
+        self.failure
+    }
+
+    /// The same, said to have happened in a part of the whole.
+    pub(super) fn within(self, part: &str) -> Self {
+        Self {
+            detail: format!("{part}: {}", self.detail),
+            ..self
+        }
+    }
 }
 
 /// A run under way.
@@ -142,10 +178,45 @@ pub(super) struct Attempt<'a> {
     pub(super) key: Option<&'a MarkKey>,
     pub(super) clock: SystemClock,
     deadline: Instant,
+    /// What is to be taken out of the answer.
+    pub(super) captures: &'a [Capture],
+    /// What the steps of a journey leave to one another; `None`: it is none.
+    pub(super) carried: Option<&'a mut Carried>,
+    /// How long it took, when that is not until its end, in microseconds.
+    pub(super) lasted_us: Option<u64>,
     pub(super) seen: ProbeRun,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    /// One request of this journey, within its time.
+    pub(super) fn within<'b>(
+        &self,
+        manner: &'b Manner,
+        captures: &'b [Capture],
+        carried: &'b mut Carried,
+    ) -> Attempt<'b>
+    where
+        'a: 'b,
+    {
+        Attempt {
+            name: self.name,
+            manner,
+            trust: self.trust,
+            key: self.key,
+            clock: self.clock,
+            deadline: self.deadline,
+            captures,
+            carried: Some(carried),
+            lasted_us: None,
+            seen: ProbeRun::default(),
+        }
+    }
+
+    /// Has the whole timeout before it again.
+    pub(super) fn begin_anew(&mut self) {
+        let end = self.clock.tick().plus(self.manner.timeout);
+        self.deadline = Instant::from_std(self.clock.instant(end));
+    }
     /// Waits for a part of the run. Its time is kept also when it fails or the run's time is over.
     pub(super) async fn phase<T, E>(
         &mut self,

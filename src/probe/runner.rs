@@ -3,7 +3,7 @@
 //! Nothing here shares a thread with the proxy, and no probe waits for another: each has its own ledger, its own clock
 //! and its own bound on runs under way. What they find goes through a bounded channel to whoever counts it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -13,8 +13,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, LocalSet};
+use tokio_util::sync::CancellationToken;
 
 use super::run::Probe;
 use super::schedule::{Circumstances, Due, Ledger, Schedule, ScheduleTime};
@@ -28,6 +29,8 @@ pub const MAX_IN_FLIGHT: usize = 1_000;
 pub const QUEUE: usize = 10_000;
 /// Names that may be looked up at a time: the system's resolver takes a thread for each.
 const MAX_LOOKUPS: usize = 256;
+/// For what cleans up after journeys that are broken off when the thread ends.
+pub const CLEANUP_TIME: Duration = Duration::from_secs(5);
 /// A clock that is set is noticed after this long, however far away the next slot is.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,9 @@ impl Runner {
             key,
             tell,
             shared: Arc::clone(&shared),
+            stopped: CancellationToken::new(),
+            journeys: Cell::new(0),
+            ended: Notify::new(),
         };
         let thread = std::thread::Builder::new()
             .name("probe".to_owned())
@@ -123,7 +129,7 @@ impl Runner {
     }
 
     /// Ends the thread; gives what was not taken yet. Runs under way are let go of: their slots have no record, and are
-    /// `down` at the next start.
+    /// `down` at the next start. What cleans up after journeys is waited for, at most [`CLEANUP_TIME`].
     pub fn stop(mut self) -> Vec<SlotRecord> {
         let Self { orders, thread, .. } = &mut self;
         // Without a sender the thread ends.
@@ -140,6 +146,12 @@ struct Context {
     key: Option<MarkKey>,
     tell: mpsc::Sender<SlotRecord>,
     shared: Arc<Shared>,
+    /// Breaks journeys off.
+    stopped: CancellationToken,
+    /// Runs under way of journeys that clean up.
+    journeys: Cell<usize>,
+    /// One of these has ended.
+    ended: Notify,
 }
 
 /// A probe that is being kept.
@@ -160,6 +172,22 @@ async fn supervise(
     while let Some(probes) = orders.recv().await {
         let now = context.clock.now();
         install(&mut kept, probes, &context, now);
+    }
+    for kept in kept.into_values() {
+        kept.task.abort();
+    }
+    context.stopped.cancel();
+    let cleaned_up = async {
+        while context.journeys.get() > 0 {
+            context.ended.notified().await;
+        }
+    };
+    if tokio::time::timeout(CLEANUP_TIME, cleaned_up)
+        .await
+        .is_err()
+    {
+        let journeys = context.journeys.get();
+        tracing::warn!(journeys, "journeys were not cleaned up after in time");
     }
 }
 
@@ -191,7 +219,7 @@ fn install(
         if let Some(old) = old {
             old.task.abort();
         }
-        let ledger = Ledger::new(schedule, definition.manner.timeout, decided);
+        let ledger = Ledger::new(schedule, definition.longest(), decided);
         let ledger = Rc::new(RefCell::new(ledger));
         let task = tokio::task::spawn_local(keep(
             Arc::clone(&probe),
@@ -266,8 +294,25 @@ async fn run_slot(
 ) {
     context.shared.in_flight.fetch_add(1, Ordering::Relaxed);
     let (running, clock, key) = (Arc::clone(&probe), context.clock, context.key.clone());
+    let stopped = context.stopped.clone();
+    let cleans_up = probe.definition().steps.iter().any(|step| step.cleanup);
+    if cleans_up {
+        context.journeys.set(context.journeys.get() + 1);
+    }
     // In a task of its own, so that even a defect of ours ends as a failed slot.
-    let ended = tokio::spawn(async move { running.run(clock, key.as_ref()).await }).await;
+    let ended = tokio::spawn(async move {
+        let stopped = stopped.cancelled();
+        running.run_until(clock, key.as_ref(), stopped).await
+    });
+    let ended = ended.await;
+    if cleans_up {
+        context.journeys.set(context.journeys.get() - 1);
+        context.ended.notify_one();
+        if context.stopped.is_cancelled() {
+            // Perhaps broken off, which says nothing about the target.
+            return;
+        }
+    }
     let run = ended.unwrap_or_else(|error| ProbeRun {
         failure: Some(ProbeFailure::Internal),
         detail: error.to_string(),

@@ -19,6 +19,7 @@ use crate::harness::{Home, PATIENCE, wait};
 use crate::origin::Origin;
 
 mod blackbox;
+mod journeys;
 mod resolvers;
 mod services;
 

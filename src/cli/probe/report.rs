@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::model::{ProbePhase, ProbeRun};
+use crate::model::{ProbePhase, ProbeRun, StepRun};
 use crate::probe::definition::Definition;
 use crate::snapshot::ProbeSlotView;
 use crate::tui::fmt;
@@ -73,6 +73,12 @@ pub(super) fn text(finished: &[Finished]) -> String {
                 probe.target
             ),
         );
+        for step in probe.run.iter().flat_map(|run| &run.steps) {
+            put(
+                &mut text,
+                format_args!("        {:<width$}  {}\n", "", line(step)),
+            );
+        }
         let explanation = probe.explanation();
         if !explanation.is_empty() {
             put(
@@ -88,6 +94,18 @@ pub(super) fn text(finished: &[Finished]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// How a step of a journey went.
+fn line(step: &StepRun) -> String {
+    let Some(us) = step.duration_us else {
+        return format!("-     {}: left out, nothing to clean up after", step.name);
+    };
+    let word = if step.failure.is_some() { "FAIL" } else { "ok" };
+    let status = step
+        .status
+        .map_or_else(String::new, |status| format!("  {status}"));
+    format!("{word:<4}  {}{status}  {} ms", step.name, millis(us))
 }
 
 /// Everything, as JSON.
@@ -136,6 +154,7 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         answer,
         serving,
         grpc_status,
+        steps,
         hop_limit,
     } = run;
     let phases: serde_json::Map<String, Value> = phases(run)
@@ -162,6 +181,7 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         "serving": serving,
         "grpc_status": grpc_status,
         "hop_limit": hop_limit,
+        "steps": steps,
     });
     match value {
         Value::Object(members) => members,

@@ -5,14 +5,16 @@ use std::time::Duration;
 use super::{DAY, MILLISECOND, SECOND};
 use crate::config::keys::{Item, Keys, Located, Section};
 use crate::config::kind::{Flag, MAINTENANCE, NAME, TARGET, Time, WEB_PAGE, Word};
-use crate::probe::definition::Target;
+use crate::probe::definition::{MOST_STEPS, Target};
 use crate::probe::maintenance::Maintenance;
 use crate::probe::module::{LONGEST, Prober};
 
 mod expect;
+mod journey;
 mod manner;
 
 pub(in crate::config) use expect::{Answer, Expect, JsonTable};
+pub(in crate::config) use journey::{CaptureTable, JourneyTable};
 pub(in crate::config) use manner::{Manner, StepTable};
 
 /// Probes in one file.
@@ -59,6 +61,7 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) paused: Located<bool>,
     pub(in crate::config) maintenance: Vec<Located<Maintenance>>,
     pub(in crate::config) manner: Manner,
+    pub(in crate::config) steps: Vec<Item<JourneyTable>>,
 }
 
 impl Section for Probe {
@@ -110,6 +113,13 @@ impl Section for Probe {
                 "When nobody expects it to be well: its slots are missed, as `maintenance`.",
             ),
             manner: Manner::read(keys, SECOND * 10),
+            steps: keys.tables(
+                "step",
+                0,
+                MOST_STEPS,
+                "A request of a journey: with steps, a probe asks for them one after another instead of for its target, and \
+                 fails with the first that fails. Only with `http://` and `https://` targets.",
+            ),
         }
     }
 }

@@ -8,7 +8,9 @@ use super::Refusal;
 use super::text::Text;
 use crate::config::finding::did_you_mean;
 use crate::model::ProbeFailure;
-use crate::probe::definition::{JsonPath, Pattern, Statuses, Target};
+use crate::probe::definition::{
+    JsonPath, Pattern, Statuses, Target, Template, Url, Writing, is_name,
+};
 use crate::probe::maintenance::Maintenance;
 
 /// What a probe is aimed at.
@@ -73,6 +75,61 @@ pub(in crate::config) const HEADER: Text<(HeaderName, HeaderValue)> = Text {
         Ok((name, value))
     },
     write: |(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
+};
+
+/// A header's name alone.
+pub(in crate::config) const FIELD_NAME: Text<HeaderName> = Text {
+    expects: "the name of a header like `location`",
+    pattern: Some(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"),
+    read: |text| {
+        let name = text.parse();
+        name.map_err(|_odd| Refusal::invalid(format!("`{text}` is no header's name")))
+    },
+    write: ToString::to_string,
+};
+
+/// Where a step of a journey leads.
+pub(in crate::config) const STEP_TARGET: Text<String> = Text {
+    expects: "a path like `/orders/{{id}}`, or a URL of http or https",
+    pattern: Some(r"(/|https?://|\{\{).*"),
+    read: |text| {
+        // Values are not known yet; whatever they are, the rest must be one.
+        let any = Template(text)
+            .names()
+            .map(|name| (name.to_owned(), "x".to_owned()));
+        let filled = Template(text).filled(&any.collect(), Writing::Url);
+        let filled = filled.unwrap_or_default();
+        let absolute = match filled.strip_prefix('x').filter(|_| text.starts_with("{{")) {
+            Some(rest) => format!("http://x/{rest}"),
+            None if filled.starts_with('/') => format!("http://x{filled}"),
+            None => filled,
+        };
+        if Url::parse(&absolute).is_some() && text.len() <= 8 << 10 {
+            Ok(text.to_owned())
+        } else {
+            Err(
+                Refusal::invalid("it is neither a path nor a URL of http or https")
+                    .help("begin it with `/`, `http://`, `https://` or a captured `{{url}}`"),
+            )
+        }
+    },
+    write: Clone::clone,
+};
+
+/// The name of a captured value.
+pub(in crate::config) const CAPTURE: Text<String> = Text {
+    expects: "a name of letters, digits and `_`, which begins with no digit",
+    pattern: Some("[A-Za-z_][A-Za-z0-9_]{0,63}"),
+    read: |text| {
+        if is_name(text) {
+            Ok(text.to_owned())
+        } else {
+            Err(Refusal::invalid(format!(
+                "`{text}` cannot be the name of a value"
+            )))
+        }
+    },
+    write: Clone::clone,
 };
 
 /// A header that is expected, and what it contains.

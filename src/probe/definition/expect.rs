@@ -112,15 +112,25 @@ impl JsonPath {
     }
 }
 
+impl JsonPath {
+    /// The first that it finds in `document`: a text as it is, anything else as compact JSON.
+    pub fn first(&self, document: &serde_json::Value) -> Option<String> {
+        self.path.query(document).first().map(said)
+    }
+}
+
+fn said(node: &serde_json::Value) -> String {
+    match node {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 impl JsonExpectation {
     /// What is wrong with `document`, in words; `None`: nothing.
     pub fn missing(&self, document: &serde_json::Value) -> Option<String> {
         let path = self.path.as_str();
         let found = self.path.path.query(document).all();
-        let said = |node: &serde_json::Value| match node {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
         if let JsonWants::Count(count) = &self.wants {
             let has = found.len();
             return (has != *count).then(|| format!("{path} finds {has}, expected {count}"));
@@ -281,6 +291,13 @@ impl Pattern {
         let mut expanded = Vec::new();
         captures.expand(template.as_bytes(), &mut expanded);
         Some(expanded)
+    }
+
+    /// What its first group captures of `bytes`, or all that it matches when it has none; `None`: it does not match.
+    pub fn captured(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let captures = self.0.captures(bytes)?;
+        let has_group = self.0.captures_len() > 1;
+        Some(captures.get(has_group.into())?.as_bytes().to_vec())
     }
 
     /// Whether it matches somewhere in `bytes`. Takes time in proportion to them, whatever it is.

@@ -18,11 +18,11 @@ use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
 use crate::{admin, export, notify, probe, proxy, store};
 
-pub mod blackbox;
 mod code;
 mod expand;
 mod file;
 mod finding;
+pub mod foreign;
 mod hash;
 pub mod import;
 mod keys;

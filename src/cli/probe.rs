@@ -45,7 +45,9 @@ pub(super) enum ProbeCommand {
     /// Whoever reaches the address can have this machine connect to whatever it can reach: keep it on loopback, or behind
     /// a firewall. A daemon answers the same on its admin API. 69: the address cannot be had. 78: a file is wrong.
     Serve(ServeArguments),
-    /// Write the modules of a `blackbox.yml` as a file of probes, and say what cannot be carried over
+    /// Write other programs' definitions as a file of probes, and say what cannot be carried over
+    ///
+    /// Modules of `blackbox_exporter` become modules, endpoints of Gatus probes, a file of Hurl's a journey.
     ///
     /// 0: everything was carried over. 1: something was not; it is said on standard error, and in comments. 74: the file
     /// cannot be written. 78: the file cannot be read, is larger than 1 MiB, or is wrong.
@@ -66,7 +68,7 @@ pub(super) struct ServeArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
-    /// The configuration of `blackbox_exporter`
+    /// `blackbox.yml`, the configuration of Gatus, or a file of Hurl's that is called `*.hurl`
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write to a new file instead of to standard output

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::{ImportArguments, explain};
 use crate::cli::{Exit, complain, say};
-use crate::config::blackbox::{self, Imported};
+use crate::config::foreign::{self, Imported};
 use crate::config::import::load_spec;
 use crate::tui::fmt;
 
@@ -13,7 +13,7 @@ use crate::tui::fmt;
 pub(super) fn import(arguments: &ImportArguments) -> Result<Exit, Exit> {
     let ImportArguments { file, output } = arguments;
     let source = load_spec(file).map_err(|report| explain(&[report]))?;
-    let Imported { toml, left_out } = blackbox::import(&source.text).map_err(|error| {
+    let Imported { toml, left_out } = foreign::import(file, &source.text).map_err(|error| {
         complain(&format!("{}: {}", file.display(), shown(&error)));
         Exit::Config
     })?;

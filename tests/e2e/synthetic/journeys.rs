@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::probe;
 use crate::daemon::{one_route, until};
-use crate::harness::{Home, PATIENCE, wait};
+use crate::harness::{Home, PATIENCE, stderr, wait};
 use crate::origin::{Conn, Origin, Then};
 use crate::wire::Message;
 
@@ -216,4 +216,33 @@ fn what_a_step_needs_must_have_been_captured() {
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
+}
+
+#[test]
+fn a_file_of_hurl_is_imported_and_run() {
+    let shop = shop(Wrong::Nothing);
+    let home = home(&shop);
+    let text = "POST {{shop}}/login\n{\"user\": \"probe\"}\nHTTP 200\n[Captures]\ntoken: jsonpath \"$.token\"\n\n\
+                POST {{shop}}/orders\nAuthorization: Bearer {{token}}\nHTTP 201\n[Captures]\n\
+                order: header \"Location\" regex \"([^/]+)$\"\n\n\
+                GET {{shop}}/orders/{{order}}\nHTTP 200\n[Asserts]\njsonpath \"$.id\" == \"{{order}}\"\n\
+                jsonpath \"$.lines\" not exists\nduration < 5000\n";
+    fs::write(home.path("order.hurl"), text).expect("written");
+    let imported = home.vestibule(&["probe", "import", "order.hurl", "--output", "order.toml"]);
+    assert_eq!(imported.status.code(), Some(0), "{}", stderr(&imported));
+    let run = home
+        .command(&["probe", "run", "order.toml", "--json"])
+        .env("shop", shop.url())
+        .output()
+        .expect("it runs");
+    assert_eq!(
+        run.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&run.stdout)
+    );
+    assert_eq!(
+        lines(&shop),
+        ["POST /login", "POST /orders", "GET /orders/o-7"]
+    );
 }

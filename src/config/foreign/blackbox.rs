@@ -1,77 +1,27 @@
-//! Modules of `blackbox_exporter` as a file of probes.
-//!
-//! The YAML is read as a tree, and every key that is understood is taken out of it. What is left in the end is what could
-//! not be carried over, and is said: nothing is dropped in silence.
-
-use std::collections::BTreeMap;
-use std::path::Path;
+//! Modules of `blackbox_exporter`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use super::synthetic::{self, Taken};
+use super::table::{Tree, Writing, escaped, said};
+use super::{Imported, refused};
+use crate::config::kind::time_text;
 use crate::probe::module::LONGEST;
 
-/// A file of probes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// Its text.
-    pub toml: String,
-    /// What is not in it, a line each.
-    pub left_out: Vec<String>,
-}
-
-/// Why a file cannot be imported.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// It is no YAML.
-    #[error("it is no YAML: {0}")]
-    Syntax(String),
-    /// It has no `modules`.
-    #[error("it has no `modules`")]
-    Shape,
-}
-
-/// Reads a `blackbox.yml`.
-///
-/// # Errors
-/// When it is none.
-pub fn import(text: &str) -> Result<Imported, ImportError> {
-    // `no` is a text unless a flag is wanted.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let whole: Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| ImportError::Syntax(error.to_string()))?;
-    let modules = whole.get("modules").and_then(Value::as_object);
-    let modules = modules.ok_or(ImportError::Shape)?;
-    let mut toml = String::from(
-        "# Made by `vestibule probe import` of modules of blackbox_exporter. A path in it starts beside this file.\n",
-    );
-    let mut left_out = Vec::new();
+/// The modules of a `blackbox.yml`.
+pub(super) fn import(modules: &Map<String, Value>) -> Imported {
+    let mut imported = Imported::headed("modules of blackbox_exporter");
     for (name, module) in modules {
         let (text, left) = one(name, module);
-        let left: Vec<String> = left
-            .into_iter()
-            .map(|what| format!("module {name}: {what}"))
-            .collect();
-        toml.push('\n');
-        for what in &left {
-            // A line end in a key must not begin a line of TOML.
-            let what: String = what
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
-            toml.extend(["# not carried over: ", &what, "\n"]);
-        }
-        toml.push_str(&text);
-        left_out.extend(left);
+        imported.add(&format!("module {name}"), &text, left);
     }
-    Ok(Imported { toml, left_out })
+    imported
 }
 
 /// One module's table, and what is not in it.
 fn one(name: &str, module: &Value) -> (String, Vec<String>) {
-    let mut writing = Writing::default();
+    let mut writing = Writing::new("module");
     let mut keys = Tree::new("", module);
     let prober = keys.text("prober").unwrap_or_default();
     writing.put("name", name);
@@ -92,7 +42,7 @@ fn one(name: &str, module: &Value) -> (String, Vec<String>) {
         match humantime::parse_duration(&timeout) {
             Ok(time) if time.is_zero() => {}
             Ok(time) if time <= LONGEST => {
-                let text = super::kind::time_text(time);
+                let text = time_text(time);
                 writing.put("timeout", text);
             }
             Ok(_) | Err(_) => writing.leave("timeout", "at most two minutes; it is that now"),
@@ -105,18 +55,6 @@ fn one(name: &str, module: &Value) -> (String, Vec<String>) {
         None => (text, writing.left),
         Some(why) => (String::new(), vec![format!("all of it: {why}")]),
     }
-}
-
-/// Why a file of this module alone would be refused. That a file is not here is none: it may be where it will be used.
-fn refused(text: &str) -> Option<String> {
-    let taken = Taken::default();
-    let read = synthetic::parse_probes("", text, Path::new(""), &taken, &|_| None);
-    let report = read.err()?;
-    let serious = report.diagnostics().iter().find(|diagnostic| {
-        let code = diagnostic.code.to_string();
-        !matches!(code.as_str(), "config::unreadable_file" | "config::pem")
-    });
-    Some(serious?.message.clone())
 }
 
 fn http(keys: &mut Tree, out: &mut Writing) {
@@ -166,9 +104,9 @@ fn http(keys: &mut Tree, out: &mut Writing) {
         (_, Some(true)) => out.put("expect.encrypted", true),
         _ => {}
     }
-    let matching = keys.patterns("fail_if_body_not_matches_regexp");
+    let matching = patterns(keys, "fail_if_body_not_matches_regexp");
     out.put_list("expect.body_matches", matching);
-    let none = keys.patterns("fail_if_body_matches_regexp");
+    let none = patterns(keys, "fail_if_body_matches_regexp");
     out.put_list("expect.body_matches_none", none);
     header_rules(keys, out);
     authorization(keys, out, &mut headers);
@@ -328,7 +266,7 @@ fn dns(keys: &mut Tree, out: &mut Writing) {
             ("fail_if_not_matches_regexp", "any_differs"),
             ("fail_if_none_matches_regexp", "none_matches"),
         ] {
-            for pattern in part.patterns(key) {
+            for pattern in patterns(&mut part, key) {
                 let mut rule = toml::Table::new();
                 rule.insert("section".to_owned(), section.into());
                 rule.insert("fails_if".to_owned(), fails_if.into());
@@ -417,6 +355,11 @@ fn binary(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+fn patterns(keys: &mut Tree, key: &str) -> Vec<String> {
+    let list = keys.list(key).unwrap_or_default();
+    list.iter().map(|item| translated(&said(item))).collect()
+}
+
 /// A regular expression of Go's as one of ours: `\Q…\E` is unknown here.
 fn translated(pattern: &str) -> String {
     let mut translated = String::with_capacity(pattern.len());
@@ -431,167 +374,18 @@ fn translated(pattern: &str) -> String {
     translated
 }
 
-/// A dollar sign begins a variable in a file of probes.
-fn escaped(text: &str) -> String {
-    text.replace('$', "$$")
-}
-
-/// A scalar as it is written.
-fn said(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// A table's lines under construction.
-#[derive(Debug, Default)]
-struct Writing {
-    lines: Vec<(String, toml::Value)>,
-    left: Vec<String>,
-}
-
-impl Writing {
-    fn put(&mut self, key: &str, value: impl Into<toml::Value>) {
-        let value = match value.into() {
-            toml::Value::String(text) => toml::Value::String(escaped(&text)),
-            toml::Value::Array(items) => {
-                let items = items.into_iter().map(|item| match item {
-                    toml::Value::String(text) => toml::Value::String(escaped(&text)),
-                    other => other,
-                });
-                toml::Value::Array(items.collect())
-            }
-            other => other,
-        };
-        self.lines.push((key.to_owned(), value));
-    }
-
-    fn put_list(&mut self, key: &str, mut list: Vec<String>) {
-        // Twice the same says nothing, and is refused.
-        let mut seen = std::collections::HashSet::new();
-        list.retain(|item| seen.insert(item.clone()));
-        if !list.is_empty() {
-            self.put(key, list);
-        }
-    }
-
-    fn leave(&mut self, key: &str, why: &str) {
-        self.left.push(format!("{key}: {why}"));
-    }
-
-    fn finish(&self) -> String {
-        let lines = self
-            .lines
-            .iter()
-            .map(|(key, value)| format!("{key} = {}\n", written(value)));
-        format!("[[module]]\n{}", lines.collect::<String>())
-    }
-}
-
-/// A value on one line.
-fn written(value: &toml::Value) -> String {
-    match value {
-        // A JSON string is one of TOML, which also wants this character escaped.
-        toml::Value::String(text) => Value::from(text.as_str())
-            .to_string()
-            .replace('\u{7f}', "\\u007f"),
-        toml::Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(written).collect();
-            format!("[{}]", items.join(", "))
-        }
-        toml::Value::Table(table) => {
-            let keys = table
-                .iter()
-                .map(|(key, value)| format!("{key} = {}", written(value)));
-            format!("{{ {} }}", keys.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// A table of YAML that keys are taken out of.
-#[derive(Debug)]
-struct Tree {
-    path: String,
-    keys: BTreeMap<String, Value>,
-}
-
-impl Tree {
-    fn new(path: &str, value: &Value) -> Self {
-        let empty = Map::new();
-        let keys = value.as_object().unwrap_or(&empty);
-        Self {
-            path: path.to_owned(),
-            keys: keys
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-        }
-    }
-
-    fn take<T>(&mut self, key: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
-        let read = read(self.keys.get(key)?)?;
-        self.keys.remove(key);
-        Some(read)
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        self.take(key, |value| match value {
-            Value::String(_) | Value::Number(_) => Some(said(value)),
-            _ => None,
-        })
-    }
-
-    fn flag(&mut self, key: &str) -> Option<bool> {
-        // Where a flag is wanted, these words are flags as well; elsewhere they are texts.
-        self.take(key, |value| match value.as_str() {
-            None => value.as_bool(),
-            Some("yes" | "on") => Some(true),
-            Some("no" | "off") => Some(false),
-            Some(_) => None,
-        })
-    }
-
-    fn list(&mut self, key: &str) -> Option<Vec<Value>> {
-        self.take(key, |value| value.as_array().cloned())
-    }
-
-    fn patterns(&mut self, key: &str) -> Vec<String> {
-        let list = self.list(key).unwrap_or_default();
-        list.iter().map(|item| translated(&said(item))).collect()
-    }
-
-    /// A table below; empty when there is none.
-    fn table(&mut self, key: &str) -> Self {
-        let found = self.take(key, |value| value.is_object().then(|| value.clone()));
-        Self::new(
-            &format!("{}{key}.", self.path),
-            &found.unwrap_or(Value::Null),
-        )
-    }
-
-    fn map(self) -> BTreeMap<String, Value> {
-        self.keys
-    }
-
-    /// What nobody took, in words. What is null says nothing.
-    fn rest(&self) -> Vec<String> {
-        let left = self.keys.iter().filter(|(_, value)| !value.is_null());
-        left.map(|(key, _)| format!("{}{key}: there is nothing like it here", self.path))
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
-    use super::*;
+    use super::super::import;
+    use crate::config::synthetic::{self, Taken};
 
     #[test]
     fn what_is_carried_over_is_read_back_and_the_rest_is_said() {
         let imported = import(
+            Path::new("blackbox.yml"),
             r#"
 modules:
   http_2xx:
@@ -626,7 +420,7 @@ modules:
 "#,
         )
         .unwrap();
-        let Imported { toml, left_out } = imported;
+        let super::Imported { toml, left_out } = imported;
         assert_eq!(
             left_out,
             [
@@ -663,7 +457,7 @@ modules:
 
     #[test]
     fn what_is_no_file_of_modules_is_refused() {
-        assert!(import("a: [").is_err());
-        assert!(import("a: b").is_err());
+        assert!(import(Path::new("a.yml"), "a: [").is_err());
+        assert!(import(Path::new("a.yml"), "a: b").is_err());
     }
 }

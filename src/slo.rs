@@ -11,5 +11,6 @@ pub mod forecast;
 pub mod outage;
 pub mod policy;
 pub mod silence;
+pub mod simulate;
 pub mod state;
 pub mod usual;

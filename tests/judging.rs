@@ -10,7 +10,7 @@ use vestibule::sli::ring::{Point, TallyRing};
 use vestibule::slo::alert::{AlertState, Guards, Transition};
 use vestibule::slo::burn;
 use vestibule::slo::engine::{Engine, Evaluation};
-use vestibule::slo::policy::{Factor, Policy};
+use vestibule::slo::policy::{Factor, Policy, Row, Severity, Tier};
 use vestibule::slo::state::SloState;
 
 const KEY: SloKey = SloKey(0);
@@ -202,6 +202,117 @@ fn the_long_window_alone_clears_an_hour_later() {
         .last();
     // 54.24 minutes after the errors end.
     assert_eq!(last.map(|second| second + 1), Some(600 + 3_254));
+}
+
+/// An engine with one row of its own for 99.9 %.
+fn by_one_row(long: Window, short: Window, milli: u32) -> Engine {
+    let policy = Policy {
+        name: "own".to_owned(),
+        rows: vec![Row {
+            severity: Severity::Page,
+            tier: Tier::Fast,
+            long,
+            short,
+            factor: Factor::milli(milli),
+        }],
+    };
+    let slo = Slo {
+        policy: "own".to_owned(),
+        ..slo("99.9%")
+    };
+    Engine::new(vec![(KEY, slo)], &[policy])
+}
+
+#[test]
+fn the_windows_that_the_workbook_tries_first_detect_as_it_says() {
+    for (what, mut engine, seconds) in [
+        (
+            "10 minutes at the budget's own rate, 0.6 s",
+            by_one_row(Window::minutes(10), Window::minutes(1), 1_000),
+            1,
+        ),
+        (
+            "36 hours of it, 129.6 s",
+            by_one_row(Window::hours(36), Window::hours(3), 1_000),
+            130,
+        ),
+        (
+            "36 times too fast over an hour, 129.6 s",
+            by_one_row(Window::hours(1), Window::minutes(5), 36_000),
+            130,
+        ),
+    ] {
+        let exact = Exact::new(LONG, 100);
+        let traffic = errors(100, 1_000, 0..LONG);
+        let changes = run(&mut engine, &exact, 0..200, traffic);
+        let fired = first(&changes, "page:fast", AlertState::Firing);
+        assert_eq!(fired, Some(seconds), "{what}");
+    }
+}
+
+#[test]
+fn an_hour_at_36_times_too_fast_clears_after_58_minutes() {
+    let mut engine = by_one_row(Window::hours(1), Window::minutes(59), 36_000);
+    let exact = Exact::new(LONG, 100);
+    // Long enough that both windows hold nothing else.
+    let traffic = errors(100, 1_000, 0..3_600);
+    let changes = run(&mut engine, &exact, 0..8_000, traffic);
+    let resolved = first(&changes, "page:fast", AlertState::Resolved);
+    // The shorter one leaves first: 59 minutes less 3.6 % of them are 3412.56 s, and a minute passes.
+    assert_eq!(resolved, Some(3_600 + 3_413 + 60));
+    let objective = "99.9%".parse().unwrap();
+    let exact = Exact::new(LONG, 100);
+    let last = (0..8_000_u64)
+        .filter(|second| {
+            exact.push(errors(100, 1_000, 0..3_600)(*second));
+            let hour = exact.over(Window::hours(1));
+            burn::exceeds(hour.tally, objective, Factor::milli(36_000))
+        })
+        .last();
+    // 57.84 minutes after the errors end.
+    assert_eq!(last.map(|second| second + 1), Some(3_600 + 3_470));
+}
+
+/// What is left of the budget at the end of `traffic` in the live engine.
+fn left_after(objective: &str, rate: u64, seconds: u64, traffic: impl Fn(u64) -> Tally) -> f64 {
+    let exact = Exact::new(LONG, rate);
+    for second in 0..seconds {
+        exact.push(traffic(second));
+    }
+    let now = Timestamp::from_secs(START + seconds);
+    let evaluation = engine(objective).evaluate(now, &|_, window| exact.over(window));
+    evaluation.slos[0].remaining_ratio.unwrap()
+}
+
+#[test]
+fn budgets_are_spent_as_the_workbook_says() {
+    let near = |found: f64, spent: f64, what: &str| {
+        let found = 1.0 - found;
+        assert!((found - spent).abs() < 5e-5, "{what}: {found}");
+    };
+    let all = |seconds| left_after("99.9%", 100, seconds, errors(100, 1_000, 0..LONG));
+    near(
+        all(3_600),
+        1.3889,
+        "an hour's wait in a total outage, 140 %",
+    );
+    let spikes = |count: u64| {
+        left_after("99.9%", 100, count * 600, |second| {
+            errors(100, 1_000, 0..300)(second % 600)
+        })
+    };
+    near(spikes(3), 0.3472, "three spikes of five minutes, 35 %");
+    near(spikes(1), 0.1157, "one of them, almost 12 %");
+    for (what, objective, per_mille, seconds) in [
+        ("35 times too fast, 20.57 h", "99.9%", 35, 74_057),
+        ("a total outage at 99.999 %, 25.92 s", "99.999%", 1_000, 25),
+        ("a rollout that breaks 1 %, 43.2 min", "99.999%", 10, 2_592),
+    ] {
+        let left =
+            |seconds| left_after(objective, 1_000, seconds, errors(1_000, per_mille, 0..LONG));
+        assert!(left(seconds) >= 0.0, "{what}: {}", left(seconds));
+        assert!(left(seconds + 1) < 0.0, "{what}: {}", left(seconds + 1));
+    }
 }
 
 #[test]

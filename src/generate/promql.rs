@@ -52,9 +52,9 @@ pub(super) enum Recorded {
     Errors,
     /// Share of the window from which samples are there.
     Coverage,
-    /// Bad events over the SLO's window.
+    /// How many bad events, over an alert's long window or the SLO's.
     BadIncrease,
-    /// Valid events over the SLO's window.
+    /// How many valid events, over the SLO's window.
     ValidIncrease,
     /// Share of the error budget that is left over the SLO's window; absent without a valid event.
     Remaining,

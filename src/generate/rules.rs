@@ -45,7 +45,7 @@ pub(super) fn rules(plan: &Plan) -> Vec<Artifact> {
         let name = format!("vestibule-budget-{}", slo.id);
         let groups = vec![
             group(&format!("vestibule-slo-{}", slo.id), None, rules),
-            group(&name, Some("5m"), budget(slo)),
+            group(&name, Some("5m"), budget(plan, slo)),
         ];
         files.push(file(&format!("slo-{}", slo.id), groups));
     }
@@ -129,8 +129,24 @@ fn recordings(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
             ),
         ));
     }
+    for window in long_windows(plan, slo) {
+        rules.push(increased(slo, Recorded::BadIncrease, window));
+    }
     rules.extend(coverage(plan, slo));
     rules
+}
+
+/// How many events there were in a window. A rate times the window's length would be the same in Prometheus, but not in
+/// VictoriaMetrics, whose rate is one over the samples that are there.
+fn increased(slo: &Slo, what: Recorded, window: Window) -> Yaml {
+    let result = (what == Recorded::BadIncrease).then_some("bad");
+    let events = events(slo, result);
+    record(
+        slo,
+        what,
+        window,
+        format!("sum(increase({events}[{window}]))"),
+    )
 }
 
 /// How much of each long window there are samples from: the age of the oldest sample in it, looked for in 120 steps.
@@ -166,34 +182,26 @@ fn coverage(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
 }
 
 /// What is left over the SLO's window, weighted by requests: from counts, never from averaged ratios.
-fn budget(slo: &Slo) -> Vec<Yaml> {
+fn budget(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
     let window = slo.window;
-    let increase = |selector: &str| format!("sum(increase({selector}[{window}]))");
     let share = decimal(u64::from(slo.objective.budget_ppm()), 6);
-    vec![
-        record(
-            slo,
-            Recorded::BadIncrease,
-            window,
-            increase(&events(slo, Some("bad"))),
+    let mut rules = Vec::new();
+    // An alert's window has it already.
+    if !long_windows(plan, slo).contains(&window) {
+        rules.push(increased(slo, Recorded::BadIncrease, window));
+    }
+    rules.push(increased(slo, Recorded::ValidIncrease, window));
+    rules.push(record(
+        slo,
+        Recorded::Remaining,
+        window,
+        format!(
+            "1 - {} / ({share} * {} > 0)",
+            Recorded::BadIncrease.of(slo, window),
+            Recorded::ValidIncrease.of(slo, window)
         ),
-        record(
-            slo,
-            Recorded::ValidIncrease,
-            window,
-            increase(&events(slo, None)),
-        ),
-        record(
-            slo,
-            Recorded::Remaining,
-            window,
-            format!(
-                "1 - {} / ({share} * {} > 0)",
-                Recorded::BadIncrease.of(slo, window),
-                Recorded::ValidIncrease.of(slo, window)
-            ),
-        ),
-    ]
+    ));
+    rules
 }
 
 // === Alerting ===
@@ -216,8 +224,8 @@ pub(super) fn condition(slo: &Slo, row: &Row, guards: Guards) -> String {
         format!("and {} > {over}", errors(short)),
     ];
     if let Some(fewer) = guards.min_bad(row.severity).checked_sub(1) {
-        let bad = Recorded::Bad.of(slo, long);
-        lines.push(format!("and {bad} * {} > {fewer}.5", long.as_secs()));
+        let bad = Recorded::BadIncrease.of(slo, long);
+        lines.push(format!("and {bad} > {fewer}.5"));
     }
     if guards.young_history {
         let coverage = Recorded::Coverage.of(slo, long);

@@ -163,6 +163,8 @@ pub struct Alert {
     since: Timestamp,
     /// Since when the condition of a firing alert has not held.
     quiet_since: Option<Timestamp>,
+    /// It fired in an earlier process, and history has not proven it again since.
+    is_carried: bool,
 }
 
 impl Default for Alert {
@@ -178,6 +180,7 @@ impl Alert {
             state,
             since,
             quiet_since: None,
+            is_carried: matches!(state, AlertState::Firing),
         }
     }
 
@@ -207,8 +210,12 @@ impl Alert {
                     AlertState::Inactive
                 }
             }
-            // Once it fires, history does not matter: a restart must not silence it.
-            AlertState::Firing if condition.long && condition.short => {
+            AlertState::Firing if condition.holds() => {
+                (self.quiet_since, self.is_carried) = (None, false);
+                AlertState::Firing
+            }
+            // What fired before a restart is not silenced by what the restart forgot.
+            AlertState::Firing if self.is_carried && condition.is_unproven() => {
                 self.quiet_since = None;
                 AlertState::Firing
             }
@@ -227,7 +234,12 @@ impl Alert {
         if to == from {
             return None;
         }
-        (self.state, self.since, self.quiet_since) = (to, now, None);
+        *self = Self {
+            state: to,
+            since: now,
+            quiet_since: None,
+            is_carried: false,
+        };
         Some(from)
     }
 }
@@ -291,12 +303,31 @@ mod tests {
             (1, UNPROVEN),
             (2, HOLDS),
             (3, UNPROVEN),
-            (99, UNPROVEN),
+            (63, UNPROVEN),
         ];
         assert_eq!(
             run(steps),
-            [(0, AlertState::Pending), (2, AlertState::Firing)]
+            [
+                (0, AlertState::Pending),
+                (2, AlertState::Firing),
+                (63, AlertState::Resolved)
+            ],
+            "good traffic makes up for it again"
         );
+    }
+
+    #[test]
+    fn what_fired_before_a_restart_is_not_silenced_by_what_the_restart_forgot() {
+        let mut alert = Alert::restored(AlertState::Firing, Timestamp::from_secs(7));
+        let mut told = |second, condition| {
+            let told = alert.evaluate(Timestamp::from_secs(second), condition);
+            told.map(|_| alert.state())
+        };
+        assert_eq!([900, 1_900].map(|at| told(at, UNPROVEN)), [None, None]);
+        assert_eq!(told(2_000, HOLDS), None);
+        // From now on its history is its own.
+        assert_eq!(told(2_001, UNPROVEN), None);
+        assert_eq!(told(2_061, UNPROVEN), Some(AlertState::Resolved));
     }
 
     #[test]

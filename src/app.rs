@@ -26,9 +26,11 @@ use crate::store::{self, OpenError};
 
 mod alerts;
 mod certs;
+mod handshakes;
 mod health;
 mod loads;
 mod machine;
+mod names;
 mod pages;
 mod past;
 mod pipeline;
@@ -226,6 +228,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     // A round that nobody has taken in yet is enough.
     let (tell_sights, sights) = mpsc::channel(1);
     let looking = tokio::spawn(inventory::run(plans, tell_sights));
+    let (names, wanted) = watch::channel(names::wanted(&resolved));
+    let (tell_names, looked) = mpsc::channel(1);
+    let looking_up = tokio::spawn(names::run(wanted, tell_names));
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (silence, silences) = mpsc::channel(REQUESTS);
@@ -276,12 +281,14 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         runner,
         mark_trouble,
         certificates,
+        names,
         modules,
     });
     daemon.began(store_trouble, admin_trouble, lapsed.len());
     let channels = supervise::Channels {
         signals,
         sights,
+        looked,
         refreshes,
         deploys,
         silences,
@@ -290,6 +297,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     daemon.run(channels).await;
     looking.abort();
+    looking_up.abort();
     if let Some(api) = api {
         // Dropping its future removes the socket.
         api.abort();

@@ -160,6 +160,8 @@ catalog! {
         "Attempts that the endpoint failed and that were followed by another since this process started.";
     ENDPOINT_HEALTHY = "vestibule_endpoint_healthy", Gauge, One, [UPSTREAM, ENDPOINT],
         "1 when the endpoint is thought to work, 0 when it is not.";
+    ENDPOINT_HEALTH_CHANGES = "vestibule_endpoint_health_changes_total", Counter, One, [UPSTREAM, ENDPOINT, closed("by", 2)],
+        "How often the endpoint was lost or came back, by its health checks or by how traffic fared, since this process started.";
     SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],
         "Valid events of the SLO by result since the state directory began, counted exactly.";
     SLO_INFO = "vestibule_slo_info", Gauge, One,

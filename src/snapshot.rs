@@ -300,6 +300,16 @@ pub struct EndpointView {
     /// Whether it answers its health checks; `null`: it has none.
     #[serde(default)]
     pub answers_checks: Option<bool>,
+    /// How often it was lost or came back in the last ten minutes: by its health checks or by how traffic fared, whichever
+    /// saw more.
+    #[serde(default)]
+    pub changes_10m: u64,
+    /// How often its health checks found it lost or back since this process started.
+    #[serde(default)]
+    pub changes_by_checks: u64,
+    /// The same by how traffic fared.
+    #[serde(default)]
+    pub changes_by_traffic: u64,
     /// Worker threads that leave it alone because too many exchanges failed in a row.
     #[serde(default)]
     pub ejected_by: u64,

@@ -1,8 +1,13 @@
 //! The one sentence: how bad, whose fault, which route, since when, what changed, how fast the budget burns, what to do.
 
 mod advice;
+pub mod answers;
+mod certificate;
+mod clients;
 pub mod engine;
 pub mod evidence;
+mod flapping;
+mod mix;
 mod onset;
 mod sentence;
 mod side;
@@ -11,7 +16,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, Timestamp};
+use crate::model::{Event, Tally, Timestamp};
 
 /// How bad things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,6 +100,38 @@ pub struct Suspect {
     pub strength: Strength,
     /// Why, in a few words.
     pub why: String,
+    /// What the SLO counted in the half hour before it.
+    #[serde(default)]
+    pub before: Tally,
+    /// What the SLO counted since, up to now.
+    #[serde(default)]
+    pub since: Tally,
+}
+
+impl Suspect {
+    /// How many times as often events are bad since as before; `None` without a valid event on either side, or when
+    /// none was bad before.
+    pub fn lift(&self) -> Option<f64> {
+        let ratio = |tally: Tally| {
+            let valid = tally.valid();
+            (valid > 0).then(|| tally.bad as f64 / valid as f64)
+        };
+        let (before, since) = (ratio(self.before)?, ratio(self.since)?);
+        (before > 0.0).then(|| since / before)
+    }
+}
+
+/// What tells bad requests from good ones: a part of a dimension in which they gather while others do well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `endpoint`, `version` or `route`.
+    pub dimension: String,
+    /// Which of them.
+    pub part: String,
+    /// What happened there.
+    pub there: Tally,
+    /// What happened elsewhere in the dimension at the same time; for a version, what happened before it.
+    pub elsewhere: Tally,
 }
 
 /// One incident's sentence, and its parts for those who lay it out themselves.
@@ -106,12 +143,21 @@ pub struct Verdict {
     pub side: Locus,
     /// The worst route; `None` when nothing is wrong.
     pub route: Option<String>,
+    /// Every route concerned, the worst first.
+    #[serde(default)]
+    pub routes: Vec<String>,
     /// The SLO that burns fastest.
     pub slo: Option<String>,
     /// When it began, found in the data.
     pub onset: Option<Timestamp>,
     /// The change most likely behind it; `None`: no change found in the hour before.
     pub suspect: Option<Suspect>,
+    /// Further changes that might be, the likeliest first, at most three.
+    #[serde(default)]
+    pub further_suspects: Vec<Suspect>,
+    /// What tells bad requests from good ones; `None`: nothing that is known.
+    #[serde(default)]
+    pub differs: Option<Difference>,
     /// Burn rate of the short window of the worst SLO.
     pub burn: Option<f64>,
     /// Share of the error budget that is left, may be negative. History that is missing from the window counts as good

@@ -11,16 +11,25 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use vestibule::model::{
-    Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, Latency, Phase, RouteSlot, Scope,
-    Side, Sli, Slo, SloKey, Tally, Timestamp, Window,
+    Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, Latency, NO_ROUTE, Phase,
+    RouteSlot, Scope, Side, Sli, Slo, SloKey, Tally, Timestamp, Window,
 };
+use vestibule::routing::matcher::{Listeners, Matcher, Rule};
+use vestibule::routing::pattern::PathPattern;
+use vestibule::routing::witness::{Samples, stray};
 use vestibule::sli::ring::{Point, RouteRing, TallyRing};
+use vestibule::slo::alert::{AlertKind, AlertStatus, Claim, Watch};
 use vestibule::slo::engine::{Engine, Evaluation};
-use vestibule::slo::policy::Policy;
+use vestibule::slo::policy::{Policy, Severity};
 use vestibule::triage::Verdict;
 use vestibule::triage::engine::verdicts;
-use vestibule::triage::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence};
+use vestibule::triage::evidence::{
+    CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, History, Leads, Proof,
+    RouteEvidence, Unsteady,
+};
 
+#[path = "scenario/meaning.rs"]
+mod meaning;
 #[path = "scenario/parity.rs"]
 mod parity;
 
@@ -40,6 +49,14 @@ struct Scenario {
     events: Vec<Change>,
     #[serde(default)]
     degraded: Vec<String>,
+    #[serde(default)]
+    names: Vec<Name>,
+    #[serde(default)]
+    flaps: Vec<Flap>,
+    #[serde(default)]
+    certificates: Vec<Certificate>,
+    #[serde(default)]
+    handshakes: Vec<Handshakes>,
     expect: Vec<Expectation>,
 }
 
@@ -51,9 +68,62 @@ struct Route {
     /// What runs before the first deploy.
     version: Option<String>,
     owner: Option<String>,
-    /// Requests a second.
+    /// Requests a second that its clients send, whoever takes them.
     rate: u64,
     endpoints: Vec<String>,
+    /// The hosts it takes; none: every host.
+    #[serde(default)]
+    hosts: Vec<String>,
+    /// The path prefix it takes.
+    path: Option<String>,
+    /// The host that its clients ask for; absent: any that it takes.
+    asked: Option<String>,
+    /// Since when it is in the table; absent: always.
+    since: Option<String>,
+}
+
+/// Where the name of an endpoint leads from a time on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Name {
+    endpoint: String,
+    host: String,
+    at: String,
+    leads_to: Vec<String>,
+}
+
+/// An endpoint whose health checks find it lost and back in turns.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Flap {
+    upstream: String,
+    endpoint: String,
+    from: String,
+    to: String,
+    /// From one change to the next.
+    every_s: u64,
+    timeout_ms: u64,
+    fall: u32,
+    p99_ms: u64,
+    failed: String,
+}
+
+/// A certificate that ends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Certificate {
+    name: String,
+    ends: String,
+    routes: Vec<String>,
+}
+
+/// Handshakes a second from a time on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Handshakes {
+    from: String,
+    ok: u64,
+    failed: u64,
 }
 
 #[derive(Clone, Deserialize)]
@@ -107,10 +177,20 @@ struct Expectation {
     severity: String,
     side: String,
     route: String,
+    /// All routes concerned, the worst first.
+    routes: Vec<String>,
     slo: String,
     onset: String,
     suspect: String,
     strength: String,
+    /// What speaks for the suspect.
+    why: String,
+    /// Further suspects, the likeliest first.
+    further: Vec<String>,
+    /// The dimension and part that tell bad requests from good ones, with bad and valid ones there and elsewhere.
+    differs: String,
+    /// How fast, as on the screen.
+    burn: String,
     fault: String,
     next_step: String,
     runbook: String,
@@ -136,6 +216,8 @@ struct World<'a> {
     endpoints: Vec<String>,
     /// Events of each SLO since the start.
     sums: Vec<Tally>,
+    watch: Watch,
+    watched: Vec<AlertStatus>,
 }
 
 /// The window of every promise.
@@ -156,6 +238,8 @@ impl<'a> World<'a> {
                 .flat_map(|route| route.endpoints.clone())
                 .collect(),
             sums: vec![Tally::default(); scenario.slos.len()],
+            watch: Watch::default(),
+            watched: Vec::new(),
         };
         if let Some(history) = scenario.history {
             world.restore(history);
@@ -191,8 +275,9 @@ impl<'a> World<'a> {
 
     /// One second of everything.
     fn step(&mut self, now: u64) -> Evaluation {
-        for (ring, route) in self.routes.iter_mut().zip(&self.scenario.routes) {
-            let (slot, late) = self.scenario.slot(route, now, &self.endpoints);
+        let rates = self.scenario.rates(now);
+        for ((ring, route), takes) in self.routes.iter_mut().zip(&self.scenario.routes).zip(rates) {
+            let (slot, late) = self.scenario.slot(route, now, &self.endpoints, takes);
             ring.advance(now);
             ring.add(now, &slot);
             let counted = self.slos.iter_mut().zip(&mut self.sums);
@@ -215,6 +300,8 @@ impl<'a> World<'a> {
                 *sum += tally;
             }
         }
+        let at = Timestamp::from_secs(now);
+        self.watched = self.watch.evaluate(at, self.scenario.claims(now)).alerts;
         let slos = &self.slos;
         self.engine
             .evaluate(Timestamp::from_secs(now), &|key, window| {
@@ -223,19 +310,8 @@ impl<'a> World<'a> {
     }
 
     fn verdicts(&self, now: u64, evaluation: &Evaluation) -> Vec<Verdict> {
-        let mut events: Vec<Event> = self
-            .scenario
-            .events
-            .iter()
-            .map(|change| Event {
-                at: Timestamp::from_secs(second(&change.at)),
-                kind: change.kind,
-                scope: change.scope.clone(),
-                text: change.text.clone(),
-            })
-            .filter(|event| event.at.as_secs() <= now)
-            .collect();
-        events.sort_by_key(|event| std::cmp::Reverse(event.at));
+        let health = self.scenario.flaps_until(now);
+        let events = self.scenario.happened(&health, now);
         let place = |id: &str| {
             self.scenario
                 .routes
@@ -261,6 +337,7 @@ impl<'a> World<'a> {
                             good: tally.good,
                             bad: tally.bad,
                             connect_failures: tally.connect_failures,
+                            leads: self.scenario.leads(address, now),
                         }
                     })
                     .collect(),
@@ -292,7 +369,7 @@ impl<'a> World<'a> {
         let routes = self.scenario.routes.iter().zip(&self.routes);
         let routes = routes.map(|(route, ring)| RouteEvidence {
             id: &route.id,
-            upstream: Some(&route.upstream),
+            upstream: (route.id != NO_ROUTE).then_some(&*route.upstream),
             version: versions(route).0,
             previous_version: versions(route).1,
             owner: route.owner.as_deref(),
@@ -302,9 +379,10 @@ impl<'a> World<'a> {
                 .iter()
                 .filter(|slo| slo.slo.route == route.id)
                 .collect(),
-            alerts: evaluation
-                .alerts
+            alerts: self
+                .watched
                 .iter()
+                .chain(&evaluation.alerts)
                 .filter(|alert| alert.route.as_ref() == Some(&route.id))
                 .collect(),
             last_minute: ring.counts_over(60, now),
@@ -318,8 +396,14 @@ impl<'a> World<'a> {
                 .map(|ring| ring.counts_over(60, now))
                 .fold(Counts::default(), |sum, counts| sum + counts),
             events: &events,
-            alerts: evaluation.alerts.iter().collect(),
+            alerts: self.watched.iter().chain(&evaluation.alerts).collect(),
             degraded: self.scenario.degraded.clone(),
+            certificates: self.scenario.certificates(now),
+            handshakes: self.scenario.handshakes(now),
+            unsteady: self.scenario.unsteady(&health, now),
+            seconds: &|id, range| self.routes[place(id)].seconds(range).collect(),
+            minutes: &|id, range| self.routes[place(id)].minutes(range).collect(),
+            proof: &|id| self.scenario.proof(id, now),
             detail: &detail,
             history: &history,
         };
@@ -328,6 +412,230 @@ impl<'a> World<'a> {
 }
 
 impl Scenario {
+    /// The table in force, and the route that each rule stands for.
+    fn table(&self, now: u64) -> (Vec<&Route>, Vec<Rule>) {
+        let routes = self.routes.iter().filter(|route| route.id != NO_ROUTE);
+        let routes: Vec<&Route> = routes
+            .filter(|route| route.since.as_deref().is_none_or(|it| second(it) <= now))
+            .collect();
+        let rule = |route: &&Route| Rule {
+            listeners: Listeners::ALL,
+            hosts: route.hosts.iter().map(|it| it.parse().unwrap()).collect(),
+            path: PathPattern::try_prefix(route.path.as_deref().unwrap_or("/")).unwrap(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+        };
+        let rules = routes.iter().map(rule).collect();
+        (routes, rules)
+    }
+
+    fn proof(&self, id: &str, now: u64) -> Option<Proof> {
+        let (routes, rules) = self.table(now);
+        let place = routes.iter().position(|route| route.id == id)?;
+        let samples = Samples::new(&rules, 1);
+        let (witness, by) = stray(&rules, place, &Matcher::new(&rules), &samples)?;
+        Some(Proof {
+            request: witness.asked("https"),
+            taken_by: by.map(|place| routes[place].id.clone()),
+        })
+    }
+
+    /// Who takes what the clients of a route send.
+    fn taker(&self, route: &Route, now: u64) -> Option<String> {
+        let (routes, rules) = self.table(now);
+        let own = routes.iter().position(|it| it.id == route.id)?;
+        let samples = Samples::new(&rules, 1);
+        let witness = samples.requests(&rules[own]).into_iter().next()?;
+        let witness = route
+            .asked
+            .as_ref()
+            .map_or(witness.clone(), |host| witness.to(host));
+        let by = Matcher::new(&rules).find(&witness.request())?;
+        Some(routes[by].id.clone())
+    }
+
+    /// How many requests a second each route takes: its clients' go where the table sends them.
+    fn rates(&self, now: u64) -> Vec<u64> {
+        let mut rates = vec![0; self.routes.len()];
+        // Without a change of the table each takes its own.
+        let changes = self.routes.iter().any(|route| route.since.is_some());
+        for (place, route) in self.routes.iter().enumerate() {
+            let taken_by = if changes && route.id != NO_ROUTE {
+                self.taker(route, now)
+            } else {
+                Some(route.id.clone())
+            };
+            let taken_by = taken_by.unwrap_or(NO_ROUTE.to_owned());
+            let taker = self.routes.iter().position(|it| it.id == taken_by);
+            rates[taker.unwrap_or(place)] += route.rate;
+        }
+        rates
+    }
+
+    /// What happened up to `now`, newest first.
+    fn happened(&self, health: &[(&Flap, Event)], now: u64) -> Vec<Event> {
+        let told = self.events.iter().map(|change| Event {
+            at: Timestamp::from_secs(second(&change.at)),
+            kind: change.kind,
+            scope: change.scope.clone(),
+            text: change.text.clone(),
+        });
+        let mut events: Vec<Event> = told
+            .chain(self.moves())
+            .chain(health.iter().map(|(_, event)| event.clone()))
+            .filter(|event| event.at.as_secs() <= now)
+            .collect();
+        events.sort_by_key(|event| std::cmp::Reverse(event.at));
+        events
+    }
+
+    fn leads(&self, endpoint: &str, now: u64) -> Option<Leads> {
+        let known = self.names.iter().filter(|it| it.endpoint == endpoint);
+        let mut known = known.filter(|it| second(&it.at) <= now);
+        let known = known.next_back()?;
+        Some(Leads {
+            name: known.host.clone(),
+            to: known.leads_to.clone(),
+        })
+    }
+
+    /// What the daemon makes of names that move.
+    fn moves(&self) -> Vec<Event> {
+        let pairs = self.names.iter().zip(self.names.iter().skip(1));
+        let moved = pairs.filter(|(before, after)| before.host == after.host);
+        moved
+            .map(|(before, after)| Event {
+                at: Timestamp::from_secs(second(&after.at)),
+                kind: EventKind::Name,
+                scope: Scope {
+                    upstream: self
+                        .routes
+                        .iter()
+                        .find(|route| route.endpoints.contains(&after.endpoint))
+                        .map(|route| route.upstream.clone()),
+                    endpoint: Some(after.endpoint.clone()),
+                    ..Scope::default()
+                },
+                text: format!(
+                    "{} leads to {}, before to {}",
+                    after.host,
+                    after.leads_to.join(", "),
+                    before.leads_to.join(", ")
+                ),
+            })
+            .collect()
+    }
+
+    /// What the daemon makes of endpoints that come and go.
+    fn flaps_until(&self, now: u64) -> Vec<(&Flap, Event)> {
+        let mut events = Vec::new();
+        for flap in &self.flaps {
+            let until = second(&flap.to).min(now + 1);
+            let times = (second(&flap.from)..until).step_by(flap.every_s as usize);
+            for (place, at) in times.enumerate() {
+                let (address, upstream) = (&flap.endpoint, &flap.upstream);
+                let text = if place % 2 == 0 {
+                    format!(
+                        "{address} of {upstream} does not answer its health checks: {}",
+                        flap.failed
+                    )
+                } else {
+                    format!("{address} of {upstream} answers its health checks again")
+                };
+                let event = Event {
+                    at: Timestamp::from_secs(at),
+                    kind: EventKind::Health,
+                    scope: Scope {
+                        upstream: Some(upstream.clone()),
+                        endpoint: Some(address.clone()),
+                        ..Scope::default()
+                    },
+                    text,
+                };
+                events.push((flap, event));
+            }
+        }
+        events
+    }
+
+    fn unsteady<'a>(&'a self, health: &[(&'a Flap, Event)], now: u64) -> Vec<Unsteady<'a>> {
+        let mut found = Vec::new();
+        for flap in &self.flaps {
+            let of_it = health
+                .iter()
+                .filter(|(it, event)| std::ptr::eq(*it, flap) && event.at.as_secs() + 600 > now);
+            let times: Vec<Timestamp> = of_it.map(|(_, event)| event.at).collect();
+            if times.is_empty() {
+                continue;
+            }
+            found.push(Unsteady {
+                upstream: &flap.upstream,
+                address: &flap.endpoint,
+                changes: times.len() as u64,
+                since: Timestamp::from_secs(second(&flap.from)),
+                check: Some(CheckEvidence {
+                    timeout_us: flap.timeout_ms * 1_000,
+                    fall: flap.fall,
+                    failed: Some(&flap.failed),
+                }),
+                p99_us: Some(flap.p99_ms * 1_000),
+            });
+        }
+        found
+    }
+
+    /// A certificate is worth a ticket in its last day here, and pages once it has ended.
+    fn claims(&self, now: u64) -> Vec<Claim> {
+        let claims = self.certificates.iter().map(|it| {
+            let ends = Timestamp::from_secs(second(&it.ends));
+            let (severity, text) = if ends.as_secs() <= now {
+                (
+                    Severity::Page,
+                    format!("{} (file): expired {ends}", it.name),
+                )
+            } else {
+                (Severity::Ticket, format!("{} (file): ends {ends}", it.name))
+            };
+            Claim {
+                id: format!("certificate:{}:{}", it.name, severity.as_str()),
+                kind: AlertKind::Certificate,
+                severity,
+                about: it.name.clone(),
+                route: None,
+                runbook: Some("https://runbooks.example/certificates".to_owned()),
+                text,
+                lasts: Duration::ZERO,
+            }
+        });
+        claims.collect()
+    }
+
+    fn certificates(&self, now: u64) -> Vec<CertificateEvidence<'_>> {
+        let found = self.certificates.iter().map(|it| {
+            let ends = second(&it.ends);
+            let has_ended = ends <= now;
+            CertificateEvidence {
+                alert: format!("certificate:{}", it.name),
+                kind: if has_ended { "expired" } else { "expiry" }.to_owned(),
+                began: has_ended.then(|| Timestamp::from_secs(ends)),
+                routes: it.routes.iter().map(String::as_str).collect(),
+            }
+        });
+        found.collect()
+    }
+
+    fn handshakes(&self, now: u64) -> Tally {
+        let seconds = (now - 59..=now).filter_map(|at| {
+            let known = self.handshakes.iter().rfind(|it| second(&it.from) <= at)?;
+            Some(Tally {
+                good: known.ok,
+                bad: known.failed,
+            })
+        });
+        seconds.fold(Tally::default(), |sum, it| sum + it)
+    }
+
     fn promised(&self) -> Vec<Slo> {
         let promised = |slo: &Promise| Slo {
             id: slo.id.clone(),
@@ -352,7 +660,7 @@ impl Scenario {
     }
 
     /// What `route` does in second `now`, and how many of its good requests are late.
-    fn slot(&self, route: &Route, now: u64, endpoints: &[String]) -> (RouteSlot, u64) {
+    fn slot(&self, route: &Route, now: u64, endpoints: &[String], takes: u64) -> (RouteSlot, u64) {
         let incidents: Vec<&Incident> = self
             .incidents
             .iter()
@@ -362,7 +670,7 @@ impl Scenario {
         let rate = incidents
             .iter()
             .find_map(|incident| incident.rate)
-            .unwrap_or(route.rate);
+            .unwrap_or(takes);
         // Spread so that a thousand requests in a row hold exactly the parts asked for.
         let part = |count: u64, per_mille: u64, before: u64| {
             (before + count) * per_mille / 1_000 - before * per_mille / 1_000
@@ -405,6 +713,11 @@ impl Scenario {
             tally.good = tried - failed;
             slot.endpoints.push((EndpointKey(key as u32), tally));
         }
+        if route.endpoints.is_empty() {
+            // What matches no route is refused.
+            slot.faults[Fault::NoRoute.index()] = rate;
+            slot.counts.excluded = rate;
+        }
         slot.counts.good = rate - slot.counts.bad - slot.counts.excluded;
         let slow_per_mille = incidents
             .iter()
@@ -435,7 +748,33 @@ fn said(at: &str, verdicts: &[Verdict]) -> BTreeMap<&'static str, String> {
         ("severity", first.severity.as_str().to_owned()),
         ("side", first.side.as_str().to_owned()),
         ("route", or_nothing(&first.route)),
+        ("routes", format!("{:?}", first.routes)),
         ("slo", or_nothing(&first.slo)),
+        ("why", suspect.map(|it| it.why.clone()).unwrap_or_default()),
+        ("further", {
+            let further = first.further_suspects.iter();
+            format!("{:?}", further.map(|it| &it.event.text).collect::<Vec<_>>())
+        }),
+        ("differs", {
+            let differs = first.differs.as_ref();
+            let said = differs.map(|it| {
+                let (there, elsewhere) = (it.there, it.elsewhere);
+                format!(
+                    "{} {}: {}/{}, elsewhere {}/{}",
+                    it.dimension,
+                    it.part,
+                    there.bad,
+                    there.valid(),
+                    elsewhere.bad,
+                    elsewhere.valid()
+                )
+            });
+            said.unwrap_or_default()
+        }),
+        (
+            "burn",
+            first.burn.map(|it| format!("{it:.1}x")).unwrap_or_default(),
+        ),
         (
             "onset",
             first.onset.map(Timestamp::time_of_day).unwrap_or_default(),
@@ -475,10 +814,15 @@ fn expected(expectation: &Expectation) -> BTreeMap<&'static str, String> {
         severity,
         side,
         route,
+        routes,
         slo,
         onset,
         suspect,
         strength,
+        why,
+        further,
+        differs,
+        burn,
         fault,
         next_step,
         runbook,
@@ -490,7 +834,12 @@ fn expected(expectation: &Expectation) -> BTreeMap<&'static str, String> {
         ("severity", severity.clone()),
         ("side", side.clone()),
         ("route", route.clone()),
+        ("routes", format!("{routes:?}")),
         ("slo", slo.clone()),
+        ("why", why.clone()),
+        ("further", format!("{further:?}")),
+        ("differs", differs.clone()),
+        ("burn", burn.clone()),
         ("onset", onset.clone()),
         ("suspect", suspect.clone()),
         ("strength", strength.clone()),
@@ -519,7 +868,11 @@ fn run(scenario: &Scenario) -> Vec<String> {
         {
             let verdicts = world.verdicts(now, &evaluation);
             for verdict in &verdicts {
-                assert!(!verdict.text.contains("NaN") && !verdict.text.contains("cause"));
+                assert!(
+                    !verdict.text.contains("NaN") && !verdict.text.contains("cause"),
+                    "{}",
+                    verdict.text
+                );
             }
             let said = said(&expect.at, &verdicts);
             for (field, expected) in expected(expect) {
@@ -546,7 +899,7 @@ fn scenarios() -> Vec<(PathBuf, Scenario)> {
         })
         .collect();
     files.sort();
-    assert!(files.len() >= 8, "the scenarios are missing: {files:?}");
+    assert!(files.len() >= 17, "the scenarios are missing: {files:?}");
     let read = |file: PathBuf| {
         let scenario = toml::from_str(&fs::read_to_string(&file).unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));

@@ -4,8 +4,10 @@
 //! endpoint a request tries next is the proxy's own, faster decision.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::model::{EndpointKey, EndpointTally, Timestamp};
+use crate::proxy::health::Checked;
 
 /// Seconds that a judgement looks back.
 const WINDOW: usize = 10;
@@ -23,8 +25,61 @@ struct Endpoint {
     seconds: VecDeque<EndpointTally>,
     failing_since: Option<Timestamp>,
     /// What its health checks say; `None`: it has none.
-    answers: Option<bool>,
+    checked: Option<Checked>,
     changed: Option<Timestamp>,
+    by_checks: Flaps,
+    by_traffic: Flaps,
+}
+
+/// When an endpoint was lost or came back.
+#[derive(Debug, Default)]
+struct Flaps {
+    /// The last ten minutes, oldest first.
+    lately: VecDeque<Timestamp>,
+    /// The first of those between which ten minutes never passed.
+    since: Timestamp,
+    /// Since the process started.
+    all: u64,
+}
+
+/// How far back flaps are counted.
+const LATELY: Duration = Duration::from_secs(600);
+/// Changes of ten minutes that are kept; more are not worth telling apart.
+const FLAPS: usize = 1_000;
+
+impl Flaps {
+    fn count(&mut self, now: Timestamp, changes: u64) {
+        if changes == 0 {
+            return;
+        }
+        if self.lately(now).next().is_none() {
+            self.since = now;
+        }
+        self.all = self.all.saturating_add(changes);
+        let kept = usize::try_from(changes).unwrap_or(FLAPS).min(FLAPS);
+        self.lately.extend(std::iter::repeat_n(now, kept));
+        while self.lately.len() > FLAPS {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Those of the last ten minutes.
+    fn lately(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let earliest = now.minus(LATELY);
+        let lately = self.lately.iter().copied();
+        lately.filter(move |at| *at > earliest)
+    }
+}
+
+/// How restless an endpoint was in the last ten minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unrest {
+    /// How often it was lost or came back.
+    pub(super) changes: u64,
+    /// The first of the run that these belong to: of changes between which ten minutes never passed.
+    pub(super) since: Timestamp,
+    /// Whether its health checks found that, or how traffic fared.
+    pub(super) by_checks: bool,
 }
 
 /// An endpoint's state changed.
@@ -61,6 +116,7 @@ impl Health {
             if let Some(healthy) = endpoint.judge(seen) {
                 endpoint.failing_since = (!healthy).then_some(now);
                 endpoint.changed = Some(now);
+                endpoint.by_traffic.count(now, 1);
                 changes.push(Change {
                     endpoint: *key,
                     healthy,
@@ -75,19 +131,27 @@ impl Health {
     pub(super) fn checked(
         &mut self,
         now: Timestamp,
-        standings: impl Iterator<Item = (EndpointKey, bool)>,
+        standings: impl Iterator<Item = (EndpointKey, Checked)>,
     ) -> Vec<(EndpointKey, bool)> {
-        let standings: BTreeMap<EndpointKey, bool> = standings.collect();
+        let standings: BTreeMap<EndpointKey, Checked> = standings.collect();
         for (key, endpoint) in &mut self.0 {
             if !standings.contains_key(key) {
-                endpoint.answers = None;
+                endpoint.checked = None;
             }
         }
         let mut changes = Vec::new();
-        for (key, up) in standings {
+        for (key, checked) in standings {
             let endpoint = self.0.entry(key).or_default();
+            let up = checked.up;
+            let before = endpoint.checked.replace(checked.clone());
+            let counted = before.as_ref().map_or(0, |before| before.changes);
+            // Checks that began anew count from zero.
+            let since = checked.changes.checked_sub(counted);
+            endpoint
+                .by_checks
+                .count(now, since.unwrap_or(checked.changes));
             // One that is new is believed to work, and so not news when it does.
-            if endpoint.answers.replace(up).unwrap_or(true) != up {
+            if before.is_none_or(|before| before.up) != up {
                 endpoint.changed = Some(now);
                 changes.push((key, up));
             }
@@ -97,13 +161,47 @@ impl Health {
 
     /// Whether an endpoint answers its health checks; `None`: it has none.
     pub(super) fn answers(&self, endpoint: EndpointKey) -> Option<bool> {
-        self.0.get(&endpoint)?.answers
+        self.0.get(&endpoint)?.checked.as_ref().map(|it| it.up)
+    }
+
+    /// Why a health check of an endpoint failed last; `None`: none has, or it has no checks.
+    pub(super) fn failed(&self, endpoint: EndpointKey) -> Option<&str> {
+        let checked = self.0.get(&endpoint)?.checked.as_ref()?;
+        checked.failed.as_deref()
+    }
+
+    /// How restless an endpoint was in the ten minutes before `now`; `None`: not at all. Checks and traffic may see the same
+    /// change, so the one that saw more speaks.
+    pub(super) fn unrest(&self, endpoint: EndpointKey, now: Timestamp) -> Option<Unrest> {
+        let endpoint = self.0.get(&endpoint)?;
+        let of = |flaps: &Flaps, by_checks| {
+            let changes = flaps.lately(now).count() as u64;
+            (changes > 0).then_some(Unrest {
+                changes,
+                since: flaps.since,
+                by_checks,
+            })
+        };
+        let checks = of(&endpoint.by_checks, true);
+        let traffic = of(&endpoint.by_traffic, false);
+        checks
+            .into_iter()
+            .chain(traffic)
+            .max_by_key(|it| (it.changes, it.by_checks))
+    }
+
+    /// How often an endpoint was lost or came back since the process started: by its health checks, and by how traffic
+    /// fared.
+    pub(super) fn flaps(&self, endpoint: EndpointKey) -> (u64, u64) {
+        let endpoint = self.0.get(&endpoint);
+        endpoint.map_or((0, 0), |it| (it.by_checks.all, it.by_traffic.all))
     }
 
     /// Whether an endpoint is thought to work, and since when if that ever changed. One never tried is.
     pub(super) fn of(&self, endpoint: EndpointKey) -> (bool, Option<Timestamp>) {
         self.0.get(&endpoint).map_or((true, None), |endpoint| {
-            let works = endpoint.failing_since.is_none() && endpoint.answers != Some(false);
+            let works = endpoint.failing_since.is_none()
+                && endpoint.checked.as_ref().is_none_or(|it| it.up);
             (works, endpoint.changed)
         })
     }
@@ -180,7 +278,11 @@ mod tests {
     fn health_checks_are_news_when_their_answer_changes() {
         let mut health = Health::default();
         let mut told = |up: Option<bool>| {
-            let standings = up.map(|up| (KEY, up)).into_iter();
+            let checked = |up| Checked {
+                up,
+                ..Checked::default()
+            };
+            let standings = up.map(|up| (KEY, checked(up))).into_iter();
             let changes = health.checked(Timestamp::from_secs(1), standings);
             (changes.len(), health.of(KEY).0)
         };
@@ -194,6 +296,43 @@ mod tests {
             (None, (0, true)),
         ] {
             assert_eq!(told(up), expected, "{up:?}");
+        }
+    }
+
+    #[test]
+    fn flaps_are_counted_to_the_last_one_and_forgotten_after_ten_minutes() {
+        let mut health = Health::default();
+        let mut check = |second, changes| {
+            let checked = Checked {
+                up: changes % 2 == 0,
+                changes,
+                failed: None,
+            };
+            let now = Timestamp::from_secs(second);
+            health.checked(now, std::iter::once((KEY, checked)));
+            (
+                health
+                    .unrest(KEY, now)
+                    .map(|it| (it.changes, it.since.as_secs())),
+                health.flaps(KEY),
+            )
+        };
+        for (second, changes, lately, all) in [
+            (1_000, 0, None, 0),
+            (1_001, 1, Some((1, 1_001)), 1),
+            // Three within a second.
+            (1_010, 4, Some((4, 1_001)), 4),
+            // Checks that begin anew.
+            (1_020, 1, Some((5, 1_001)), 5),
+            (1_601, 1, Some((4, 1_001)), 5),
+            (1_700, 1, None, 5),
+            (1_800, 2, Some((1, 1_800)), 6),
+        ] {
+            assert_eq!(
+                check(second, changes),
+                (lately, (all, 0)),
+                "second {second}"
+            );
         }
     }
 

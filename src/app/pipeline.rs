@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::alerts::{self, Crash};
 use super::certs::Certs;
+use super::handshakes::Handshakes;
 use super::health::Health;
 use super::loads::Loads;
+use super::names::Names;
 use super::probes::{Absorbed, Probes};
 use super::quiet::{Ended, Quiet};
 use super::restore;
@@ -22,6 +24,7 @@ use crate::model::{
     Timestamp, Window,
 };
 use crate::probe::run::Probe;
+use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing};
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing, TallyRing};
@@ -46,6 +49,8 @@ pub(super) struct Pipeline {
     pub(super) evaluation: Evaluation,
     pub(super) health: Health,
     pub(super) loads: Loads,
+    pub(super) names: Names,
+    pub(super) handshakes: Handshakes,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
     /// Newest first.
@@ -135,6 +140,8 @@ impl Pipeline {
             evaluation: Evaluation::default(),
             health: Health::default(),
             loads: Loads::default(),
+            names: Names::default(),
+            handshakes: Handshakes::default(),
             probes: Probes::default(),
             certs: Certs::default(),
             events: VecDeque::new(),
@@ -293,6 +300,8 @@ impl Pipeline {
     /// Counts what the workers gathered, as having happened in second `second`.
     pub(super) fn absorb(&mut self, second: u64, gathered: &Gathered) {
         self.loads.absorb(second, &gathered.endpoints);
+        self.handshakes
+            .absorb(second, gathered.handshakes, gathered.handshakes_failed);
         let mut all = RouteSlot::default();
         for (key, slot) in gathered.shards.iter().flatten() {
             let state = of(&mut self.routes, key.index());
@@ -363,14 +372,15 @@ impl Pipeline {
     pub(super) fn checked(
         &mut self,
         now: Timestamp,
-        standings: impl Iterator<Item = (EndpointKey, bool)>,
+        standings: impl Iterator<Item = (EndpointKey, Checked)>,
     ) {
         for (endpoint, up) in self.health.checked(now, standings) {
             let (upstream, address) = self.directory.endpoint_name(endpoint);
             let text = if up {
                 format!("{address} of {upstream} answers its health checks again")
             } else {
-                format!("{address} of {upstream} does not answer its health checks")
+                let why = self.health.failed(endpoint).unwrap_or("too many failed");
+                format!("{address} of {upstream} does not answer its health checks: {why}")
             };
             let scope = Scope {
                 upstream: Some(upstream.to_owned()),

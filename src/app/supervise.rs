@@ -1,5 +1,6 @@
 //! The control loop: a second at a time, with whatever is asked in between.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::certs;
 use super::machine::Machine;
+use super::names::{self, Looked};
 use super::pipeline::Pipeline;
 use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
@@ -60,6 +62,8 @@ pub(super) struct Parts {
     pub(super) mark_trouble: Option<String>,
     /// What certificates are looked at.
     pub(super) certificates: watch::Sender<Plan>,
+    /// What names are looked up.
+    pub(super) names: watch::Sender<BTreeSet<String>>,
     /// What `/probe` can be asked for.
     pub(super) modules: watch::Sender<Arc<Modules>>,
 }
@@ -68,6 +72,7 @@ pub(super) struct Parts {
 pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
+    pub(super) looked: mpsc::Receiver<Looked>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
     pub(super) silences: mpsc::Receiver<(
@@ -103,6 +108,7 @@ pub(super) struct Daemon {
     runner: Runner,
     mark_trouble: Option<String>,
     certificates: watch::Sender<Plan>,
+    names: watch::Sender<BTreeSet<String>>,
     modules: watch::Sender<Arc<Modules>>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
@@ -154,6 +160,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            names,
             modules,
         } = parts;
         let config = ConfigView {
@@ -200,6 +207,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            names,
             modules,
             seq: 0,
             ticked: 0,
@@ -279,6 +287,13 @@ impl Daemon {
                 Some(sights) = channels.sights.recv() => {
                     let now = self.clock.now();
                     self.pipeline.certs.absorb(now, sights);
+                }
+                Some(looked) = channels.looked.recv() => {
+                    let now = self.clock.now();
+                    let moved = self.pipeline.names.absorb(now, looked, &self.around.resolved);
+                    for event in moved {
+                        self.pipeline.note(event);
+                    }
                 }
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;
@@ -571,6 +586,12 @@ impl Daemon {
             .collect();
         let plan = certs::plan(&self.around.resolved, self.workers.listening());
         self.certificates.send_replace(plan);
+        self.names.send_if_modified(|names| {
+            let wanted = names::wanted(&self.around.resolved);
+            let differs = *names != wanted;
+            *names = wanted;
+            differs
+        });
     }
 
     async fn drain(&mut self) {

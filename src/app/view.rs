@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{EndpointKey, EndpointTally, Sli, SloKey, Tally, Timestamp, Window};
+use crate::model::{EndpointKey, Sli, SloKey, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -17,10 +17,9 @@ use crate::snapshot::{
     ListenerView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SilenceView,
     SloView, Snapshot, StoreView, Totals,
 };
-use crate::triage::engine::verdicts;
-use crate::triage::evidence::{Detail, EndpointEvidence, Evidence, RouteEvidence};
 
 mod detail;
+mod evidence;
 mod measured;
 mod routes;
 mod upstreams;
@@ -119,86 +118,6 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn verdicts(&self, now: Timestamp) -> Vec<crate::triage::Verdict> {
-        let pipeline = self.pipeline;
-        let routes = self.routes.iter().map(|route| {
-            let upstream = route.upstream();
-            let versions = upstream.and_then(|upstream| pipeline.versions.get(upstream));
-            let ring = &route.state.ring;
-            RouteEvidence {
-                id: route.id,
-                upstream,
-                version: versions.map(|(version, _)| version.as_str()),
-                previous_version: versions.and_then(|(_, before)| before.as_deref()),
-                owner: route.owner(),
-                runbook: None,
-                slos: route.slos.clone(),
-                alerts: route.alerts.clone(),
-                last_minute: ring.counts_over(MINUTE_S, self.now_secs),
-                covered_s: ring.covered_over(MINUTE_S, self.now_secs),
-            }
-        });
-        let routes = routes.collect();
-        let events: Vec<_> = pipeline.events.iter().cloned().collect();
-        let degraded = pipeline.degraded.values();
-        let evidence = Evidence {
-            routes,
-            edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),
-            events: &events,
-            alerts: pipeline.alerts().collect(),
-            degraded: degraded
-                .map(|degradation| format!("{}: {}", degradation.part, degradation.text))
-                .collect(),
-            detail: &|id| self.detail(id),
-            history: &|key| pipeline.history(key),
-        };
-        verdicts(now, &evidence)
-    }
-
-    fn detail(&self, id: &str) -> Detail {
-        let Some(route) = self.routes.iter().find(|route| route.id == id) else {
-            return Detail::default();
-        };
-        let (ring, upstream) = (&route.state.ring, route.upstream());
-        let tried = ring.endpoints_over(LATELY_S, self.now_secs);
-        let endpoints = self
-            .around
-            .resolved
-            .proxy
-            .upstreams
-            .iter()
-            .filter(|found| Some(found.name.as_str()) == upstream);
-        let endpoints = endpoints
-            .flat_map(|upstream| &upstream.endpoints)
-            .map(|endpoint| {
-                let address = endpoint.to_string();
-                let tally = tried
-                    .iter()
-                    .find(|(key, _)| self.address(*key) == address)
-                    .map(|(_, tally)| *tally);
-                let EndpointTally {
-                    good,
-                    bad,
-                    connect_failures,
-                    retried: _,
-                } = tally.unwrap_or_default();
-                EndpointEvidence {
-                    address,
-                    good,
-                    bad,
-                    connect_failures,
-                }
-            });
-        Detail {
-            faults_1m: ring.faults_over_1m(self.now_secs),
-            faults_5m: ring.faults_over_5m(self.now_secs),
-            endpoints: endpoints.collect(),
-            phases_p50_us: ring
-                .phases_over_5m(self.now_secs)
-                .map(|phase| Some(phase?.percentiles.p50_us)),
-        }
-    }
-
     fn address(&self, key: EndpointKey) -> &str {
         self.pipeline.directory.endpoint_name(key).1
     }

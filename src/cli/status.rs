@@ -11,7 +11,7 @@ use crate::net::address::Address;
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::Tier;
 use crate::snapshot::{ExporterView, Snapshot, Standing, Urgency};
-use crate::triage::Level;
+use crate::triage::{Level, Locus, answers};
 use crate::tui::fmt;
 
 pub(super) fn status(address: &Address, json: bool) -> Exit {
@@ -58,6 +58,15 @@ const EVENTS: usize = 3;
 
 fn lines(snapshot: &Snapshot) -> String {
     let mut text = format!("{}\n", fmt::visible(&snapshot.verdict.text));
+    if snapshot.verdict.side != Locus::None {
+        let said = answers::of(&snapshot.verdict, snapshot.at);
+        for (question, answer) in answers::QUESTIONS.iter().zip(said) {
+            put(
+                &mut text,
+                format_args!("  {question:<8}  {}\n", fmt::visible(&answer)),
+            );
+        }
+    }
     for verdict in &snapshot.other_verdicts {
         put(
             &mut text,

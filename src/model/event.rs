@@ -14,6 +14,9 @@ pub enum EventKind {
     Config,
     /// An endpoint became unhealthy or healthy.
     Health,
+    /// The name of an endpoint leads to other addresses than before.
+    #[serde(rename = "dns")]
+    Name,
     /// A synthetic probe began to fail, or works again.
     Probe,
     /// A certificate nears its end, does not fit, or is well again.
@@ -29,10 +32,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deploy,
         Self::Config,
         Self::Health,
+        Self::Name,
         Self::Probe,
         Self::Certificate,
         Self::Alert,
@@ -46,6 +50,7 @@ impl EventKind {
             Self::Deploy => "deploy",
             Self::Config => "config",
             Self::Health => "health",
+            Self::Name => "dns",
             Self::Probe => "probe",
             Self::Certificate => "cert",
             Self::Alert => "alert",
@@ -60,6 +65,7 @@ impl EventKind {
             Self::Deploy => 'D',
             Self::Config => 'C',
             Self::Health => 'H',
+            Self::Name => 'N',
             Self::Probe => 'P',
             Self::Certificate => 'T',
             Self::Alert => 'A',
@@ -72,7 +78,7 @@ impl EventKind {
     /// trouble, and probes and certificates' dates show it; they do not make it.
     pub const fn is_change(self) -> bool {
         match self {
-            Self::Deploy | Self::Config | Self::Health | Self::Process => true,
+            Self::Deploy | Self::Config | Self::Health | Self::Name | Self::Process => true,
             Self::Certificate | Self::Alert | Self::Operator | Self::Probe => false,
         }
     }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use super::balance::Shares;
 use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
-use super::health::Standing;
+use super::health::{Checked, Standing};
 use super::limit::{self, LimitCount};
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::certificate::ServerCertificate;
@@ -181,11 +181,10 @@ impl Generation {
         }
     }
 
-    /// Every endpoint that has health checks, and whether it answers them.
-    pub fn standings(&self) -> impl Iterator<Item = (EndpointKey, bool)> {
+    /// Every endpoint that has health checks, and what they found.
+    pub fn standings(&self) -> impl Iterator<Item = (EndpointKey, Checked)> {
         let endpoints = self.upstreams.iter().flat_map(|it| &it.endpoints);
-        endpoints
-            .filter_map(|endpoint| Some((endpoint.key, !endpoint.standing.as_ref()?.is_down())))
+        endpoints.filter_map(|endpoint| Some((endpoint.key, endpoint.standing.as_ref()?.checked())))
     }
 
     /// What a listener serves; `None`: plain text.
@@ -324,9 +323,9 @@ mod tests {
         standing.set(false);
 
         let mut after = built("health = { probe = 'tcp', fall = 9 }", &mut directory);
-        assert!(after.standings().all(|(_, up)| up));
+        assert!(after.standings().all(|(_, checked)| checked.up));
         after.adopt(&before);
-        let up: Vec<bool> = after.standings().map(|(_, up)| up).collect();
+        let up: Vec<bool> = after.standings().map(|(_, checked)| checked.up).collect();
         assert_eq!(up, [true, false]);
 
         let mut unchecked = built("", &mut directory);

@@ -5,8 +5,8 @@
 //! is better than answering 503, so a check that is wrong cannot take a whole upstream away, and a lone endpoint keeps its
 //! traffic.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -21,20 +21,55 @@ use crate::clock::{Clock as _, SystemClock, Tick};
 use crate::net::connect::{Target, connect};
 use crate::net::http1;
 
-/// What the checks of one endpoint have found. Written by its check, read by every worker for every request, so it is one
-/// atomic flag; nothing is ordered by it.
+/// What the checks of one endpoint have found. Written by its check.
 #[derive(Debug, Default)]
-pub(super) struct Standing(AtomicBool);
+pub(super) struct Standing {
+    /// Read by every worker for every request, so it is one atomic flag; nothing is ordered by it.
+    down: AtomicBool,
+    /// Read by the control thread only, which must miss none of several within a second.
+    changes: AtomicU64,
+    /// Written and read on the control thread only, so nobody ever waits for it.
+    failed: Mutex<Option<Arc<str>>>,
+}
 
 impl Standing {
     pub(super) fn set(&self, up: bool) {
-        self.0.store(!up, Ordering::Relaxed);
+        if self.down.swap(!up, Ordering::Relaxed) == up {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether the checks say that it does not answer. Before the first few, it is believed to.
     pub(super) fn is_down(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.down.load(Ordering::Relaxed)
     }
+
+    fn fail(&self, why: &str) {
+        // Nothing that can panic is done while it is held.
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = Some(why.into());
+    }
+
+    /// Everything that the checks have found.
+    pub(super) fn checked(&self) -> Checked {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        Checked {
+            up: !self.is_down(),
+            changes: self.changes.load(Ordering::Relaxed),
+            failed: failed.clone(),
+        }
+    }
+}
+
+/// What the checks of one endpoint have found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether it answers.
+    pub up: bool,
+    /// How often that has changed since these checks began.
+    pub changes: u64,
+    /// Why a check failed last, in one line; `None`: none has.
+    pub failed: Option<Arc<str>>,
 }
 
 /// The checks of one generation. Dropping them ends them.
@@ -105,6 +140,7 @@ impl Check {
             };
             if let Err(why) = &answer {
                 tracing::debug!(endpoint = self.address, why, "a health check failed");
+                self.standing.fail(why);
             }
             if let Some(up) = judge.takes(answer.is_ok(), self.asks.rise, self.asks.fall) {
                 self.standing.set(up);
@@ -198,6 +234,21 @@ mod tests {
         for (at, (good, changed)) in answers.into_iter().enumerate() {
             assert_eq!(judge.takes(good, 2, 3), changed, "answer {at}");
         }
+    }
+
+    #[test]
+    fn each_change_of_a_standing_is_counted_and_nothing_else() {
+        let standing = Standing::default();
+        for (up, changes) in [(true, 0), (false, 1), (false, 1), (true, 2), (false, 3)] {
+            standing.set(up);
+            let checked = standing.checked();
+            assert_eq!((checked.up, checked.changes), (up, changes));
+        }
+        standing.fail("it answered 503");
+        assert_eq!(
+            standing.checked().failed.as_deref(),
+            Some("it answered 503")
+        );
     }
 
     proptest! {

@@ -336,6 +336,59 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
+/// A request that the rule at `index` matches and that goes to another, with who takes it; when none is found, one that it
+/// takes itself. `None` when it has no sample.
+///
+/// Tried are its own samples, and those at the hosts and paths that other rules name, which is where they overlap.
+pub fn stray(
+    rules: &[Rule],
+    index: usize,
+    matcher: &Matcher,
+    samples: &Samples,
+) -> Option<(Witness, Option<usize>)> {
+    /// Requests tried at most: a table may have thousands of rules.
+    const MOST: usize = 2_000;
+    let rule = rules.get(index)?;
+    let own = samples.requests(rule);
+    let first = own.first()?.clone();
+    let others = || {
+        rules
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| *place != index)
+    };
+    let hosts = others().flat_map(|(_, other)| &other.hosts);
+    let hosts = hosts.filter_map(|host| match host {
+        HostPattern::Exact(name) => Some(name.as_str()),
+        HostPattern::Below(_) => None,
+    });
+    let takes = |host: &&str| rule.hosts.is_empty() || rule.hosts.iter().any(|it| it.takes(host));
+    let mut hosts: Vec<&str> = hosts.filter(takes).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let paths = others().flat_map(|(_, other)| samples.paths(&other.path));
+    let mut paths: Vec<String> = paths.filter(|path| rule.path.takes(path)).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let there = hosts.iter().map(|host| first.to(host));
+    let there: Vec<Witness> = std::iter::once(first.clone()).chain(there).collect();
+    let elsewhere = there
+        .iter()
+        .flat_map(|it| std::iter::once(it.clone()).chain(paths.iter().map(|path| it.at(path))));
+    let tried = own.into_iter().chain(elsewhere).take(MOST);
+    let strays = tried.map(|witness| {
+        let taken_by = matcher.find(&witness.request());
+        (witness, taken_by)
+    });
+    let found = strays
+        .into_iter()
+        .find(|(_, taken_by)| *taken_by != Some(index));
+    Some(found.unwrap_or_else(|| {
+        let taken_by = matcher.find(&first.request());
+        (first, taken_by)
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -355,6 +408,46 @@ mod tests {
             methods: methods.iter().map(ToString::to_string).collect(),
             headers: headers.iter().map(|it| it.parse().unwrap()).collect(),
             query: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_request_that_goes_to_another_rule_is_found_where_they_overlap() {
+        for (what, rules, found) in [
+            (
+                "the rule's own place",
+                vec![
+                    rule(&["a.test"], "/", &[], &[]),
+                    rule(&["b.test"], "/", &[], &[]),
+                ],
+                ("a.test", "/", Some(0)),
+            ),
+            (
+                "a host that another names",
+                vec![
+                    rule(&["*.example.com"], "/admin", &[], &[]),
+                    rule(&["ops.example.com"], "/", &[], &[]),
+                ],
+                ("ops.example.com", "/admin", Some(1)),
+            ),
+            (
+                "a longer path of another",
+                vec![
+                    rule(&["a.test"], "/", &[], &[]),
+                    rule(&["a.test"], "=/cart", &[], &[]),
+                ],
+                ("a.test", "/cart", Some(1)),
+            ),
+        ] {
+            let (matcher, samples) = (Matcher::new(&rules), Samples::new(&rules, 1));
+            let (witness, taken_by) = stray(&rules, 0, &matcher, &samples).unwrap();
+            assert_eq!(witness.host, found.0, "{what}");
+            assert!(
+                witness.path.starts_with(found.1),
+                "{what}: {}",
+                witness.path
+            );
+            assert_eq!(taken_by, found.2, "{what}");
         }
     }
 

@@ -86,6 +86,7 @@ pub fn change_before<'e>(
         let scoped = scope.route.is_some() || scope.upstream.is_some() || scope.slo.is_some();
         match event.kind {
             EventKind::Deploy if mine => Some(3),
+            EventKind::Name if mine => Some(2),
             EventKind::Config | EventKind::Process if mine || !scoped => Some(2),
             // An endpoint that fails is more likely what the spell looks like than why it is.
             EventKind::Health if mine => Some(1),
@@ -93,6 +94,7 @@ pub fn change_before<'e>(
             | EventKind::Config
             | EventKind::Process
             | EventKind::Health
+            | EventKind::Name
             | EventKind::Probe
             | EventKind::Certificate
             | EventKind::Alert

@@ -70,6 +70,11 @@ fn undo(
     let concerns =
         event.scope.upstream.is_some() && event.scope.upstream.as_deref() == route.upstream;
     match event.kind {
+        EventKind::Name if concerns => Some(format!(
+            "mend the record of {} or the cache that answers with it: {}",
+            endpoint_name(event),
+            words::plain(&event.text)
+        )),
         EventKind::Deploy if concerns => Some(match (route.version, route.previous_version) {
             (Some(version), Some(previous)) => {
                 format!("roll back {upstream} {version} to {previous}")
@@ -88,12 +93,19 @@ fn undo(
         EventKind::Deploy
         | EventKind::Config
         | EventKind::Health
+        | EventKind::Name
         | EventKind::Process
         | EventKind::Certificate
         | EventKind::Alert
         | EventKind::Probe
         | EventKind::Operator => None,
     }
+}
+
+/// The endpoint whose name an event is about.
+fn endpoint_name(event: &Event) -> String {
+    let endpoint = event.scope.endpoint.as_deref();
+    words::plain(endpoint.unwrap_or("this name"))
 }
 
 fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
@@ -104,7 +116,25 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         endpoints,
         ..
     } = findings;
-    let all = || addresses(endpoints.iter().map(|endpoint| endpoint.address.as_str()));
+    let all = || {
+        let named: Vec<String> = endpoints.iter().map(whereabouts).collect();
+        addresses(named.iter().map(String::as_str))
+    };
+    // Where it is looked for, which may be where it was.
+    let looked_for = || {
+        let named = endpoints.iter().find_map(|endpoint| {
+            let leads = endpoint
+                .leads
+                .as_ref()
+                .filter(|leads| !leads.to.is_empty())?;
+            Some(format!(
+                "check whether {} still leads to the right place: nothing answers at {}",
+                words::plain(&leads.name),
+                addresses(leads.to.iter().map(String::as_str))
+            ))
+        });
+        named.unwrap_or_else(|| format!("check the network between here and {upstream}"))
+    };
     let refused = || match endpoints.len() {
         0 => format!("check why {upstream} refuses connections"),
         1 => format!("check why {} refuses connections", all()),
@@ -132,9 +162,7 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         Fault::NoEndpoint => format!("bring an endpoint of {upstream} back: none can be tried"),
         Fault::Dns => format!("check name resolution of the endpoints of {upstream}"),
         Fault::ConnectRefused => refused(),
-        Fault::ConnectTimeout | Fault::ConnectFailed => {
-            format!("check the network between here and {upstream}")
-        }
+        Fault::ConnectTimeout | Fault::ConnectFailed => looked_for(),
         Fault::TlsHandshake => format!("check the certificate and TLS settings of {upstream}"),
         Fault::FirstByteTimeout | Fault::IdleTimeout | Fault::TotalTimeout => {
             format!("check what {upstream} waits for: it does not answer in time")
@@ -156,6 +184,18 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         | Fault::Forbidden
         | Fault::RateLimited
         | Fault::NotAllowed => format!("look at route {} closer", route.id),
+    }
+}
+
+/// An endpoint's address, and where its name leads.
+fn whereabouts(endpoint: &EndpointEvidence) -> String {
+    match &endpoint.leads {
+        Some(leads) if !leads.to.is_empty() => format!(
+            "{} ({})",
+            endpoint.address,
+            addresses(leads.to.iter().map(String::as_str))
+        ),
+        Some(_) | None => endpoint.address.clone(),
     }
 }
 

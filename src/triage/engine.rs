@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::advice::{self, Findings};
-use super::evidence::{Detail, Evidence, RouteEvidence};
+use super::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence};
 use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
-use super::{Level, Locus, Verdict, side, suspect, words};
+use super::{
+    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side, suspect,
+    words,
+};
 use crate::model::{Counts, Event, EventKind, Fault, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
 use crate::slo::burn;
@@ -28,6 +31,12 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
             incidents.entry(trouble.group()).or_default().push(trouble);
         }
     }
+    // Upstreams that an incident is told of already.
+    let failing: Vec<String> = incidents
+        .values()
+        .flatten()
+        .filter_map(|trouble| trouble.route.upstream.map(str::to_owned))
+        .collect();
     let mut verdicts: Vec<Verdict> = incidents
         .into_values()
         .map(|mut troubles| {
@@ -37,15 +46,24 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
         })
         .collect();
     verdicts.extend(unwatched(evidence));
-    verdicts.extend(certificates(now, evidence));
-    verdicts.extend(silent(now, evidence));
+    verdicts.extend(certificate::verdict(now, evidence));
+    let shift = mix::verdict(now, evidence);
+    let lost: Vec<String> = shift.iter().flat_map(|it| it.routes.clone()).collect();
+    verdicts.extend(shift);
+    verdicts.extend(silent(now, evidence, &lost));
+    verdicts.extend(flapping::verdict(now, evidence, &failing));
+    verdicts.extend(clients::verdict(now, evidence));
     verdicts.extend(degraded(evidence));
     verdicts.sort_by(|a, b| {
         let weight = |verdict: &Verdict| verdict.bad_per_s.unwrap_or_default();
         (b.severity.cmp(&a.severity)).then(weight(b).total_cmp(&weight(a)))
     });
-    if verdicts.is_empty() {
-        verdicts.push(calm(now, evidence));
+    // What clients do wrong does not make unknown whether all is well.
+    if verdicts.iter().all(|it| it.severity == Level::Ok) {
+        let calm = calm(now, evidence);
+        if verdicts.is_empty() || calm.severity != Level::Ok {
+            verdicts.insert(0, calm);
+        }
     }
     verdicts
 }
@@ -135,11 +153,11 @@ impl<'a> Trouble<'a> {
         matches!(self.slo.slo.sli, Sli::Probe { .. })
     }
 
-    fn onset(&self, now: Timestamp, evidence: &Evidence<'_>) -> Option<Onset> {
+    fn onset(&self, now: Timestamp, history: &History) -> Option<Onset> {
         if self.is_only_low {
             return None;
         }
-        onset::find(&(evidence.history)(self.slo.key), now.as_secs())
+        onset::find(history, now.as_secs())
     }
 }
 
@@ -196,9 +214,19 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         .chain(culprits.iter().copied())
         .map(|endpoint| endpoint.address.as_str())
         .collect();
-    let onset = worst.onset(now, evidence);
-    let suspect = onset.and_then(|onset| suspect::find(evidence.events, route, &failing, onset));
+    let history = (evidence.history)(slo.key);
+    let onset = worst.onset(now, &history);
+    let mut suspects = onset.map_or_else(Vec::new, |onset| {
+        suspect::find(evidence.events, route, &failing, onset)
+    });
+    suspect::weigh(&mut suspects, &history, now);
     let deployed_since = onset.and_then(|onset| deployed_since(evidence.events, route, onset));
+    // With another version running since, the suspect's is not to be told from it any more.
+    let telling = suspects.first().filter(|_| deployed_since.is_none());
+    let differs = differs(worst, &culprits, telling, evidence);
+    let mut suspects = suspects.into_iter();
+    let suspect = suspects.next();
+    let side = side_of(worst, suspect.as_ref());
     let minute = route.last_minute;
     let fault = (!worst.is_slow()).then(|| worst.faults.first()).flatten();
     let next_step = if worst.is_only_low {
@@ -209,7 +237,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     } else {
         advice::next_step(&Findings {
             route,
-            side: worst.side,
+            side,
             fault: fault.map(|(fault, _)| *fault),
             suspect: suspect.as_ref(),
             deployed_since,
@@ -221,11 +249,14 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     };
     let mut verdict = Verdict {
         severity: worst.level,
-        side: worst.side,
+        side,
         route: Some(route.id.to_owned()),
+        routes: ids(troubles),
         slo: Some(slo.slo.id.clone()),
         onset: onset.map(|onset| Timestamp::from_secs(onset.secs)),
         suspect,
+        further_suspects: suspects.collect(),
+        differs,
         burn: slo.burn_over(RECENT),
         remaining_ratio: slo.expected_remaining_ratio,
         time_to_empty_s: slo.time_to_empty_s,
@@ -250,6 +281,98 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     verdict
 }
 
+/// The routes in trouble, each once.
+fn ids(troubles: &[Trouble<'_>]) -> Vec<String> {
+    troubles
+        .iter()
+        .map(|trouble| trouble.route.id.to_owned())
+        .collect()
+}
+
+/// Whose it is, now that it is known what changed: a service that cannot be connected to since its name leads elsewhere
+/// is not there any more.
+fn side_of(worst: &Trouble<'_>, suspect: Option<&Suspect>) -> Locus {
+    let unreached = worst.faults.first().is_some_and(|(fault, _)| {
+        matches!(
+            fault,
+            Fault::Dns
+                | Fault::ConnectRefused
+                | Fault::ConnectTimeout
+                | Fault::ConnectFailed
+                | Fault::TlsHandshake
+        )
+    });
+    let moved = suspect.is_some_and(|it| it.event.kind == EventKind::Name);
+    if worst.side == Locus::Upstream && unreached && moved {
+        Locus::Network
+    } else {
+        worst.side
+    }
+}
+
+/// What tells the bad requests from the good ones: some endpoints, a new version, or one route of several of its upstream.
+fn differs(
+    worst: &Trouble<'_>,
+    culprits: &[&EndpointEvidence],
+    suspect: Option<&Suspect>,
+    evidence: &Evidence<'_>,
+) -> Option<Difference> {
+    if worst.is_slow() || worst.is_only_low {
+        return None;
+    }
+    if !culprits.is_empty() {
+        let of = |is_culprit: bool| {
+            let them = worst.detail.endpoints.iter();
+            let them = them.filter(|it| culprits.contains(it) == is_culprit);
+            them.fold(Tally::default(), |sum, it| {
+                sum + Tally {
+                    good: it.good,
+                    bad: it.bad,
+                }
+            })
+        };
+        return Some(Difference {
+            dimension: "endpoint".to_owned(),
+            part: advice::addresses(culprits.iter().map(|it| it.address.as_str())),
+            there: of(true),
+            elsewhere: of(false),
+        });
+    }
+    let deploy = suspect.filter(|it| it.event.kind == EventKind::Deploy);
+    if let (Some(deploy), Some(version)) = (deploy, worst.route.version)
+        && deploy.event.scope.upstream.as_deref() == worst.route.upstream
+        && deploy.lift().is_none_or(|lift| lift >= TELLING)
+    {
+        return Some(Difference {
+            dimension: "version".to_owned(),
+            part: version.to_owned(),
+            there: deploy.since,
+            elsewhere: deploy.before,
+        });
+    }
+    let tally = |counts: Counts| Tally {
+        good: counts.good,
+        bad: counts.bad,
+    };
+    let beside = evidence
+        .routes
+        .iter()
+        .filter(|it| it.id != worst.route.id && it.upstream == worst.route.upstream)
+        .fold(Tally::default(), |sum, it| sum + tally(it.last_minute));
+    let there = tally(worst.route.last_minute);
+    let much = ratio(there.bad, there.valid())?;
+    let little = ratio(beside.bad, beside.valid())?;
+    (worst.route.upstream.is_some() && much >= TELLING * little).then(|| Difference {
+        dimension: "route".to_owned(),
+        part: worst.route.id.to_owned(),
+        there,
+        elsewhere: beside,
+    })
+}
+
+/// How many times as often requests must be bad in one part for it to tell them apart.
+const TELLING: f64 = 5.0;
+
 /// The newest deploy of the route's upstream after the onset: a rollback or a try at a fix, never a suspect.
 fn deployed_since<'e>(
     events: &'e [Event],
@@ -267,6 +390,13 @@ fn deployed_since<'e>(
             && event.scope.upstream.is_some()
             && event.scope.upstream.as_deref() == route.upstream
     })
+}
+
+/// Where a person finds what to do about a route: at one of its SLOs, or at itself.
+pub(super) fn runbook(route: &RouteEvidence<'_>) -> Option<String> {
+    let mut slos = route.slos.iter();
+    let of_slo = slos.find_map(|slo| slo.slo.runbook.clone());
+    of_slo.or_else(|| route.runbook.map(str::to_owned))
 }
 
 /// `None` of nothing.
@@ -296,6 +426,7 @@ fn unwatched(evidence: &Evidence<'_>) -> Option<Verdict> {
         severity: Level::Warn,
         side: side::of_faults(&faults),
         route: Some(route.id.to_owned()),
+        routes: vec![route.id.to_owned()],
         bad_ratio,
         bad_per_s: (route.covered_s > 0).then(|| minute.bad as f64 / route.covered_s as f64),
         share_of_bad: ratio(minute.bad, evidence.edge.bad),
@@ -315,7 +446,7 @@ fn unwatched(evidence: &Evidence<'_>) -> Option<Verdict> {
 }
 
 /// Alerts of `kind` that fire.
-fn firing<'a>(
+pub(super) fn firing<'a>(
     evidence: &'a Evidence<'_>,
     kind: AlertKind,
 ) -> impl Iterator<Item = &'a AlertStatus> {
@@ -324,38 +455,13 @@ fn firing<'a>(
     evidence.alerts.iter().copied().filter(of_kind)
 }
 
-/// Certificates: what fails a handshake fails before there is a request that any route could count.
-fn certificates(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict> {
-    let worst = firing(evidence, AlertKind::Certificate)
-        .max_by_key(|alert| (alert.severity, std::cmp::Reverse(alert.since)))?;
-    let level = match worst.severity {
-        Severity::Page => Level::Crit,
-        Severity::Ticket => Level::Warn,
-    };
-    let more = match firing(evidence, AlertKind::Certificate).count() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let next_step = "renew it, reload, and see `vestibule certs`".to_owned();
-    Some(Verdict {
-        side: Locus::Certificate,
-        onset: Some(worst.since),
-        text: format!(
-            "{}: certificate: {}{more}, since {}; {next_step}",
-            label(level),
-            words::long(&worst.text),
-            words::time(worst.since, now),
-        ),
-        next_step,
-        runbook: worst.runbook.clone(),
-        ..blank(level)
-    })
-}
-
 /// A busy route that gets no request any more: nothing fails, because nothing arrives.
-fn silent(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict> {
-    let worst = firing(evidence, AlertKind::NoData).next()?;
-    let more = match firing(evidence, AlertKind::NoData).count() - 1 {
+/// `told` are routes of which it is known where their requests went.
+fn silent(now: Timestamp, evidence: &Evidence<'_>, told: &[String]) -> Option<Verdict> {
+    let all = firing(evidence, AlertKind::NoData);
+    let mut all = all.filter(|alert| alert.route.as_ref().is_none_or(|it| !told.contains(it)));
+    let worst = all.next()?;
+    let more = match all.count() {
         0 => String::new(),
         more => format!(" and {more} more routes"),
     };
@@ -364,6 +470,7 @@ fn silent(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict> {
     Some(Verdict {
         side: Locus::Network,
         route: worst.route.clone(),
+        routes: worst.route.iter().cloned().collect(),
         onset: Some(worst.since),
         text: format!(
             "{}: silence: {}{more} got no request for ten minutes after a busy hour, told {}; {next_step}",
@@ -473,7 +580,7 @@ fn counted(slos: usize) -> String {
 }
 
 /// A verdict that says nothing yet.
-fn blank(severity: Level) -> Verdict {
+pub(super) fn blank(severity: Level) -> Verdict {
     Verdict {
         severity,
         side: if severity == Level::Unknown {
@@ -482,9 +589,12 @@ fn blank(severity: Level) -> Verdict {
             Locus::None
         },
         route: None,
+        routes: Vec::new(),
         slo: None,
         onset: None,
         suspect: None,
+        further_suspects: Vec::new(),
+        differs: None,
         burn: None,
         remaining_ratio: None,
         time_to_empty_s: None,

@@ -1,6 +1,8 @@
 //! What the verdict is drawn from: facts that others gathered.
 
-use crate::model::{Counts, Event, Fault, Phase, SloKey, Tally};
+use std::ops::Range;
+
+use crate::model::{Counts, Event, Fault, Phase, SloKey, Tally, Timestamp};
 use crate::slo::alert::AlertStatus;
 use crate::slo::engine::SloStatus;
 
@@ -16,11 +18,28 @@ pub struct Evidence<'a> {
     pub alerts: Vec<&'a AlertStatus>,
     /// What does not work as it should though traffic goes on, each in one line: "store: the disk is full".
     pub degraded: Vec<String>,
+    /// What is wrong with certificates, by the id of the alert about it.
+    pub certificates: Vec<CertificateEvidence<'a>>,
+    /// TLS handshakes of the last minute: completed and failed.
+    pub handshakes: Tally,
+    /// Endpoints whose health has changed in the last ten minutes.
+    pub unsteady: Vec<Unsteady<'a>>,
+    /// A route's requests by the second in a range of seconds, at most ten minutes back, and without idle ones. Asked only
+    /// for routes in trouble, and after changes of the configuration.
+    pub seconds: &'a ReadCounts<'a>,
+    /// The same by the minute, by each minute's first second, at most six hours back.
+    pub minutes: &'a ReadCounts<'a>,
+    /// A request that a route takes if any does, and which route takes it. Asked only for routes whose requests stay
+    /// away.
+    pub proof: &'a dyn Fn(&str) -> Option<Proof>,
     /// Looks closer at a route, by its id. Asked only for routes in trouble.
     pub detail: &'a dyn Fn(&str) -> Detail,
     /// The history of an SLO's events. Asked only for SLOs in trouble.
     pub history: &'a dyn Fn(SloKey) -> History,
 }
+
+/// Reads a route's requests in a range of seconds, by its id: each step's first second and its requests, oldest first.
+pub type ReadCounts<'a> = dyn Fn(&str, Range<u64>) -> Vec<(u64, Counts)> + 'a;
 
 /// One route.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +102,67 @@ pub struct EndpointEvidence {
     pub bad: u64,
     /// Attempts that got no connection.
     pub connect_failures: u64,
+    /// Where its name leads; `None`: it is an address, or the name was not looked up yet.
+    pub leads: Option<Leads>,
+}
+
+/// Where the name of an endpoint leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leads {
+    /// The name.
+    pub name: String,
+    /// Its addresses when it was last looked up; empty: it does not resolve.
+    pub to: Vec<String>,
+}
+
+/// What is wrong with one certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateEvidence<'a> {
+    /// The id of the alert about it, without how urgent it is.
+    pub alert: String,
+    /// `expired`, `expiry`, `name`, … as the snapshot says it.
+    pub kind: String,
+    /// When it began, as its dates say; `None` when those have nothing to do with it.
+    pub began: Option<Timestamp>,
+    /// Routes that are reached with it.
+    pub routes: Vec<&'a str>,
+}
+
+/// An endpoint whose health has changed in the last ten minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsteady<'a> {
+    /// Its upstream.
+    pub upstream: &'a str,
+    /// Its address.
+    pub address: &'a str,
+    /// How often it was lost or came back in the last ten minutes.
+    pub changes: u64,
+    /// When it began: the first of the changes between which ten minutes never passed.
+    pub since: Timestamp,
+    /// What its health checks ask; `None`: it has none, and what flaps is how traffic fares.
+    pub check: Option<CheckEvidence<'a>>,
+    /// The 99th percentile of the time to the head of its responses in the last minute, in microseconds.
+    pub p99_us: Option<u64>,
+}
+
+/// An endpoint's health checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckEvidence<'a> {
+    /// For one question, in microseconds.
+    pub timeout_us: u64,
+    /// Bad answers in a row that take the endpoint away.
+    pub fall: u32,
+    /// Why a check failed last; `None`: none has.
+    pub failed: Option<&'a str>,
+}
+
+/// Which route takes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// As `vestibule explain` takes it.
+    pub request: String,
+    /// The route that takes it; `None`: none does.
+    pub taken_by: Option<String>,
 }
 
 /// An SLO's events over time, oldest first. Steps without an event may be left out.

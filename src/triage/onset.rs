@@ -5,6 +5,8 @@
 //! that a longer stretch of good events separates from the run does not pay for that stretch and is left out; a pause
 //! within the run that is shorter than what precedes it is taken in. The time of an alert plays no part.
 
+use std::ops::Range;
+
 use super::evidence::History;
 use crate::model::Tally;
 
@@ -56,6 +58,14 @@ pub(super) fn find(history: &History, now: u64) -> Option<Onset> {
         within_s,
         open: start == 0,
     })
+}
+
+/// What happened in the steps that lie wholly within `range`: seconds as far as those are kept, minutes before that.
+pub(super) fn over(history: &History, range: Range<u64>, now: u64) -> Tally {
+    steps(history, now)
+        .iter()
+        .filter(|step| step.start >= range.start && step.start + step.width <= range.end)
+        .fold(Tally::default(), |sum, step| sum + step.tally)
 }
 
 /// How far off an onset may be that was found in a minute, in seconds.
@@ -125,7 +135,7 @@ fn level(steps: &[Step], now: u64) -> Option<f64> {
 }
 
 /// The bad ratio that a quarter of the minutes stay below: what is usual, unless trouble has lasted for most of them.
-fn usual(minutes: &[(u64, Tally)]) -> f64 {
+pub(super) fn usual(minutes: &[(u64, Tally)]) -> f64 {
     let mut ratios: Vec<f64> = minutes
         .iter()
         .filter_map(|(_, tally)| ratio(*tally))

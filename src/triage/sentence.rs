@@ -125,7 +125,7 @@ fn slow(slo: &SloStatus) -> String {
 }
 
 /// `suspect deploy checkout v2 14:02:05Z, 35 s before; `
-fn changed(now: Timestamp, onset: Option<Onset>, suspect: Option<&Suspect>) -> String {
+pub(super) fn changed(now: Timestamp, onset: Option<Onset>, suspect: Option<&Suspect>) -> String {
     match (onset, suspect) {
         (None, _) => String::new(),
         (Some(_), None) => "no change found in the hour before; ".to_owned(),

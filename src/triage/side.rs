@@ -182,6 +182,7 @@ mod tests {
             good,
             bad,
             connect_failures: 0,
+            leads: None,
         };
         for (what, endpoints, named) in [
             (

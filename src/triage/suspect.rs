@@ -1,12 +1,12 @@
-//! Which change is most likely behind the trouble. A suspect, never "the cause".
+//! Which changes are most likely behind the trouble. A suspect, never "the cause".
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::evidence::RouteEvidence;
-use super::onset::Onset;
+use super::evidence::{History, RouteEvidence};
+use super::onset::{self, Onset};
 use super::{Strength, Suspect, words};
-use crate::model::{Event, EventKind, Timestamp};
+use crate::model::{Event, EventKind, Tally, Timestamp};
 
 /// How far before the onset a change is looked for.
 const LOOK_BACK: Duration = Duration::from_secs(3_600);
@@ -15,41 +15,112 @@ const SHORTLY: Duration = Duration::from_secs(300);
 /// How much later than the onset a change may be told: who announces it and who measures have different clocks.
 pub(super) const TOLERANCE_S: u64 = 5;
 
-/// The change most suspected of having made `route` fail at `onset`; `failing` are the addresses that carry the
-/// errors. `None`: no change was found in the hour before.
+/// Suspects that are told at most: one, and three more.
+const MOST: usize = 4;
+
+/// The changes that may have made `route` fail at `onset`, the most suspected first; `failing` are the addresses that
+/// carry the errors. Empty: no change was found in the hour before.
 pub(super) fn find(
     events: &[Event],
     route: &RouteEvidence<'_>,
     failing: &[&str],
     onset: Onset,
-) -> Option<Suspect> {
+) -> Vec<Suspect> {
+    rank(events, onset, |event| relation(event, route, failing))
+}
+
+/// The same where the health of endpoints is not what is looked for: it is the trouble, or has nothing to do with it.
+pub(super) fn besides_health(
+    events: &[Event],
+    route: &RouteEvidence<'_>,
+    onset: Onset,
+) -> Vec<Suspect> {
+    rank(events, onset, |event| match event.kind {
+        EventKind::Health => None,
+        _ => relation(event, route, &[]),
+    })
+}
+
+/// The same for what concerns no route in particular: changes of the configuration and of this process.
+pub(super) fn of_anything(events: &[Event], onset: Onset) -> Vec<Suspect> {
+    rank(events, onset, |event| match event.kind {
+        EventKind::Config | EventKind::Process => Some(Relation::Everywhere),
+        _ => None,
+    })
+}
+
+fn rank(
+    events: &[Event],
+    onset: Onset,
+    relation: impl Fn(&Event) -> Option<Relation>,
+) -> Vec<Suspect> {
     let at = Timestamp::from_secs(onset.secs);
     let latest = at.plus(Duration::from_secs(TOLERANCE_S.max(onset.within_s)));
     let earliest = at.minus(LOOK_BACK);
-    let (relation, event) = events
+    let mut found: Vec<(Relation, &Event)> = events
         .iter()
         .filter(|event| event.kind.is_change() && event.at >= earliest && event.at <= latest)
-        .filter_map(|event| Some((relation(event, route, failing)?, event)))
-        // What fails is found unhealthy once it fails; only if that was before can it be more than an effect.
-        .filter(|(relation, event)| *relation != Relation::Effect || event.at < at)
-        .max_by_key(|(relation, event)| (Reverse(*relation), event.at))?;
-    let before = at.since(event.at);
-    let strong = matches!(relation, Relation::Deploy | Relation::Config) && before <= SHORTLY;
+        .filter_map(|event| Some((relation(event)?, event)))
+        // What fails is found unhealthy once it fails; only if that was before can it be more than an effect. And what
+        // concerns something else is not suspected for the sake of a clock that may be wrong.
+        .filter(|(relation, event)| {
+            !matches!(relation, Relation::Effect | Relation::Elsewhere) || event.at < at
+        })
+        .collect();
+    found.sort_by_key(|(relation, event)| (*relation, Reverse(event.at)));
+    found.truncate(MOST);
+    found
+        .into_iter()
+        .map(|(relation, event)| suspect(relation, event, at))
+        .collect()
+}
+
+fn suspect(relation: Relation, event: &Event, onset: Timestamp) -> Suspect {
+    let before = onset.since(event.at);
+    let telling = matches!(
+        relation,
+        Relation::Deploy | Relation::Config | Relation::Name
+    );
+    let strong = telling && before <= SHORTLY;
     let before = if before.is_zero() {
         "as it began".to_owned()
     } else {
         format!("{} before", words::duration(before.as_secs()))
     };
-    Some(Suspect {
+    Suspect {
         event: event.clone(),
-        before_onset_s: at.since(event.at).as_secs(),
+        before_onset_s: onset.since(event.at).as_secs(),
         strength: if strong {
             Strength::Strong
         } else {
             Strength::Weak
         },
         why: format!("{before}, {}", relation.why()),
-    })
+        before: Tally::default(),
+        since: Tally::default(),
+    }
+}
+
+/// Says of each suspect how the SLO fared in the half hour before it and since.
+pub(super) fn weigh(suspects: &mut [Suspect], history: &History, now: Timestamp) {
+    /// How far before a change is compared, in seconds.
+    const BEFORE_S: u64 = 1_800;
+    for suspect in suspects {
+        let at = suspect.event.at.as_secs();
+        let begin = at.saturating_sub(BEFORE_S);
+        suspect.before = onset::over(history, begin..at, now.as_secs());
+        suspect.since = onset::over(history, at..now.as_secs() + 1, now.as_secs());
+        let ratio = |tally: Tally| {
+            (tally.valid() > 0).then(|| words::percent(tally.bad as f64 / tally.valid() as f64))
+        };
+        if let Some(since) = ratio(suspect.since) {
+            let before = ratio(suspect.before).map_or_else(
+                || "nothing before".to_owned(),
+                |before| format!("{before} before"),
+            );
+            suspect.why = format!("{}; {since} bad since it, {before}", suspect.why);
+        }
+    }
 }
 
 /// How an event relates to a route in trouble, most telling first.
@@ -57,6 +128,8 @@ pub(super) fn find(
 enum Relation {
     /// A new version of the route's own upstream.
     Deploy,
+    /// The name of one of its endpoints leads elsewhere.
+    Name,
     /// A configuration of this route or upstream.
     Config,
     /// A configuration, a deploy or a restart that says nothing about what it concerns.
@@ -73,6 +146,7 @@ impl Relation {
     const fn why(self) -> &'static str {
         match self {
             Self::Deploy => "a new version of its upstream",
+            Self::Name => "the name of its endpoint leads elsewhere",
             Self::Config => "it concerns this route",
             Self::Everywhere => "it may concern every route",
             Self::Neighbour => "it concerns another endpoint of its upstream",
@@ -89,7 +163,8 @@ fn relation(event: &Event, route: &RouteEvidence<'_>, failing: &[&str]) -> Optio
     let concerns = scope.route.as_deref() == Some(route.id)
         || (scope.upstream.is_some() && scope.upstream.as_deref() == route.upstream);
     match event.kind {
-        EventKind::Health if !concerns => None,
+        EventKind::Health | EventKind::Name if !concerns => None,
+        EventKind::Name => Some(Relation::Name),
         EventKind::Health => {
             let effect = scope
                 .endpoint
@@ -150,6 +225,8 @@ mod tests {
             open: false,
         };
         find(events, &route, &["10.0.4.31:80"], onset)
+            .into_iter()
+            .next()
             .map(|suspect| (suspect.event.text, suspect.strength))
     }
 

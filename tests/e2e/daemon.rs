@@ -84,6 +84,12 @@ impl Daemon {
         self.running.snapshot()
     }
 
+    /// What `vestibule status` says.
+    pub(crate) fn status(&self) -> String {
+        let status = self.home.vestibule(&["status"]);
+        String::from_utf8_lossy(&status.stdout).into_owned()
+    }
+
     /// What `vestibule status --json` prints.
     pub(crate) fn status_json(&self) -> Value {
         let status = self.home.vestibule(&["status", "--json"]);

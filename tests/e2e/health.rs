@@ -92,6 +92,39 @@ fn an_endpoint_that_fails_its_checks_gets_no_traffic_until_it_answers_them_again
 }
 
 #[test]
+fn an_endpoint_that_comes_and_goes_is_counted_exactly_and_told() {
+    let well = Arc::new(AtomicBool::new(true));
+    let origin = asked(&well);
+    let daemon = Daemon::start(&format!(
+        "[[upstream]]\nname = 'u'\nendpoints = {:?}\n{CHECKED}\n\
+         [[route]]\nid = 'r'\nupstream = 'u'\n\
+         [[slo]]\nid = 's'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\nwindow = '30d'\n",
+        [origin.url()]
+    ));
+    for change in 0..6 {
+        let up = change % 2 == 1;
+        well.store(up, Ordering::SeqCst);
+        until("it changes", || {
+            (healthy(&daemon, &origin) == u64::from(up)).then_some(())
+        });
+    }
+    let changes = daemon.metrics().sum(
+        "vestibule_endpoint_health_changes_total",
+        &[("endpoint", &origin.url()), ("by", "checks")],
+    );
+    assert_eq!(changes, 6);
+    let said = daemon.status();
+    for needed in [
+        "flaps: 6 changes in 10m",
+        "last: it answered 500",
+        "  whose     upstream",
+        "  do        read the log of",
+    ] {
+        assert!(said.contains(needed), "no {needed:?} in {said}");
+    }
+}
+
+#[test]
 fn a_lone_endpoint_keeps_its_traffic_whatever_its_checks_say() {
     let origin = asked(&Arc::new(AtomicBool::new(false)));
     let daemon = Daemon::start(&format!(

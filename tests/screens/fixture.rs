@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vestibule::model::{CertificateFacts, Event, EventKind, Fault, Scope, Side, Timestamp, Window};
+use vestibule::model::{
+    CertificateFacts, Event, EventKind, Fault, Scope, Side, Tally, Timestamp, Window,
+};
 use vestibule::slo::alert::{AlertKind, AlertState};
 use vestibule::slo::policy::{Severity, Tier};
 use vestibule::slo::state::SloState;
@@ -303,6 +305,7 @@ fn checkout_fails(deploy: Event) -> Verdict {
         severity: Level::Crit,
         side: Locus::Upstream,
         route: Some("checkout".to_owned()),
+        routes: vec!["checkout".to_owned()],
         slo: Some("checkout-avail".to_owned()),
         onset: Some(clock("14:02:40")),
         suspect: Some(Suspect {
@@ -310,7 +313,11 @@ fn checkout_fails(deploy: Event) -> Verdict {
             before_onset_s: 35,
             strength: Strength::Strong,
             why: "same upstream".to_owned(),
+            before: Tally::default(),
+            since: Tally::default(),
         }),
+        further_suspects: Vec::new(),
+        differs: None,
         burn: Some(122.6),
         remaining_ratio: Some(0.686),
         time_to_empty_s: Some(14_520),
@@ -329,9 +336,12 @@ fn login_is_low() -> Verdict {
         severity: Level::Warn,
         side: Locus::Unknown,
         route: Some("login".to_owned()),
+        routes: vec!["login".to_owned()],
         slo: Some("login-avail".to_owned()),
         onset: None,
         suspect: None,
+        further_suspects: Vec::new(),
+        differs: None,
         burn: Some(0.1),
         remaining_ratio: Some(0.041),
         time_to_empty_s: None,
@@ -400,6 +410,9 @@ pub(crate) fn all_well() -> Snapshot {
                     connect_failures: 0,
                     retried: 0,
                     answers_checks: Some(true),
+                    changes_10m: 0,
+                    changes_by_checks: 0,
+                    changes_by_traffic: 0,
                     ejected_by: 0,
                     in_flight: 3,
                     p50_us: Some(13_000),
@@ -427,9 +440,12 @@ pub(crate) fn all_well() -> Snapshot {
             severity: Level::Ok,
             side: Locus::None,
             route: None,
+            routes: Vec::new(),
             slo: None,
             onset: None,
             suspect: None,
+            further_suspects: Vec::new(),
+            differs: None,
             burn: None,
             remaining_ratio: None,
             time_to_empty_s: None,

@@ -1,7 +1,7 @@
 //! Upstreams and their endpoints as a snapshot shows them.
 
 use super::{MINUTE_S, View};
-use crate::model::{EndpointTally, Spread};
+use crate::model::{EndpointTally, Spread, Timestamp};
 use crate::snapshot::{EndpointView, UpstreamView};
 
 /// Every upstream in the configuration's order.
@@ -31,6 +31,12 @@ pub(super) fn views(view: &View<'_>) -> Vec<UpstreamView> {
                 if let Some(waits) = &waits {
                     all.get_or_insert_default().merge(waits);
                 }
+                let unrest = key.and_then(|key| {
+                    pipeline
+                        .health
+                        .unrest(key, Timestamp::from_secs(view.now_secs))
+                });
+                let (by_checks, by_traffic) = key.map_or((0, 0), |key| pipeline.health.flaps(key));
                 EndpointView {
                     address,
                     healthy,
@@ -40,6 +46,9 @@ pub(super) fn views(view: &View<'_>) -> Vec<UpstreamView> {
                     connect_failures,
                     retried,
                     answers_checks: key.and_then(|key| pipeline.health.answers(key)),
+                    changes_10m: unrest.map_or(0, |it| it.changes),
+                    changes_by_checks: by_checks,
+                    changes_by_traffic: by_traffic,
                     ejected_by: load.map_or(0, |load| load.ejected_by),
                     in_flight: load.map_or(0, |load| load.in_flight),
                     p50_us: quantile(waits.as_ref(), 0.50),

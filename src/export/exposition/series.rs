@@ -117,6 +117,14 @@ fn endpoints(page: &mut impl Page, snapshot: &Snapshot) {
             page.sample(&labels, u64::from(endpoint.healthy));
         }
     }
+    page.begin(&catalog::ENDPOINT_HEALTH_CHANGES);
+    for upstream in &snapshot.upstreams {
+        for endpoint in &upstream.endpoints {
+            let (name, address) = (upstream.name.as_str(), endpoint.address.as_str());
+            page.sample(&[name, address, "checks"], endpoint.changes_by_checks);
+            page.sample(&[name, address, "traffic"], endpoint.changes_by_traffic);
+        }
+    }
 }
 
 fn slos(page: &mut impl Page, snapshot: &Snapshot) {

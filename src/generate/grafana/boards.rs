@@ -8,13 +8,13 @@ use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER,
     CERT_NOT_BEFORE, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS,
-    DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTHY,
-    ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS,
-    OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION,
-    PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS,
-    PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
-    RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES,
-    RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
+    DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES,
+    ENDPOINT_HEALTHY, ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT,
+    NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE,
+    PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS,
+    PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS,
+    PROCESS_START, RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
+    RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
     SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
@@ -256,6 +256,8 @@ fn debug() -> Board {
                         .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_RETRIED, &[])), "{{upstream}} {{endpoint}}"),
                     Panel::new(Lines, "Health of endpoints", Count, 6, "1 when an endpoint is thought to work by every instance.")
                         .query(worst(&ENDPOINT_HEALTHY, "upstream, endpoint", &[]), "{{upstream}} {{endpoint}}"),
+                    Panel::new(Lines, "Endpoints that come and go", Count, 24, "How often an endpoint was lost or came back in ten minutes, by its health checks or by how traffic fared: the ten most restless.")
+                        .query(format!("topk(10, sum by (upstream, endpoint, by) (increase({}[10m])))", of(&ENDPOINT_HEALTH_CHANGES, &[])), "{{upstream}} {{endpoint}} by {{by}}"),
                 ],
             ),
             (

@@ -191,6 +191,9 @@ fn advice(row: Option<Row<'_>>, snapshot: &Snapshot) -> Option<String> {
     None
 }
 
+/// Changes in ten minutes from which an endpoint's restlessness is worth a word.
+const RESTLESS: u64 = 4;
+
 impl Row<'_> {
     fn status(&self) -> Status {
         let of = |endpoint: &EndpointView| match endpoint {
@@ -257,6 +260,9 @@ impl Row<'_> {
         .to_owned();
         if endpoint.ejected_by > 0 {
             text = format!("{text}, left alone by {}", endpoint.ejected_by);
+        }
+        if endpoint.changes_10m >= RESTLESS {
+            text = format!("{text}, {} changes in 10m", endpoint.changes_10m);
         }
         text
     }

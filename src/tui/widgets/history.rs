@@ -308,7 +308,7 @@ const fn weight(kind: EventKind) -> u8 {
         EventKind::Deploy => 5,
         EventKind::Config => 4,
         EventKind::Process => 3,
-        EventKind::Health => 2,
+        EventKind::Health | EventKind::Name => 2,
         EventKind::Alert | EventKind::Probe | EventKind::Certificate => 1,
         EventKind::Operator => 0,
     }

@@ -163,6 +163,7 @@ const fn letter(kind: EventKind) -> &'static str {
         EventKind::Deploy => "D",
         EventKind::Config => "C",
         EventKind::Health => "H",
+        EventKind::Name => "N",
         EventKind::Probe => "P",
         EventKind::Certificate => "T",
         EventKind::Alert => "A",

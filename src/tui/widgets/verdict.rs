@@ -148,8 +148,10 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// Whether there are answers to give; about clients' doing there are, though nothing is wrong here.
     fn is_trouble(&self) -> bool {
         matches!(self.verdict.severity, Level::Warn | Level::Crit)
+            || self.verdict.side == Locus::Client
     }
 
     fn badge(&self, gap: &'static str) -> Vec<Span<'a>> {
@@ -172,6 +174,9 @@ impl<'a> Parts<'a> {
         };
         spans.push(span("   ", Role::Text));
         spans.push(what);
+        if let more @ 1.. = self.verdict.routes.len().saturating_sub(1) {
+            spans.push(span(format!(" +{more}"), Role::Muted));
+        }
         spans
     }
 

@@ -159,6 +159,14 @@ impl Families {
                 self.count(&[&upstream.name, &endpoint.address], healthy);
             }
         }
+        self.begin(&catalog::ENDPOINT_HEALTH_CHANGES);
+        for upstream in &snapshot.upstreams {
+            for endpoint in &upstream.endpoints {
+                let (name, address) = (upstream.name.as_str(), endpoint.address.as_str());
+                self.count(&[name, address, "checks"], endpoint.changes_by_checks);
+                self.count(&[name, address, "traffic"], endpoint.changes_by_traffic);
+            }
+        }
     }
 
     fn slos(&mut self, snapshot: &Snapshot) {

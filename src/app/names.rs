@@ -1,0 +1,258 @@
+//! Where the names of endpoints lead.
+//!
+//! Each connection looks its name up by itself; here the same question is asked now and then, for people: when a service
+//! cannot be reached, the first thing to know is which address its name gave. A name that suddenly leads to none of the
+//! addresses it led to lately is an event on the change rail. One that takes turns among its addresses is not.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Resolved;
+use crate::model::{Event, EventKind, Scope, Timestamp};
+
+/// From one round to the next.
+const EVERY: Duration = Duration::from_secs(15);
+/// For one name: a resolver that hangs must not hold up the others.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Names that are looked up at most.
+const MOST: usize = 1_000;
+/// Names that are looked up at once.
+const AT_ONCE: usize = 16;
+/// Addresses that are remembered of a name, the newest.
+const REMEMBERED: usize = 64;
+
+/// What one round found: each name with its addresses; none when it does not resolve.
+pub(super) type Looked = Vec<(String, BTreeSet<IpAddr>)>;
+
+/// Looks up and tells, until nobody listens any more. New names are looked up at once.
+pub(super) async fn run(mut names: watch::Receiver<BTreeSet<String>>, tell: mpsc::Sender<Looked>) {
+    loop {
+        let wanted = names.borrow_and_update().clone();
+        let looked = look(wanted).await;
+        if tell.send(looked).await.is_err() {
+            return;
+        }
+        if let Ok(Err(_gone)) = tokio::time::timeout(EVERY, names.changed()).await {
+            return;
+        }
+    }
+}
+
+/// The names of a configuration's endpoints; addresses are none.
+pub(super) fn wanted(resolved: &Resolved) -> BTreeSet<String> {
+    let endpoints = resolved.proxy.upstreams.iter().flat_map(|it| &it.endpoints);
+    let names = endpoints.filter(|endpoint| endpoint.host.parse::<IpAddr>().is_err());
+    names
+        .map(|endpoint| endpoint.host.clone())
+        .take(MOST)
+        .collect()
+}
+
+async fn look(names: BTreeSet<String>) -> Looked {
+    let mut looked = Vec::with_capacity(names.len());
+    let mut waiting = names.into_iter();
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        while tasks.len() < AT_ONCE {
+            let Some(name) = waiting.next() else { break };
+            tasks.spawn(look_up(name));
+        }
+        match tasks.join_next().await {
+            Some(Ok(found)) => looked.push(found),
+            // A name whose look-up panicked is one that nothing is known of.
+            Some(Err(_)) => {}
+            None => return looked,
+        }
+    }
+}
+
+async fn look_up(name: String) -> (String, BTreeSet<IpAddr>) {
+    let asked = tokio::net::lookup_host((name.as_str(), 0));
+    let found = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
+        Ok(Err(_)) | Err(_) => BTreeSet::new(),
+    };
+    (name, found)
+}
+
+/// All names that are known.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What the last look-up gave.
+    now: BTreeSet<IpAddr>,
+    /// What it led to when it last led anywhere.
+    last: BTreeSet<IpAddr>,
+    /// What it led to since it moved, the newest last.
+    recent: VecDeque<IpAddr>,
+}
+
+impl Names {
+    /// Takes in a round of looking up; gives the names that moved.
+    pub(super) fn absorb(
+        &mut self,
+        now: Timestamp,
+        looked: Looked,
+        resolved: &Resolved,
+    ) -> Vec<Event> {
+        let names: BTreeSet<&String> = looked.iter().map(|(name, _)| name).collect();
+        self.0.retain(|name, _| names.contains(name));
+        let mut events = Vec::new();
+        for (name, addresses) in looked {
+            let known = self.0.entry(name.clone()).or_default();
+            known.now.clone_from(&addresses);
+            if addresses.is_empty() {
+                continue;
+            }
+            let is_new = known.recent.is_empty();
+            let moved = !is_new && !addresses.iter().any(|it| known.recent.contains(it));
+            if moved {
+                events.push(event(now, &name, &known.last, &addresses, resolved));
+                known.recent.clear();
+            }
+            known.recent.retain(|it| !addresses.contains(it));
+            known.recent.extend(addresses.iter().copied());
+            while known.recent.len() > REMEMBERED {
+                known.recent.pop_front();
+            }
+            known.last = addresses;
+        }
+        events
+    }
+
+    /// The addresses that a name led to when it was last looked up; `None`: it was not yet.
+    pub(super) fn of(&self, name: &str) -> Option<impl Iterator<Item = &IpAddr>> {
+        self.0.get(name).map(|known| known.now.iter())
+    }
+}
+
+fn event(
+    at: Timestamp,
+    name: &str,
+    before: &BTreeSet<IpAddr>,
+    after: &BTreeSet<IpAddr>,
+    resolved: &Resolved,
+) -> Event {
+    let upstreams = resolved.proxy.upstreams.iter();
+    let mut used = upstreams.flat_map(|upstream| {
+        let named = upstream.endpoints.iter().filter(|it| it.host == name);
+        named.map(|endpoint| (upstream.name.clone(), endpoint.to_string()))
+    });
+    let first = used.next();
+    // What concerns several is about all of them.
+    let alone = used.all(|(upstream, _)| first.as_ref().is_some_and(|(it, _)| *it == upstream));
+    let (upstream, endpoint) = first.filter(|_| alone).unzip();
+    let list = |addresses: &BTreeSet<IpAddr>| {
+        const SHOWN: usize = 3;
+        let mut shown: Vec<String> = addresses
+            .iter()
+            .take(SHOWN)
+            .map(ToString::to_string)
+            .collect();
+        if addresses.len() > SHOWN {
+            shown.push(format!("{} more", addresses.len() - SHOWN));
+        }
+        shown.join(", ")
+    };
+    Event {
+        at,
+        kind: EventKind::Name,
+        scope: Scope {
+            upstream,
+            endpoint,
+            ..Scope::default()
+        },
+        text: format!(
+            "{name} leads to {}, before to {}",
+            list(after),
+            list(before)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn resolved() -> Resolved {
+        let text = "state = { dir = '/tmp/none' }\n[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'checkout'\nendpoints = ['http://checkout.internal:8080']\n\
+             [[upstream]]\nname = 'a'\nendpoints = ['http://both.internal']\n\
+             [[upstream]]\nname = 'b'\nendpoints = ['http://both.internal', 'http://10.0.0.1']\n\
+             [[route]]\nid = 'r'\nupstream = 'checkout'\n";
+        crate::config::parse("t", text, Path::new(""), &|_| None).expect("it is valid")
+    }
+
+    fn told(names: &mut Names, name: &str, addresses: &[&str]) -> Vec<(String, Option<String>)> {
+        let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let looked = vec![(name.to_owned(), addresses)];
+        let events = names.absorb(Timestamp::from_secs(1), looked, &resolved());
+        let events = events.into_iter();
+        events
+            .map(|event| (event.text, event.scope.upstream))
+            .collect()
+    }
+
+    #[test]
+    fn addresses_are_no_names() {
+        let names = wanted(&resolved());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(names, ["both.internal", "checkout.internal"]);
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_told_once_and_one_that_takes_turns_never() {
+        let mut names = Names::default();
+        let name = "checkout.internal";
+        for addresses in [
+            &["10.0.4.31", "10.0.4.32"][..],
+            &["10.0.4.32", "10.0.4.33"],
+            // Does not resolve for a moment.
+            &[],
+            &["10.0.4.31"],
+            &["10.0.4.33"],
+        ] {
+            assert_eq!(told(&mut names, name, addresses), [], "{addresses:?}");
+        }
+        assert!(told(&mut names, name, &[]).is_empty());
+        assert_eq!(names.of(name).unwrap().count(), 0, "it does not resolve");
+        let expected = "checkout.internal leads to 10.0.9.9, before to 10.0.4.33";
+        assert_eq!(
+            told(&mut names, name, &["10.0.9.9"]),
+            [(expected.to_owned(), Some("checkout".to_owned()))]
+        );
+        assert_eq!(told(&mut names, name, &["10.0.9.9"]), []);
+        let back = told(&mut names, name, &["10.0.4.31"]);
+        assert_eq!(back.len(), 1, "its way back is a change again");
+    }
+
+    #[test]
+    fn what_several_upstreams_use_is_about_all() {
+        let mut names = Names::default();
+        told(&mut names, "both.internal", &["10.0.0.1"]);
+        let moved = told(&mut names, "both.internal", &["10.0.0.2"]);
+        assert_eq!(moved[0].1, None);
+    }
+
+    #[test]
+    fn a_name_is_looked_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let wanted = BTreeSet::from(["localhost".to_owned(), "does-not-exist.invalid".to_owned()]);
+        let mut looked = runtime.block_on(look(wanted));
+        looked.sort();
+        assert_eq!(
+            looked[0],
+            ("does-not-exist.invalid".to_owned(), BTreeSet::new())
+        );
+        assert!(looked[1].1.iter().any(IpAddr::is_loopback), "{looked:?}");
+    }
+}

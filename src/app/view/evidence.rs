@@ -1,0 +1,432 @@
+//! What the verdict is drawn from, gathered from all parts.
+
+use std::collections::BTreeMap;
+
+use super::{LATELY_S, MINUTE_S, View};
+use crate::model::{EndpointTally, Timestamp};
+use crate::proxy::config::Route;
+use crate::routing::matcher::Matcher;
+use crate::routing::pattern::HostPattern;
+use crate::routing::witness::{Samples, stray};
+use crate::snapshot::{CertificateView, Urgency};
+use crate::triage::Verdict;
+use crate::triage::engine::verdicts;
+use crate::triage::evidence::{
+    CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, Leads, Proof,
+    RouteEvidence, Unsteady,
+};
+
+impl View<'_> {
+    /// One sentence for each incident, worst first.
+    pub(super) fn verdicts(&self, now: Timestamp) -> Vec<Verdict> {
+        let pipeline = self.pipeline;
+        let routes = self.routes.iter().map(|route| {
+            let upstream = route.upstream();
+            let versions = upstream.and_then(|upstream| pipeline.versions.get(upstream));
+            let ring = &route.state.ring;
+            RouteEvidence {
+                id: route.id,
+                upstream,
+                version: versions.map(|(version, _)| version.as_str()),
+                previous_version: versions.and_then(|(_, before)| before.as_deref()),
+                owner: route.owner(),
+                runbook: None,
+                slos: route.slos.clone(),
+                alerts: route.alerts.clone(),
+                last_minute: ring.counts_over(MINUTE_S, self.now_secs),
+                covered_s: ring.covered_over(MINUTE_S, self.now_secs),
+            }
+        });
+        let routes = routes.collect();
+        let events: Vec<_> = pipeline.events.iter().cloned().collect();
+        let degraded = pipeline.degraded.values();
+        let certificates = pipeline.certs.views();
+        let ring = |id: &str| {
+            let route = self.routes.iter().find(|route| route.id == id);
+            route.map(|route| &route.state.ring)
+        };
+        let evidence = Evidence {
+            routes,
+            edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),
+            events: &events,
+            alerts: pipeline.alerts().collect(),
+            degraded: degraded
+                .map(|degradation| format!("{}: {}", degradation.part, degradation.text))
+                .collect(),
+            certificates: self.certificates(&certificates),
+            handshakes: pipeline.handshakes.last_minute(self.now_secs),
+            unsteady: self.unsteady(now),
+            seconds: &|id, range| {
+                ring(id).map_or_else(Vec::new, |ring| ring.seconds(range).collect())
+            },
+            minutes: &|id, range| {
+                ring(id).map_or_else(Vec::new, |ring| ring.minutes(range).collect())
+            },
+            proof: &|id| self.proof(id),
+            detail: &|id| self.detail(id),
+            history: &|key| pipeline.history(key),
+        };
+        verdicts(now, &evidence)
+    }
+
+    fn detail(&self, id: &str) -> Detail {
+        let Some(route) = self.routes.iter().find(|route| route.id == id) else {
+            return Detail::default();
+        };
+        let (ring, upstream) = (&route.state.ring, route.upstream());
+        let tried = ring.endpoints_over(LATELY_S, self.now_secs);
+        let upstreams = self.around.resolved.proxy.upstreams.iter();
+        let endpoints = upstreams.filter(|found| Some(found.name.as_str()) == upstream);
+        let endpoints = endpoints
+            .flat_map(|upstream| &upstream.endpoints)
+            .map(|endpoint| {
+                let address = endpoint.to_string();
+                let tally = tried
+                    .iter()
+                    .find(|(key, _)| self.address(*key) == address)
+                    .map(|(_, tally)| *tally);
+                let EndpointTally {
+                    good,
+                    bad,
+                    connect_failures,
+                    retried: _,
+                } = tally.unwrap_or_default();
+                let leads = self.pipeline.names.of(&endpoint.host);
+                EndpointEvidence {
+                    address,
+                    good,
+                    bad,
+                    connect_failures,
+                    leads: leads.map(|addresses| Leads {
+                        name: endpoint.host.clone(),
+                        to: addresses.map(ToString::to_string).collect(),
+                    }),
+                }
+            });
+        Detail {
+            faults_1m: ring.faults_over_1m(self.now_secs),
+            faults_5m: ring.faults_over_5m(self.now_secs),
+            endpoints: endpoints.collect(),
+            phases_p50_us: ring
+                .phases_over_5m(self.now_secs)
+                .map(|phase| Some(phase?.percentiles.p50_us)),
+        }
+    }
+
+    /// What is worth an alert, with the routes that are reached by it.
+    fn certificates<'a>(&'a self, views: &[CertificateView]) -> Vec<CertificateEvidence<'a>> {
+        let mut troubles: BTreeMap<String, CertificateEvidence<'a>> = BTreeMap::new();
+        for view in views {
+            let (Some(Urgency::Ticket | Urgency::Page), Some(kind)) = (view.urgency, &view.kind)
+            else {
+                continue;
+            };
+            let leaf = view.certificate.as_ref();
+            let about = leaf.map_or(&view.name, |leaf| &leaf.sha256);
+            let id = format!("certificate:{about}");
+            let trouble = troubles
+                .entry(id.clone())
+                .or_insert_with(|| CertificateEvidence {
+                    alert: id,
+                    kind: kind.clone(),
+                    began: leaf.filter(|_| kind == "expired").map(|it| it.not_after),
+                    routes: Vec::new(),
+                });
+            let is_reached = |host: &HostPattern| match host {
+                HostPattern::Exact(host) if view.source == "listener" => *host == view.name,
+                HostPattern::Exact(host) => leaf.is_some_and(|leaf| leaf.covers(host)),
+                HostPattern::Below(domain) => leaf
+                    .is_some_and(|leaf| leaf.names.iter().any(|it| *it == format!("*.{domain}"))),
+            };
+            let routes = self.around.resolved.proxy.routes.iter();
+            let reached = routes.filter(|route: &&Route| route.hosts.iter().any(is_reached));
+            for route in reached {
+                if !trouble.routes.contains(&route.id.as_str()) {
+                    trouble.routes.push(&route.id);
+                }
+            }
+        }
+        troubles.into_values().collect()
+    }
+
+    fn unsteady(&self, now: Timestamp) -> Vec<Unsteady<'_>> {
+        let pipeline = self.pipeline;
+        let mut unsteady = Vec::new();
+        for upstream in &self.around.resolved.proxy.upstreams {
+            for endpoint in &upstream.endpoints {
+                let address = endpoint.to_string();
+                let key = pipeline.directory.find_endpoint(&upstream.name, &address);
+                let Some((key, unrest)) =
+                    key.and_then(|key| Some((key, pipeline.health.unrest(key, now)?)))
+                else {
+                    continue;
+                };
+                let check = upstream.health.as_ref().filter(|_| unrest.by_checks);
+                let waits = pipeline.loads.of(key);
+                let waits = waits.and_then(|load| load.last_minute(self.now_secs));
+                unsteady.push(Unsteady {
+                    upstream: &upstream.name,
+                    address: pipeline.directory.endpoint_name(key).1,
+                    changes: unrest.changes,
+                    since: unrest.since,
+                    check: check.map(|check| CheckEvidence {
+                        timeout_us: u64::try_from(check.timeout.as_micros()).unwrap_or(u64::MAX),
+                        fall: check.fall,
+                        failed: pipeline.health.failed(key),
+                    }),
+                    p99_us: waits.and_then(|waits| waits.quantile(0.99)),
+                });
+            }
+        }
+        unsteady
+    }
+
+    /// A request of a route's own, and who takes it. Asked only for a route whose requests stay away, since it compiles the
+    /// table anew.
+    fn proof(&self, id: &str) -> Option<Proof> {
+        let proxy = &self.around.resolved.proxy;
+        let rules = proxy.rules();
+        let place = proxy.routes.iter().position(|route| route.id == id)?;
+        let samples = Samples::new(&rules, proxy.listeners.len());
+        let (witness, by) = stray(&rules, place, &Matcher::new(&rules), &samples)?;
+        let is_tls = |it: &crate::proxy::config::Listener| !it.certificates.is_empty();
+        let scheme = if proxy.listeners.iter().any(is_tls) {
+            "https"
+        } else {
+            "http"
+        };
+        Some(Proof {
+            request: witness.asked(scheme),
+            taken_by: by.map(|place| proxy.routes[place].id.clone()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::super::{Memory, Surroundings, snapshot};
+    use crate::app::names::Looked;
+    use crate::app::pipeline::Pipeline;
+    use crate::app::workers::Gathered;
+    use crate::config::Resolved;
+    use crate::model::{
+        Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, RouteSlot, Scope, Timestamp,
+    };
+    use crate::proxy::health::Checked;
+    use crate::snapshot::{ConfigView, ProcessView, Snapshot};
+    use crate::triage::Locus;
+
+    /// A pipeline that is fed as the daemon feeds it, in model time.
+    struct Daemon {
+        pipeline: Pipeline,
+        around: Surroundings,
+        now: u64,
+    }
+
+    const START: u64 = 1_000_000_200;
+
+    fn resolved(table: &str) -> Arc<Resolved> {
+        let text = format!(
+            "state = {{ dir = '/tmp/none' }}\n[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'u'\nendpoints = ['http://service.internal:80', 'http://10.0.0.2']\n\
+             [upstream.health]\nprobe = 'http'\npath = '/up'\ntimeout = '500ms'\n{table}"
+        );
+        Arc::new(crate::config::parse("t", &text, Path::new(""), &|_| None).expect("it is valid"))
+    }
+
+    impl Daemon {
+        fn new(table: &str) -> Self {
+            let resolved = resolved(table);
+            let mut pipeline = Pipeline::new(None);
+            pipeline.configure(&resolved, &[]).unwrap();
+            for endpoint in &resolved.proxy.upstreams[0].endpoints {
+                pipeline
+                    .directory
+                    .endpoint("u", &endpoint.to_string())
+                    .unwrap();
+            }
+            let at = Timestamp::from_secs(START);
+            let around = Surroundings {
+                started_at: at,
+                counting_since: at,
+                resolved,
+                listeners: Vec::new(),
+                config: ConfigView::default(),
+                process: ProcessView::default(),
+                gaps: Vec::new(),
+                receivers: Vec::new(),
+                queues: Vec::new(),
+                probe_runs: 0,
+                rate_limits: Vec::new(),
+                exporters: Vec::new(),
+            };
+            Self {
+                pipeline,
+                around,
+                now: START,
+            }
+        }
+
+        fn reload(&mut self, table: &str, text: &str) {
+            self.around.resolved = resolved(table);
+            self.pipeline.configure(&self.around.resolved, &[]).unwrap();
+            self.pipeline.note(Event {
+                at: Timestamp::from_secs(self.now),
+                kind: EventKind::Config,
+                scope: Scope::default(),
+                text: text.to_owned(),
+            });
+        }
+
+        fn second(&mut self, slots: Vec<(&str, RouteSlot)>) {
+            let keyed = slots.into_iter().map(|(id, slot)| {
+                let key = self.pipeline.directory.route(id).unwrap();
+                (key, Box::new(slot))
+            });
+            let gathered = Gathered {
+                shards: vec![keyed.collect()],
+                ..Gathered::default()
+            };
+            self.pipeline.absorb(self.now, &gathered);
+            self.now += 1;
+            self.pipeline.tick(Timestamp::from_secs(self.now));
+        }
+
+        fn snapshot(&mut self) -> Snapshot {
+            let now = Timestamp::from_secs(self.now);
+            self.pipeline.judge(now);
+            let gathered = Gathered::default();
+            snapshot(
+                &self.pipeline,
+                &self.around,
+                &gathered,
+                now,
+                1,
+                &mut Memory::default(),
+            )
+        }
+    }
+
+    fn good(good: u64) -> RouteSlot {
+        RouteSlot {
+            counts: Counts {
+                good,
+                bad: 0,
+                excluded: 0,
+            },
+            ..RouteSlot::default()
+        }
+    }
+
+    const ADMIN: &str = "[[route]]\nid = 'admin'\nupstream = 'u'\nhosts = ['*.example.com']\npath = '/admin'\n\
+                         [[slo]]\nid = 's'\nroute = 'admin'\nsli = 'availability'\nobjective = '99.9%'\nwindow = '30d'\n";
+
+    #[test]
+    fn a_route_whose_requests_another_takes_since_a_reload_is_named_with_a_request_that_proves_it()
+    {
+        let mut daemon = Daemon::new(ADMIN);
+        for _ in 0..720 {
+            daemon.second(vec![("admin", good(3))]);
+        }
+        let before = daemon.snapshot().verdict;
+        assert_ne!(before.side, Locus::Edge, "{}", before.text);
+        let more =
+            format!("{ADMIN}[[route]]\nid = 'ops'\nupstream = 'u'\nhosts = ['ops.example.com']\n");
+        daemon.reload(&more, "generation 2 applied: +route ops");
+        for _ in 0..40 {
+            daemon.second(vec![("ops", good(3))]);
+        }
+        let verdict = daemon.snapshot().verdict;
+        assert_eq!(
+            (verdict.side, verdict.route.as_deref()),
+            (Locus::Edge, Some("admin"))
+        );
+        assert_eq!(verdict.onset, Some(Timestamp::from_secs(START + 720)));
+        assert!(verdict.text.contains("they go to ops"), "{}", verdict.text);
+        assert!(
+            verdict
+                .next_step
+                .contains("`vestibule explain GET http://ops.example.com/admin"),
+            "{}",
+            verdict.next_step
+        );
+    }
+
+    #[test]
+    fn a_service_that_is_looked_for_at_an_old_address_is_told_with_that_address() {
+        let mut daemon = Daemon::new(ADMIN);
+        let looked = |address: &str| -> Looked {
+            vec![(
+                "service.internal".to_owned(),
+                [address.parse().unwrap()].into(),
+            )]
+        };
+        for address in ["10.0.4.31", "10.0.9.9"] {
+            for _ in 0..120 {
+                daemon.second(vec![("admin", good(50))]);
+            }
+            let (now, resolved) = (Timestamp::from_secs(daemon.now), &daemon.around.resolved);
+            for event in daemon.pipeline.names.absorb(now, looked(address), resolved) {
+                daemon.pipeline.note(event);
+            }
+        }
+        for _ in 0..60 {
+            let mut slot = RouteSlot {
+                counts: Counts {
+                    good: 0,
+                    bad: 50,
+                    excluded: 0,
+                },
+                ..RouteSlot::default()
+            };
+            slot.faults[Fault::ConnectRefused.index()] = 50;
+            let tally = EndpointTally {
+                bad: 50,
+                connect_failures: 50,
+                ..EndpointTally::default()
+            };
+            slot.endpoints.push((EndpointKey(0), tally));
+            let key = daemon.pipeline.directory.find_slo("s").unwrap();
+            slot.slos
+                .push((key, crate::model::Tally { good: 0, bad: 50 }));
+            daemon.second(vec![("admin", slot)]);
+        }
+        let verdict = daemon.snapshot().verdict;
+        assert_eq!(verdict.side, Locus::Network, "{}", verdict.text);
+        let said = "service.internal leads to 10.0.9.9, before to 10.0.4.31";
+        assert!(verdict.next_step.contains(said), "{}", verdict.text);
+    }
+
+    #[test]
+    fn an_endpoint_whose_checks_flap_is_told_with_the_count_and_why_they_fail() {
+        let mut daemon = Daemon::new(ADMIN);
+        for flaps in 0..=6 {
+            let checked = Checked {
+                up: flaps % 2 == 0,
+                changes: flaps,
+                failed: (flaps > 0).then(|| "it answered 503".into()),
+            };
+            let now = Timestamp::from_secs(daemon.now);
+            let standings = [(EndpointKey(1), checked)].into_iter();
+            daemon.pipeline.checked(now, standings);
+            for _ in 0..30 {
+                daemon.second(vec![("admin", good(5))]);
+            }
+        }
+        let snapshot = daemon.snapshot();
+        let verdict = &snapshot.verdict;
+        assert_eq!(verdict.side, Locus::Upstream, "{}", verdict.text);
+        let said = "http://10.0.0.2:80 of u flaps: 6 changes in 10m by its health checks, last: it answered 503";
+        assert!(verdict.text.contains(said), "{}", verdict.text);
+        let endpoint = &snapshot.upstreams[0].endpoints[1];
+        assert_eq!((endpoint.changes_10m, endpoint.changes_by_checks), (6, 6));
+        let told = snapshot
+            .events
+            .iter()
+            .filter(|it| it.text.contains("it answered 503"));
+        assert_eq!(told.count(), 3);
+    }
+}

@@ -402,7 +402,9 @@ fn alarm(
     goes_on: bool,
     guards: Guards,
 ) -> SloState {
-    let counts = short.tally.bad >= guards.ticket_min_bad;
+    // The word is said before the page, so it must not be said of what could never become one: after a burst of fifty
+    // requests, five that fail by chance burn ten times too fast.
+    let counts = short.tally.bad >= guards.page_min_bad;
     let alarms = match severity {
         Severity::Page if condition.holds() => return SloState::Critical,
         Severity::Page => condition.short && counts,

@@ -3,7 +3,7 @@
 //! For each change of the configuration, a route's requests of the ten minutes before are compared with those since. One
 //! that had requests in nearly each of these minutes and has at most a tenth of them now has lost them, if somebody else
 //! has them: the table in force gives the route's own request to another route or to none, or another route grew by as
-//! much as this one lost. A route that merely went quiet is not told here.
+//! much as this one, which was never quiet in the hour before, lost. A route that merely went quiet is not told here.
 
 use super::engine::{blank, runbook};
 use super::evidence::{Evidence, Proof, RouteEvidence};
@@ -23,6 +23,9 @@ const BACK_S: u64 = 5 * 3_600;
 /// Since a change: how long at least and at most is looked at, in seconds.
 const LEAST_S: u64 = 10;
 const MOST_S: u64 = 300;
+/// By how much what one route gained may differ from what another lost.
+const ALIKE: f64 = 0.3;
+const HOUR_S: u64 = 3_600;
 /// Changes that are looked at, the newest.
 const CHANGES: usize = 5;
 
@@ -173,8 +176,11 @@ fn shifts<'a>(now: Timestamp, change: &'a Event, evidence: &'a Evidence<'_>) -> 
             let gain = since(other.id) as f64 - expected(*requests);
             (other.id, gain)
         });
-        let grown = grown.max_by(|a, b| a.1.total_cmp(&b.1));
-        let grown = grown.filter(|(_, gain)| *gain * 2.0 >= missed);
+        // The one that grew by just as much, if this one was never quiet in the hour before: a job that ends is none.
+        let grown = grown.min_by(|a, b| (a.1 - missed).abs().total_cmp(&(b.1 - missed).abs()));
+        let is_same = |gain: f64| (gain - missed).abs() <= missed * ALIKE;
+        let hour = (evidence.minutes)(route.id, until.saturating_sub(HOUR_S)..until);
+        let grown = grown.filter(|(_, gain)| is_same(*gain) && hour.len() as u64 * 60 >= HOUR_S);
         let named = |id: &str| (id != NO_ROUTE).then(|| id.to_owned());
         let to = match (&proof, grown) {
             (Some(proof), _) if proof.taken_by.as_deref() != Some(route.id) => {

@@ -24,7 +24,7 @@ fn main() {
     let slo = Slo {
         id: "s".to_owned(),
         route: "r".to_owned(),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
         probe: None,
         objective: "99.9%".parse().unwrap(),
         window: Window::days(30),

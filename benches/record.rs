@@ -57,7 +57,7 @@ fn rules(routes: u32) -> Arc<Rules> {
         for n in 0..SLOS_PER_ROUTE {
             let under = Duration::from_millis(u64::from(50 * n));
             let sli = if n.is_multiple_of(2) {
-                Sli::Availability
+                Sli::AVAILABILITY
             } else {
                 Sli::Latency { under }
             };

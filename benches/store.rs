@@ -87,6 +87,7 @@ fn batch(minute: u64, busy: u64, latency: &Latency) -> MinuteBatch {
     };
     let slo = |n: u64| SloMinute {
         slo: format!("slo-{n}"),
+        counted: String::new(),
         tally: Tally {
             good: 600,
             bad: n % 3,

@@ -131,6 +131,7 @@ fn remember(config: &store::Config) {
         };
         let slo = |slo| SloMinute {
             slo,
+            counted: String::new(),
             tally: Tally { good: 600, bad: 1 },
         };
         let ids = |kind: &'static str| (0..ROUTES).map(move |route| format!("r{route}-{kind}"));

@@ -389,7 +389,7 @@ mod tests {
             [
                 (
                     "default-availability",
-                    Sli::Availability,
+                    Sli::AVAILABILITY,
                     "99.9%".to_owned(),
                     Window::days(30)
                 ),

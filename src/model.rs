@@ -40,7 +40,7 @@ pub use probe::{
     DnsAnswer, DnsRecord, Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome,
     SlotRecord, StepRun,
 };
-pub use slo::{Sli, Slo};
+pub use slo::{ClientErrors, ClientErrorsError, Reading, Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use spread::Spread;
 pub use time::{Timestamp, Window, WindowError};

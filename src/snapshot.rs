@@ -331,8 +331,18 @@ pub struct SloView {
     pub id: String,
     /// The route it is about.
     pub route: String,
-    /// `availability` or `latency`.
+    /// `availability`, `latency` or `probe`.
     pub sli: String,
+    /// Which requests count as failed, with `availability`: `fault`, those that the edge or the upstream failed, or `all`,
+    /// every one answered 4xx or 5xx as well.
+    #[serde(default)]
+    pub reading: Option<String>,
+    /// Statuses of a client's errors that count as failures beside `fault`, rising.
+    #[serde(default)]
+    pub bad_status: Vec<u16>,
+    /// What is counted, in words; counts of other words are of something else and are never summed with these.
+    #[serde(default)]
+    pub counted: String,
     /// The latency threshold in microseconds.
     pub under_us: Option<u64>,
     /// The target in parts per million.

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 pub use encoded::{BadPart, MinuteBatch, RouteMinute, SloMinute};
 pub use error::{FlushError, OpenError, QueryError, Refused};
-pub use history::{History, LatencyRow, Loaded, RouteRow, SloRow};
+pub use history::{History, LatencyRow, Loaded, Origin, RouteRow, SloRow};
 pub use query::Reader;
 pub use writer::{Writer, WriterStatus};
 

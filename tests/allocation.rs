@@ -23,7 +23,7 @@ fn rules() -> Arc<Rules> {
     let under = Duration::from_millis(300);
     Arc::new(Rules::new((0..ROUTES).flat_map(|route| {
         [
-            (RouteKey(route), SloKey(2 * route), Sli::Availability),
+            (RouteKey(route), SloKey(2 * route), Sli::AVAILABILITY),
             (
                 RouteKey(route),
                 SloKey(2 * route + 1),

@@ -18,7 +18,7 @@ use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
 use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
-use vestibule::model::{Sli, Timestamp, TraceShare};
+use vestibule::model::{Reading, Sli, Timestamp, TraceShare};
 use vestibule::slo::policy::{Factor, Tier};
 
 #[test]
@@ -392,9 +392,13 @@ fn every_key_reaches_its_part() {
         slo.runbook.as_deref(),
         Some("https://wiki.example/checkout#fast")
     );
+    let also = "401,429".parse().unwrap();
+    assert_eq!(slos[1].sli, Sli::Availability(Reading::Fault { also }));
+    assert_eq!(slos[2].sli, Sli::Availability(Reading::All));
     let every = secs(20);
-    assert_eq!(slos[1].sli, Sli::Probe { every });
-    assert_eq!(slos[1].probe.as_deref(), Some("shop-front"));
+    let slo = &slos[3];
+    assert_eq!(slo.sli, Sli::Probe { every });
+    assert_eq!(slo.probe.as_deref(), Some("shop-front"));
     assert_eq!(probes.definitions[0].name, "shop-front");
     assert_eq!(probes.key_file, dir.path().join("shared.key"));
     let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();

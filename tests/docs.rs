@@ -158,7 +158,7 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
         probe: None,
         id: text(&slo["id"]),
         route: text(&slo["route"]),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
         objective: format!("{}%", slo["objective_ppm"].as_f64().unwrap() / 1e4)
             .parse()
             .unwrap(),

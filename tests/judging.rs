@@ -22,7 +22,7 @@ fn slo(objective: &str) -> Slo {
     Slo {
         id: "checkout-avail".to_owned(),
         route: "checkout".to_owned(),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
         probe: None,
         objective: objective.parse().unwrap(),
         window: MONTH,

@@ -86,7 +86,7 @@ fn slo(route: &str, what: &str, sli: Sli, objective: &str) -> Slo {
 impl Route {
     fn new(id: &str, random: &mut Random) -> Self {
         let objective = ["99%", "99.5%", "99.9%", "99.95%"][random.below(4) as usize];
-        let objective = slo(id, "avail", Sli::Availability, objective);
+        let objective = slo(id, "avail", Sli::AVAILABILITY, objective);
         let under = std::time::Duration::from_millis(300);
         let latency = slo(id, "fast", Sli::Latency { under }, "95%");
         // Requests in a minute at noon: from one in five minutes to a thousand a second.

@@ -642,7 +642,7 @@ impl Scenario {
             route: slo.route.clone(),
             probe: None,
             sli: match slo.under_ms {
-                None => Sli::Availability,
+                None => Sli::AVAILABILITY,
                 Some(under) => Sli::Latency {
                     under: Duration::from_millis(under),
                 },

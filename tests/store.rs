@@ -64,6 +64,7 @@ fn batch(minute: u64) -> MinuteBatch {
         routes: (0..100).map(route).collect(),
         slos: vec![SloMinute {
             slo: "s".to_owned(),
+            counted: String::new(),
             tally: Tally { good: 1, bad: 0 },
         }],
     }

@@ -66,7 +66,7 @@ fn promises(pipeline: &Pipeline) -> HashMap<String, Promise> {
     let mut promises: HashMap<String, Promise> = HashMap::new();
     for status in &pipeline.evaluation.slos {
         let slo = &status.slo;
-        if slo.sli != Sli::Availability {
+        if slo.sli != Sli::AVAILABILITY {
             continue;
         }
         let promise = (slo.objective, slo.runbook.clone());

@@ -130,8 +130,9 @@ fn refill(
     history.slo_minutes(begun.as_secs(), |row| {
         let (id, _) = &history.slos[row.slo];
         let slo = resolved.slos.iter().find(|slo| slo.id == *id);
-        let route = slo.and_then(|slo| pipeline.directory.route(&slo.route).ok());
-        if let (Some(route), Ok(slo)) = (route, pipeline.directory.slo(id)) {
+        let own = slo.filter(|slo| history.origins[row.slo].is_of(&slo.counted()));
+        let route = own.and_then(|slo| pipeline.directory.route(&slo.route).ok());
+        if let (Some(route), Some(slo)) = (route, pipeline.directory.find_slo(id)) {
             tallies.push((route, slo, row.tally));
         }
     })?;
@@ -226,6 +227,7 @@ mod tests {
                 }],
                 slos: vec![SloMinute {
                     slo: "s".to_owned(),
+                    counted: String::new(),
                     tally: Tally {
                         good: 100 - bad,
                         bad,

@@ -32,7 +32,9 @@ use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::slo::usual::SILENCE_S;
 use crate::snapshot::{Degradation, RouteTotals};
-use crate::store::{BadPart, History, MinuteBatch, QueryError, RouteMinute, SloMinute, Writer};
+use crate::store::{
+    BadPart, History, MinuteBatch, Origin, QueryError, RouteMinute, SloMinute, Writer,
+};
 
 /// Everything that is known, and who is told.
 #[derive(Debug)]
@@ -171,9 +173,11 @@ impl Pipeline {
     ) -> Result<Rules, Full> {
         let mut slos: Vec<(SloKey, Slo)> = Vec::new();
         let mut rules = Vec::new();
+        // What was counted so far this minute is of what was promised before.
+        self.hand_over_minute();
         for slo in &resolved.slos {
             let (key, route) = (
-                self.directory.slo(&slo.id)?,
+                self.directory.slo(&slo.id, &slo.counted())?,
                 self.directory.route(&slo.route)?,
             );
             rules.push((route, key, slo.sli));
@@ -240,8 +244,8 @@ impl Pipeline {
                 of(&mut self.routes, key.index()).counts = *counts;
             }
         }
-        for (id, tally) in &history.slos {
-            if let Ok(key) = self.directory.slo(id) {
+        for ((id, tally), origin) in history.slos.iter().zip(&history.origins) {
+            if let Some(key) = self.key_of(id, origin) {
                 of(&mut self.slos, key.index()).tally = *tally;
             }
         }
@@ -258,15 +262,20 @@ impl Pipeline {
         self.probes.restore(history, now)?;
         let coverage = restore::Coverage::new(history, now);
         let directory = &self.directory;
-        let mut rings: HashMap<String, &mut TallyRing> = self
+        let origins: HashMap<&str, &Origin> = history
             .slos
-            .iter_mut()
-            .enumerate()
-            .map(|(index, state)| {
-                (
-                    directory.slo_id(SloKey(index as u32)).to_owned(),
-                    &mut state.ring,
-                )
+            .iter()
+            .zip(&history.origins)
+            .map(|((id, _), origin)| (id.as_str(), origin))
+            .collect();
+        let slos = self.slos.iter_mut().enumerate();
+        let mut rings: HashMap<String, &mut TallyRing> = slos
+            .filter_map(|(index, state)| {
+                let key = SloKey(index as u32);
+                let id = directory.slo_id(key);
+                let origin = origins.get(id)?;
+                let is_own = origin.is_of(directory.counted(key));
+                is_own.then(|| (id.to_owned(), &mut state.ring))
             })
             .collect();
         restore::slos(history, &coverage, &mut rings, now)?;
@@ -279,6 +288,14 @@ impl Pipeline {
         let mut rings = by_route(&mut self.routes, directory, |state| &mut state.blame);
         restore::blame(history, &mut rings, now)?;
         restore::edge(history, &coverage, &mut self.edge, now)
+    }
+
+    /// The key of an SLO that is stored; `None` when there is another of its id now, or no room for its name.
+    fn key_of(&mut self, id: &str, origin: &Origin) -> Option<SloKey> {
+        match self.directory.find_slo(id) {
+            Some(key) => origin.is_of(self.directory.counted(key)).then_some(key),
+            None => self.directory.slo(id, &origin.counted).ok(),
+        }
     }
 
     /// A route that was silent still is, unless requests came since: the busy hour before may be long forgotten.
@@ -677,9 +694,14 @@ impl Pipeline {
         }
         for (index, state) in self.slos.iter_mut().enumerate() {
             let tally = std::mem::take(&mut state.minute);
-            if state.configured || tally.valid() > 0 {
+            let key = SloKey(index as u32);
+            let slo = self.directory.slo_id(key);
+            // The last requests of what was replaced come late; its history is closed.
+            let is_current = self.directory.find_slo(slo) == Some(key);
+            if is_current && (state.configured || tally.valid() > 0) {
                 batch.slos.push(SloMinute {
-                    slo: self.directory.slo_id(SloKey(index as u32)).to_owned(),
+                    slo: slo.to_owned(),
+                    counted: self.directory.counted(key).to_owned(),
                     tally,
                 });
             }

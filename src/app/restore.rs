@@ -101,14 +101,26 @@ pub(super) fn slos(
     history.slo_minutes(minutes_from, |row| {
         *rows[row.slo].entry(row.start_secs).or_default() += row.tally;
     })?;
-    let slots: Vec<(u64, u64)> = coverage
-        .slots(hours_from, minutes_from, HOUR_S)
-        .chain(coverage.slots(minutes_from, now, MINUTE_S))
-        .collect();
-    for ((id, _), rows) in history.slos.iter().zip(rows) {
+    let slots = |coverage: &Coverage| -> Vec<(u64, u64)> {
+        let hours = coverage.slots(hours_from, minutes_from, HOUR_S);
+        hours
+            .chain(coverage.slots(minutes_from, now, MINUTE_S))
+            .collect()
+    };
+    let since_ever = slots(coverage);
+    for (((id, _), origin), rows) in history.slos.iter().zip(&history.origins).zip(rows) {
         let Some(ring) = rings.get_mut(id) else {
             continue;
         };
+        // What is promised only since lately was not measured before.
+        let since_then = (origin.since_secs > coverage.since).then(|| {
+            slots(&Coverage {
+                since: origin.since_secs,
+                until: coverage.until,
+                gaps: coverage.gaps.clone(),
+            })
+        });
+        let slots = since_then.as_ref().unwrap_or(&since_ever);
         let point = |&(start_secs, width_s): &(u64, u64)| Point {
             start_secs,
             width_s,

@@ -33,7 +33,7 @@ pub(super) fn reader(dir: PathBuf) -> admin::ReadSpending {
             });
         };
         reader
-            .slo_history(id, from, to, each)
+            .slo_history((id, &slo.counted), from, to, each)
             .map_err(|error| error.to_string())?;
         let events = reader.events(EVENTS).map_err(|error| error.to_string())?;
         Ok(spending(snapshot, slo, &pieces, &events))

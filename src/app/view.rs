@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{EndpointKey, Sli, SloKey, Tally, Timestamp, Window};
+use crate::model::{EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -343,8 +343,17 @@ fn slo(status: &SloStatus) -> SloView {
         id: slo.id.clone(),
         route: slo.route.clone(),
         sli: slo.sli.as_str().to_owned(),
+        reading: match slo.sli {
+            Sli::Availability(reading) => Some(reading.as_str().to_owned()),
+            Sli::Latency { .. } | Sli::Probe { .. } => None,
+        },
+        bad_status: match slo.sli {
+            Sli::Availability(Reading::Fault { also }) => also.statuses().collect(),
+            Sli::Availability(Reading::All) | Sli::Latency { .. } | Sli::Probe { .. } => Vec::new(),
+        },
+        counted: slo.counted(),
         under_us: match slo.sli {
-            Sli::Availability | Sli::Probe { .. } => None,
+            Sli::Availability(_) | Sli::Probe { .. } => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },
         objective_ppm: slo.objective.ppm(),

@@ -9,7 +9,7 @@ use super::report::Report;
 use super::synthetic::Probes;
 use crate::export::accesslog;
 use crate::generate::Links;
-use crate::model::{Sli, Slo};
+use crate::model::{ClientErrors, Reading, Sli, Slo};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
@@ -285,7 +285,15 @@ fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
         id: slo.id?.value,
         route: slo.route?.value,
         sli: match slo.sli?.value {
-            Indicator::Availability => Sli::Availability,
+            Indicator::Availability => {
+                let also = slo.bad_status.into_iter().map(|statuses| statuses.value);
+                Sli::Availability(match slo.reading.map(|reading| reading.value) {
+                    Some(Reading::All) => Reading::All,
+                    Some(Reading::Fault { .. }) | None => Reading::Fault {
+                        also: also.fold(ClientErrors::NONE, ClientErrors::and),
+                    },
+                })
+            }
             Indicator::Latency => Sli::Latency {
                 under: slo.under?.value,
             },

@@ -11,7 +11,7 @@ use super::kind::{burn_text, time_text};
 use super::names::Names;
 use super::pem::{self, Section};
 use super::resolve;
-use crate::model::Objective;
+use crate::model::{Objective, Reading};
 use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
@@ -31,6 +31,7 @@ pub(super) fn check(
     check_policies(&file.policies, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
+    check_readings(&file.slos, findings);
     check_slo_policies(file, findings);
     if findings.errors() == 0 {
         warn(file, &names, findings);
@@ -344,6 +345,47 @@ fn check_windows(file: &File, findings: &mut Findings) {
             finding = finding.also(hours.span.clone(), "kept this long");
         }
         findings.add(finding);
+    }
+}
+
+/// What says how an availability is read says nothing about anything else, and nothing that is said already.
+fn check_readings(slos: &[Item<file::Slo>], findings: &mut Findings) {
+    for slo in slos {
+        let slo = &slo.value;
+        let Some(sli) = &slo.sli else { continue };
+        let first_status = slo.bad_status.first();
+        if sli.value != file::Indicator::Availability {
+            let reading = slo.reading.as_ref().map(|it| ("reading", &it.span));
+            let status = first_status.map(|it| ("bad_status", &it.span));
+            for (key, span) in reading.into_iter().chain(status) {
+                let message = format!("`{key}` only goes with `sli = \"availability\"`");
+                let finding = Finding::new(Code::Conflict, span.clone(), message)
+                    .reason("says nothing here")
+                    .also(sli.span.clone(), "this is another indicator")
+                    .help(format!("leave `{key}` out"));
+                findings.add(finding);
+            }
+        } else if let (Some(reading), Some(status)) = (&slo.reading, first_status)
+            && reading.value == Reading::All
+        {
+            let message = "`reading = \"all\"` already counts every 4xx as bad";
+            let finding = Finding::new(Code::Conflict, status.span.clone(), message)
+                .reason("counted anyway")
+                .also(reading.span.clone(), "counts them all")
+                .help("leave `bad_status` out, or set `reading = \"fault\"`");
+            findings.add(finding);
+        }
+        for (place, status) in slo.bad_status.iter().enumerate() {
+            let earlier = &slo.bad_status[..place];
+            if let Some(first) = earlier.iter().find(|it| it.value.meets(status.value)) {
+                let message = format!("`{}` and `{}` overlap", first.value, status.value);
+                let finding = Finding::new(Code::Duplicate, status.span.clone(), message)
+                    .reason("again here")
+                    .also(first.span.clone(), "first here")
+                    .help("keep one of them");
+                findings.add(finding);
+            }
+        }
     }
 }
 

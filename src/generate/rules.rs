@@ -17,7 +17,7 @@ use super::promql::{Recorded, decimal, select, threshold};
 use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Sli, Slo, Window};
+use crate::model::{Reading, Sli, Slo, Window};
 use crate::slo::alert::{Guards, HOLD};
 use crate::slo::policy::{Row, Severity};
 
@@ -246,7 +246,16 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
         Severity::Ticket => "An error budget burns faster than it can last.",
     };
     let what = match slo.sli {
-        Sli::Availability => format!("of the requests of route {} failed", slo.route),
+        Sli::Availability(reading) => {
+            let how = match reading {
+                Reading::All => "were answered 4xx or 5xx".to_owned(),
+                Reading::Fault { also } if reading.counts_client_errors() => {
+                    format!("failed or were answered {also}")
+                }
+                Reading::Fault { .. } => "failed".to_owned(),
+            };
+            format!("of the requests of route {} {how}", slo.route)
+        }
         Sli::Latency { under } => format!(
             "of the requests of route {} took longer than {}",
             slo.route,

@@ -189,7 +189,7 @@ mod tests {
         let slo = Slo {
             id: "a".into(),
             route: "r".into(),
-            sli: Sli::Availability,
+            sli: Sli::AVAILABILITY,
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

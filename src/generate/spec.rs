@@ -10,7 +10,7 @@ use super::promql::{decimal, select};
 use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Sli, Slo};
+use crate::model::{Reading, Sli, Slo};
 use crate::slo::policy::Policy;
 
 /// What the names of our annotations begin with in `OpenSLO`.
@@ -45,7 +45,11 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
     let length = |time| humantime::format_duration(time).to_string();
     let mut marks = vec![("sli", slo.sli.as_str().to_owned())];
     match slo.sli {
-        Sli::Availability => {}
+        Sli::Availability(reading) => {
+            if reading.counts_client_errors() {
+                marks.push(("reading", reading.to_string()));
+            }
+        }
         Sli::Latency { under } => marks.push(("under", length(under))),
         Sli::Probe { every } => marks.push(("every", length(every))),
     }
@@ -76,9 +80,23 @@ fn annotations(prefix: &str, marks: Vec<(&'static str, String)>) -> Vec<(String,
     marks.into_iter().map(annotation).collect()
 }
 
+/// What a good request did not do.
+fn failing(reading: Reading) -> String {
+    match reading {
+        Reading::All => "were not answered 4xx or 5xx".to_owned(),
+        Reading::Fault { also } if reading.counts_client_errors() => {
+            format!("did not fail and were not answered {also}")
+        }
+        Reading::Fault { .. } => "did not fail".to_owned(),
+    }
+}
+
 fn about(slo: &Slo) -> String {
     match slo.sli {
-        Sli::Availability => format!("Valid requests of route {} that did not fail.", slo.route),
+        Sli::Availability(reading) => {
+            let how = failing(reading);
+            format!("Valid requests of route {} that {how}.", slo.route)
+        }
         Sli::Latency { under } => format!(
             "Requests of route {} that took at most {}.",
             slo.route,

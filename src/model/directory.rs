@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use super::{EndpointKey, RouteKey, SloKey};
 
 /// Gives each name its key, once for the life of the process: a route keeps its counters over a reload, and one that
-/// comes back finds them again.
+/// comes back finds them again. So does an SLO, as long as it counts the same.
 #[derive(Clone, Debug)]
 pub struct Directory {
     routes: Names,
     slos: Names,
+    /// What each SLO counts, by key.
+    counted: Vec<String>,
     endpoints: Names,
 }
 
@@ -31,9 +33,14 @@ struct Names {
 
 impl Names {
     fn intern(&mut self, name: &str) -> Result<u32, Full> {
-        if let Some(key) = self.by_name.get(name) {
-            return Ok(*key);
+        match self.by_name.get(name) {
+            Some(key) => Ok(*key),
+            None => self.append(name),
         }
+    }
+
+    /// Gives a name a new key, whether it has one or not.
+    fn append(&mut self, name: &str) -> Result<u32, Full> {
         if self.by_key.len() >= MAX_NAMES {
             return Err(Full);
         }
@@ -56,6 +63,7 @@ impl Default for Directory {
         Self {
             routes,
             slos: Names::default(),
+            counted: Vec::new(),
             endpoints: Names::default(),
         }
     }
@@ -70,12 +78,25 @@ impl Directory {
         self.routes.intern(id).map(RouteKey)
     }
 
-    /// The key of an SLO.
-    pub fn slo(&mut self, id: &str) -> Result<SloKey, Full> {
-        self.slos.intern(id).map(SloKey)
+    /// The key of an SLO that counts `counted` (see [`super::Slo::counted`]). One that counts something else under the
+    /// same id is another SLO: it begins from nothing, also when it comes back.
+    pub fn slo(&mut self, id: &str, counted: &str) -> Result<SloKey, Full> {
+        if let Some(key) = self.find_slo(id)
+            && self.counted(key) == counted
+        {
+            return Ok(key);
+        }
+        let key = self.slos.append(id)?;
+        self.counted.push(counted.to_owned());
+        Ok(SloKey(key))
     }
 
-    /// The key of an SLO that was named before.
+    /// What an SLO counts; empty for a key this directory did not give.
+    pub fn counted(&self, key: SloKey) -> &str {
+        self.counted.get(key.index()).map_or("", String::as_str)
+    }
+
+    /// The key that the SLO of an id has now.
     pub fn find_slo(&self, id: &str) -> Option<SloKey> {
         self.slos.by_name.get(id).copied().map(SloKey)
     }
@@ -132,12 +153,32 @@ mod tests {
     }
 
     #[test]
+    fn an_slo_that_counts_something_else_is_another_one() {
+        let mut directory = Directory::default();
+        let first = directory.slo("a", "all").unwrap();
+        assert_eq!(directory.slo("a", "all"), Ok(first));
+        let second = directory.slo("a", "some").unwrap();
+        assert_ne!(second, first);
+        assert_eq!(directory.find_slo("a"), Some(second));
+        assert_eq!(
+            (directory.counted(first), directory.counted(second)),
+            ("all", "some")
+        );
+        assert_eq!(
+            (directory.slo_id(first), directory.slo_id(second)),
+            ("a", "a")
+        );
+        let third = directory.slo("a", "all").unwrap();
+        assert!(third != first && third != second);
+    }
+
+    #[test]
     fn a_full_directory_still_knows_what_it_knew() {
         let mut directory = Directory::default();
         for index in 0..MAX_NAMES {
-            directory.slo(&index.to_string()).unwrap();
+            directory.slo(&index.to_string(), "").unwrap();
         }
-        assert_eq!(directory.slo("one more"), Err(Full));
-        assert_eq!(directory.slo("7"), Ok(SloKey(7)));
+        assert_eq!(directory.slo("one more", ""), Err(Full));
+        assert_eq!(directory.slo("7", ""), Ok(SloKey(7)));
     }
 }

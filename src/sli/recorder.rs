@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, Durations, EndpointKey, Exemplar, Latency, Observation, Outcome, RouteKey, RouteSlot,
-    Sli, SloKey,
+    Counts, Durations, EndpointKey, Exemplar, Latency, Observation, Outcome, Reading, RouteKey,
+    RouteSlot, Sli, SloKey,
 };
 
 /// Which SLOs judge which route, by [`RouteKey::index`]. Made once per configuration, shared by all recorders.
@@ -27,8 +27,32 @@ struct OfRoute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rule {
     slo: SloKey,
-    /// The longest good duration in microseconds; `None` judges by outcome.
-    under_us: Option<u64>,
+    by: By,
+}
+
+/// What a request is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Whether it failed.
+    Failure(Reading),
+    /// The longest good duration in microseconds; one that failed is not valid.
+    Duration(u64),
+}
+
+impl By {
+    /// Whether a request was good; `None` when it is not valid.
+    const fn is_good(
+        self,
+        outcome: Outcome,
+        status: Option<u16>,
+        duration_us: u64,
+    ) -> Option<bool> {
+        match (self, outcome) {
+            (Self::Failure(reading), _) => reading.is_good(outcome, status),
+            (Self::Duration(under_us), Outcome::Good) => Some(duration_us <= under_us),
+            (Self::Duration(_), Outcome::Bad(_) | Outcome::Excluded(_)) => None,
+        }
+    }
 }
 
 impl Rules {
@@ -36,18 +60,20 @@ impl Rules {
     pub fn new(slos: impl IntoIterator<Item = (RouteKey, SloKey, Sli)>) -> Self {
         let mut all = Self::default();
         for (route, slo, sli) in slos {
-            let under_us = match sli {
+            let by = match sli {
                 // Counted where probes are.
                 Sli::Probe { .. } => continue,
-                Sli::Availability => None,
+                Sli::Availability(reading) => By::Failure(reading),
                 Sli::Latency { under } => {
-                    Some(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))
+                    By::Duration(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))
                 }
             };
             let rules = &mut all.of_mut(route).rules;
-            rules.push(Rule { slo, under_us });
+            rules.push(Rule { slo, by });
             rules.sort_by_key(|rule| rule.slo);
-            all.count_at(route, under_us);
+            if let By::Duration(under_us) = by {
+                all.count_at(route, [under_us]);
+            }
         }
         all
     }
@@ -146,16 +172,10 @@ impl Recorder {
         let (rules, bounds_us) = self.rules.of(route);
         for rule in rules {
             let tally = entry(&mut slot.slos, rule.slo);
-            let good = match (outcome, rule.under_us) {
-                (Outcome::Good, None) => true,
-                (Outcome::Bad(_), None) => false,
-                (Outcome::Good, Some(under_us)) => duration_us <= under_us,
-                (Outcome::Bad(_), Some(_)) | (Outcome::Excluded(_), _) => continue,
-            };
-            if good {
-                tally.good += 1;
-            } else {
-                tally.bad += 1;
+            match rule.by.is_good(outcome, status, duration_us) {
+                Some(true) => tally.good += 1,
+                Some(false) => tally.bad += 1,
+                None => {}
             }
         }
         for bound_us in bounds_us {
@@ -302,7 +322,7 @@ mod tests {
         let under = Duration::from_millis(300);
         Recorder::new(Arc::new(Rules::new([
             (ROUTE, FAST, Sli::Latency { under }),
-            (ROUTE, AVAILABLE, Sli::Availability),
+            (ROUTE, AVAILABLE, Sli::AVAILABILITY),
         ])))
     }
 

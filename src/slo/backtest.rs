@@ -191,7 +191,7 @@ mod tests {
         Slo {
             id: "s".to_owned(),
             route: "r".to_owned(),
-            sli: Sli::Availability,
+            sli: Sli::AVAILABILITY,
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

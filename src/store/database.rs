@@ -1,5 +1,6 @@
 //! The write connection: what a minute, an event and the alerts become.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -25,6 +26,8 @@ pub(super) struct Database {
     path: PathBuf,
     slos: Family,
     routes: Family,
+    /// What SLOs are known to be stored as counting, by name.
+    counted: HashMap<String, String>,
     /// Stored distributions that could not be read and were replaced or left out of a sum.
     pub(super) unreadable: u64,
 }
@@ -39,6 +42,7 @@ impl Database {
             path,
             slos: Family::slos(),
             routes: Family::routes(),
+            counted: HashMap::new(),
             unreadable: 0,
         };
         Ok((database, unclean))
@@ -77,7 +81,19 @@ impl Database {
                 transaction.prepare_cached(sql)?.execute([slot])?;
             }
         }
+        let unknown = slos.iter().filter(|slo| {
+            !slo.events.is_empty() && self.counted.get(&slo.name) != Some(&slo.events)
+        });
+        let unknown: Vec<&EncodedSlo> = unknown.collect();
+        for slo in &unknown {
+            set_aside(&transaction, slo)?;
+        }
         add_slos(self.slos.entry(&transaction, minute, &around)?, slos)?;
+        for slo in &unknown {
+            transaction
+                .prepare_cached("UPDATE slo SET counted = ?2 WHERE name = ?1")?
+                .execute([&slo.name, &slo.events])?;
+        }
         let entry = self.routes.entry(&transaction, minute, &around)?;
         let unreadable = add_routes(entry, routes)?;
         let end = (minute + 1).saturating_mul(60_000);
@@ -87,6 +103,10 @@ impl Database {
             )?
             .execute([end.min(stored(now.as_millis()))])?;
         transaction.commit()?;
+        let known = unknown
+            .iter()
+            .map(|slo| (slo.name.clone(), slo.events.clone()));
+        self.counted.extend(known);
         self.unreadable += unreadable;
         Ok(())
     }
@@ -178,9 +198,24 @@ fn clipped(text: &str) -> &str {
         .unwrap_or(text)
 }
 
+/// Gives what is stored under the SLO's name another one, `name#number`, which no configuration can have, if it counted
+/// something else.
+fn set_aside(connection: &Connection, slo: &EncodedSlo) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE slo SET name = name || '#' || id WHERE name = ?1 AND counted <> '' AND counted <> ?2",
+        )?
+        .execute([&slo.name, &slo.events])?;
+    Ok(())
+}
+
 fn add_slos(mut entry: Entry<'_>, slos: &[EncodedSlo]) -> rusqlite::Result<()> {
     for slo in slos {
-        let EncodedSlo { name, counted } = slo;
+        let EncodedSlo {
+            name,
+            events: _,
+            counted,
+        } = slo;
         entry.add(Addition {
             name,
             counted,

@@ -54,6 +54,9 @@ pub struct BadPart {
 pub struct SloMinute {
     /// The SLO's id.
     pub slo: String,
+    /// What it counts (see [`crate::model::Slo::counted`]); empty when that is not known. Another text than that of what
+    /// is stored under the id begins its history anew, and what is stored is kept under another name.
+    pub counted: String,
     /// Its valid events.
     pub tally: Tally,
 }
@@ -96,6 +99,7 @@ pub(super) struct EncodedRoute {
 #[derive(Debug)]
 pub(super) struct EncodedSlo {
     pub(super) name: String,
+    pub(super) events: String,
     /// Good, bad.
     pub(super) counted: [i64; 2],
 }
@@ -173,10 +177,15 @@ impl From<RouteMinute> for EncodedRoute {
 
 impl From<SloMinute> for EncodedSlo {
     fn from(slo: SloMinute) -> Self {
-        let SloMinute { slo: name, tally } = slo;
+        let SloMinute {
+            slo: name,
+            counted: events,
+            tally,
+        } = slo;
         let Tally { good, bad } = tally;
         Self {
             name,
+            events,
             counted: [good, bad].map(stored),
         }
     }

@@ -33,8 +33,11 @@ pub struct History {
     pub unclean: bool,
     /// Every route ever counted, with its requests since the counts began.
     pub routes: Vec<(String, Counts)>,
-    /// Every SLO ever counted, with its valid events since the counts began.
+    /// Every SLO ever counted, with its valid events since the counts began; not those whose id counts something else
+    /// now.
     pub slos: Vec<(String, Tally)>,
+    /// What each of them counts, and since when, in the same order.
+    pub origins: Vec<Origin>,
     /// The newest 1,000 events, newest first.
     pub events: Vec<Event>,
     /// Alert states by id, as they were last handed over.
@@ -52,6 +55,22 @@ pub struct History {
 
 /// From a stored number to a place in the list of names.
 type Places = HashMap<i64, usize, FxBuildHasher>;
+
+/// What an SLO's counts are of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// What is counted (see [`crate::model::Slo::counted`]); empty when that was not kept yet.
+    pub counted: String,
+    /// The beginning of the first minute that it was counted in, in seconds since the Unix epoch.
+    pub since_secs: u64,
+}
+
+impl Origin {
+    /// Whether these are counts of what `counted` says.
+    pub fn is_of(&self, counted: &str) -> bool {
+        self.counted.is_empty() || self.counted == counted
+    }
+}
 
 /// What an SLO counted in one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +314,7 @@ impl History {
             unclean,
             routes: Vec::new(),
             slos: Vec::new(),
+            origins: Vec::new(),
             events: reader.events(EVENTS)?,
             alerts: Vec::new(),
             gaps: Vec::new(),
@@ -332,8 +352,12 @@ impl History {
             self.route_places.insert(id, self.routes.len());
             self.routes.push((name, total));
         }
-        let mut statement =
-            connection.prepare("SELECT id, name, good, bad, 0 FROM slo ORDER BY name")?;
+        let counted = schema::counted(connection)?;
+        // A name with a `#` was set aside.
+        let mut statement = connection.prepare(&format!(
+            "SELECT id, name, good, bad, 0, {counted}, first_minute FROM slo \
+             WHERE instr(name, '#') = 0 ORDER BY name"
+        ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let Some((id, name, total)) = named(row) else {
@@ -342,6 +366,10 @@ impl History {
             };
             self.slo_places.insert(id, self.slos.len());
             self.slos.push((name, tally(total)));
+            self.origins.push(Origin {
+                counted: value::text(row, 5).unwrap_or_default(),
+                since_secs: start(row.get(6).unwrap_or_default(), 60),
+            });
         }
         Ok(())
     }

@@ -60,13 +60,21 @@ impl Reader {
     ///
     /// # Errors
     /// When the database cannot be read.
+    ///
+    /// Nothing when the SLO's history is not of what `counted` says; an empty text says nothing.
     pub fn slo_history(
         &self,
-        slo: &str,
+        (slo, counted): (&str, &str),
         from_secs: u64,
         to_secs: u64,
         each: impl FnMut(u64, u64, Tally),
     ) -> Result<(), QueryError> {
+        if !self
+            .is_of(slo, counted)
+            .map_err(doing("read what an SLO counts"))?
+        {
+            return Ok(());
+        }
         self.slots_of(slo, (from_secs, to_secs), each)
             .map_err(doing("read an SLO's history"))
     }
@@ -145,6 +153,17 @@ impl Reader {
     /// When the database cannot be read.
     pub fn probe_slots(&self, probe: &str, limit: u32) -> Result<Vec<SlotRecord>, QueryError> {
         probe::newest(&self.connection, probe, limit).map_err(doing("read a probe's slots"))
+    }
+
+    /// Whether what is stored of an SLO counts what `counted` says, as far as either says anything.
+    fn is_of(&self, slo: &str, counted: &str) -> rusqlite::Result<bool> {
+        let column = schema::counted(&self.connection)?;
+        let sql = format!(
+            "SELECT count(*) = 0 FROM slo WHERE name = ?1 AND ?2 <> '' AND {column} <> '' AND {column} <> ?2"
+        );
+        self.connection
+            .prepare_cached(&sql)?
+            .query_row([slo, counted], |row| row.get(0))
     }
 
     fn slots_of(
@@ -328,6 +347,7 @@ mod tests {
         for (minute, bad) in [(M0 + 10, 7), (M0 + 40, 2), (M0 + 70, 0)] {
             let slos = ["some_bad", "all_good"].map(|slo| SloMinute {
                 slo: slo.to_owned(),
+                counted: String::new(),
                 tally: Tally {
                     good: 10,
                     bad: if slo == "some_bad" { bad } else { 0 },
@@ -347,7 +367,9 @@ mod tests {
                 told.push(((start / 60).saturating_sub(M0), width, good, bad));
             };
             let reader = Reader::open(dir.path()).unwrap();
-            reader.slo_history(slo, from, (M0 + 90) * 60, each).unwrap();
+            reader
+                .slo_history((slo, ""), from, (M0 + 90) * 60, each)
+                .unwrap();
             told
         };
         let (inside, before) = ((M0 + 30) * 60 + 5, M0 * 60);

@@ -14,7 +14,7 @@ use super::{OpenError, parts, probe, rollup};
 use crate::model::Timestamp;
 
 /// What each format version adds to the one before. Only ever appended to: a file somewhere has every prefix of it.
-const MIGRATIONS: [&str; 3] = [FIRST, probe::TABLES, parts::TABLE];
+const MIGRATIONS: [&str; 4] = [FIRST, probe::TABLES, parts::TABLE, COUNTED];
 
 const FIRST: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -80,6 +80,19 @@ CREATE INDEX event_at ON event (at_ms);
 
 CREATE TABLE alert (id TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// What an SLO's counts are of, in words; empty when it was counted before this was kept.
+const COUNTED: &str = "ALTER TABLE slo ADD COLUMN counted TEXT NOT NULL DEFAULT '';";
+
+/// How to select what an SLO counts: a file that no writer has opened since lacks the column.
+pub(super) fn counted(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let is_there = connection.query_row(
+        "SELECT count(*) FROM pragma_table_info('slo') WHERE name = 'counted'",
+        [],
+        |row| Ok(row.get::<_, i64>(0)? > 0),
+    )?;
+    Ok(if is_there { "counted" } else { "''" })
+}
 
 /// Marks a file as ours ('VSTB'), so that no other program's database is ever written to.
 const APPLICATION: i64 = 0x5653_5442;

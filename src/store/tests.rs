@@ -94,6 +94,7 @@ fn minute(minute: u64, good: u64, bad: u64) -> MinuteBatch {
 fn slo(name: &str, good: u64, bad: u64) -> SloMinute {
     SloMinute {
         slo: name.to_owned(),
+        counted: String::new(),
         tally: tally(good, bad),
     }
 }

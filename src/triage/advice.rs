@@ -148,7 +148,11 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
             Locus::Upstream => format!("check what makes {upstream} slow to answer"),
             Locus::Network => format!("check why connecting to {upstream} is slow"),
             Locus::Edge => "check this host's CPU and connections".to_owned(),
-            Locus::None | Locus::Client | Locus::Certificate | Locus::Unknown => {
+            Locus::Client => format!(
+                "see in the access log which requests of {} are answered 4xx, and to whom",
+                route.id
+            ),
+            Locus::None | Locus::Certificate | Locus::Unknown => {
                 format!("look at route {} closer", route.id)
             }
         };

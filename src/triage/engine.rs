@@ -15,7 +15,7 @@ use super::{
     Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side, suspect,
     words,
 };
-use crate::model::{Counts, Event, EventKind, Fault, Sli, Tally, Timestamp, Window};
+use crate::model::{Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
 use crate::slo::burn;
 use crate::slo::engine::SloStatus;
@@ -82,6 +82,8 @@ pub(super) struct Trouble<'a> {
     faults: Vec<(Fault, u64)>,
     /// Whether there is little budget left and nothing burns it just now.
     pub(super) is_only_low: bool,
+    /// Whether most of what is bad are errors of clients, which this SLO counts.
+    pub(super) is_refused: bool,
 }
 
 impl<'a> Trouble<'a> {
@@ -103,9 +105,11 @@ impl<'a> Trouble<'a> {
         let is_only_low = slo.state == SloState::Low
             && level == Level::Warn
             && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0);
+        let is_refused = is_refused(slo, &detail);
         let side = match slo.slo.sli {
+            Sli::Availability(_) if is_refused => Locus::Client,
             // When users see it too, their faults say whose it is.
-            Sli::Availability | Sli::Probe { .. } => side::of_faults(&faults),
+            Sli::Availability(_) | Sli::Probe { .. } => side::of_faults(&faults),
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
         };
         Some(Self {
@@ -116,6 +120,7 @@ impl<'a> Trouble<'a> {
             side,
             faults,
             is_only_low,
+            is_refused,
         })
     }
 
@@ -136,7 +141,7 @@ impl<'a> Trouble<'a> {
 
     /// Whether nothing failed in the last minute any more, though there was traffic.
     pub(super) fn is_over(&self) -> bool {
-        if self.is_probed() {
+        if self.is_probed() || self.is_refused {
             return self.slo.recent.bad == 0 && self.slo.recent.good > 0;
         }
         let minute = self.route.last_minute;
@@ -161,6 +166,17 @@ impl<'a> Trouble<'a> {
     }
 }
 
+/// Whether most bad events of the last five minutes are no failures of the edge or the upstream, but errors of clients.
+fn is_refused(slo: &SloStatus, detail: &Detail) -> bool {
+    let Sli::Availability(reading) = slo.slo.sli else {
+        return false;
+    };
+    let faults = Fault::ALL.iter().zip(&detail.faults_5m);
+    let failed = faults.filter(|(fault, _)| fault.side() != Side::Downstream);
+    let failed: u64 = failed.map(|(_, count)| count).sum();
+    reading.counts_client_errors() && slo.recent.bad > failed.saturating_mul(2)
+}
+
 /// How bad one SLO of `route` makes things.
 fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
     let fires = |severity| {
@@ -170,7 +186,7 @@ fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
                 && alert.severity == severity
         })
     };
-    let surges = slo.slo.sli == Sli::Availability
+    let surges = slo.slo.sli == Sli::AVAILABILITY
         && route
             .alerts
             .iter()
@@ -193,7 +209,7 @@ fn fails_now(route: &RouteEvidence<'_>, slo: &SloStatus) -> bool {
     const FAST: Factor = Factor::milli(14_400);
     let Counts { good, bad, .. } = route.last_minute;
     match slo.slo.sli {
-        Sli::Availability => {
+        Sli::Availability(_) => {
             bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
         }
         Sli::Latency { .. } | Sli::Probe { .. } => false,
@@ -228,7 +244,9 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     let suspect = suspects.next();
     let side = side_of(worst, suspect.as_ref());
     let minute = route.last_minute;
-    let fault = (!worst.is_slow()).then(|| worst.faults.first()).flatten();
+    let fault = (!worst.is_slow() && !worst.is_refused)
+        .then(|| worst.faults.first())
+        .flatten();
     let next_step = if worst.is_only_low {
         format!(
             "hold back risky changes to {} until old errors age out",

@@ -3,7 +3,7 @@
 use super::engine::{RECENT, Trouble, ratio};
 use super::onset::Onset;
 use super::{Level, Locus, Suspect, Verdict, words};
-use crate::model::{Sli, Timestamp};
+use crate::model::{Reading, Sli, Timestamp};
 use crate::slo::engine::SloStatus;
 
 /// The sentence: whose fault, which route, how much, since when; what changed; how fast; what to do.
@@ -54,6 +54,8 @@ pub(super) fn sentence(
         slow(worst.slo)
     } else if worst.is_probed() {
         probed(worst)
+    } else if worst.is_refused {
+        refused(worst.slo)
     } else if worst.is_over() {
         "0% bad in the last minute, failing before that".to_owned()
     } else {
@@ -109,6 +111,19 @@ fn probed(worst: &Trouble<'_>) -> String {
         words::plain(probe),
         words::percent(share)
     )
+}
+
+/// `34.0% answered 4xx or failed, of 5m`.
+fn refused(slo: &SloStatus) -> String {
+    let Sli::Availability(reading) = slo.slo.sli else {
+        return String::new();
+    };
+    let what = match reading {
+        Reading::All => "answered 4xx or failed".to_owned(),
+        Reading::Fault { also } => format!("answered {also} or failed"),
+    };
+    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    format!("{} {what}, of {RECENT}", words::percent(share))
 }
 
 /// `12.3% slower than 300ms`, over five minutes.

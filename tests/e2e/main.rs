@@ -27,6 +27,7 @@ mod notify;
 mod origin;
 mod peers;
 mod policy;
+mod promises;
 mod proxy;
 mod retry;
 mod routing;

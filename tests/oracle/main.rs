@@ -132,7 +132,7 @@ fn slo(id: &str, policy: &str) -> Slo {
     Slo {
         id: id.to_owned(),
         route: "r".to_owned(),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
         probe: None,
         objective: "99.9%".parse().unwrap(),
         window: Window::days(30),

@@ -12,6 +12,8 @@ use crate::snapshot::{DeployView, SloDetail, Snapshot, SpentPart};
 const DAY_S: u64 = 86_400;
 /// The part of what was not told apart yet when it was counted.
 const EARLIER: &str = "earlier";
+/// The part that failed only by its own SLO's reading: what was answered 4xx.
+const CLIENT: &str = "4xx, no fault of edge or upstream";
 
 /// The SLO of this id as of `snapshot`; `None` when there is none.
 pub(in crate::app) fn detail(
@@ -63,12 +65,18 @@ fn spent(
     let is_configured = configured
         .map(|route| &route.id)
         .any(|id| *id == status.slo.route);
-    if status.slo.sli == Sli::Availability && is_configured {
+    if let (Sli::Availability(reading), true) = (status.slo.sli, is_configured) {
         let blame = pipeline.blame(&status.slo.route, status.slo.window, now);
         for dimension in Dimension::ALL {
             let of_it = blame.parts().filter(|(it, _, _)| *it == dimension);
             let of_it = of_it.map(|(_, part, bad)| (part.to_owned(), bad));
-            parts.dimension(dimension.as_str(), of_it.collect());
+            let mut of_it: Vec<_> = of_it.collect();
+            if reading.counts_client_errors() {
+                // What did not fail by anyone's fault but its client's is not told apart.
+                let failed: u64 = of_it.iter().map(|(_, bad)| bad).sum();
+                of_it.push((CLIENT.to_owned(), whole.saturating_sub(failed)));
+            }
+            parts.dimension(dimension.as_str(), of_it);
         }
     }
     parts.list

@@ -159,7 +159,8 @@ fn page(detail: &SloDetail) -> String {
     put(
         &mut text,
         format_args!(
-            "counted  {} good, {} bad; {} of the window was measured\n",
+            "counted  {}: {} good, {} bad; {} of the window was measured\n",
+            slo.counted,
             slo.good,
             slo.bad,
             percent(Some(slo.coverage_ratio))

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::MILLISECOND;
 use crate::config::keys::{Item, Keys, Located, Section};
-use crate::config::kind::{BurnRate, NAME, OBJECTIVE, Spanning, Time, WEB_PAGE, Word};
+use crate::config::kind::{
+    BurnRate, CLIENT_ERRORS, NAME, OBJECTIVE, Spanning, Time, WEB_PAGE, Word,
+};
 use crate::config::outline::Rule;
-use crate::model::{Objective, Window};
+use crate::model::{ClientErrors, Objective, Reading, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
 
 /// `[[slo]]`
@@ -15,6 +17,8 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) id: Option<Located<String>>,
     pub(in crate::config) route: Option<Located<String>>,
     pub(in crate::config) sli: Option<Located<Indicator>>,
+    pub(in crate::config) reading: Option<Located<Reading>>,
+    pub(in crate::config) bad_status: Vec<Located<ClientErrors>>,
     pub(in crate::config) under: Option<Located<Duration>>,
     pub(in crate::config) probe: Option<Located<String>>,
     pub(in crate::config) objective: Option<Located<Objective>>,
@@ -37,6 +41,8 @@ const INDICATORS: Word<Indicator> = Word(&[
     ("probe", Indicator::Probe),
 ]);
 
+const READINGS: Word<Reading> = Word(&[("fault", Reading::FAULT), ("all", Reading::All)]);
+
 impl Section for Slo {
     const TITLE: &'static str = "`[[slo]]`";
 
@@ -51,6 +57,23 @@ impl Section for Slo {
                  own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
                  `under`. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
                  count.",
+            ),
+            reading: keys.optional(
+                "reading",
+                &READINGS,
+                "`fault`",
+                "Only with `sli = \"availability\"`: which requests failed. `fault`: those that the edge or the upstream \
+                 failed; a client's error is good when a service answered it, and does not count when the edge did. \
+                 `all`: every one answered 4xx or 5xx as well; only what its client left before an answer does not \
+                 count.",
+            ),
+            bad_status: keys.list(
+                "bad_status",
+                &CLIENT_ERRORS,
+                100,
+                "no 4xx is bad",
+                "Only with `sli = \"availability\"` and `reading = \"fault\"`: answers with these statuses are failures \
+                 too, whoever gave them.",
             ),
             under: keys.optional(
                 "under",

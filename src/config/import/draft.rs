@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Imported, Promise, Service};
 use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
 use crate::generate::spec::label;
-use crate::model::{Sli, Window};
+use crate::model::{Reading, Sli, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Policy};
 
 const HEAD: &str = "\
@@ -92,6 +92,15 @@ fn slo(text: &mut String, promise: &Promise) {
             slo.sli.as_str()
         ),
     );
+    match slo.sli {
+        Sli::Availability(Reading::All) => put(text, "reading = \"all\"\n"),
+        Sli::Availability(reading @ Reading::Fault { also }) if reading.counts_client_errors() => {
+            // "4xx" for all of them, or one by one.
+            let also: Vec<String> = also.to_string().split(',').map(quoted).collect();
+            put(text, &format!("bad_status = [{}]\n", also.join(", ")));
+        }
+        Sli::Availability(Reading::Fault { .. }) | Sli::Latency { .. } | Sli::Probe { .. } => {}
+    }
     if let Sli::Latency { under } = slo.sli {
         put(
             text,

@@ -6,7 +6,7 @@ use super::Imported;
 use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
-use crate::model::{Sli, Window};
+use crate::model::{Reading, Sli, Window};
 use crate::slo::policy::{Factor, Policy, Row, Severity, Tier};
 
 /// What the marks say; each is `None` when they do not.
@@ -28,7 +28,7 @@ pub(super) fn read(
 ) -> Marks {
     let mut marks = Marks::default();
     let mut kind = None;
-    let (mut under, mut every, mut rows) = (None, None, None);
+    let (mut under, mut every, mut rows, mut reading) = (None, None, None, None);
     for (key, node, text) in annotations.marked(prefix) {
         let duration = || humantime::parse_duration(text).ok();
         let understood = match key {
@@ -43,6 +43,10 @@ pub(super) fn read(
             "every" => {
                 every = duration();
                 every.is_some()
+            }
+            "reading" => {
+                reading = self::reading(text);
+                reading.is_some()
             }
             "probe" => {
                 marks.probe = Some(super::fields::name(text));
@@ -71,10 +75,14 @@ pub(super) fn read(
         }
     }
     if let Some((node, kind)) = kind {
-        marks.sli = match (kind, under, every) {
-            ("availability", None, None) => Some(Sli::Availability),
-            ("latency", Some(under), None) => Some(Sli::Latency { under }),
-            ("probe", None, Some(every)) if marks.probe.is_some() => Some(Sli::Probe { every }),
+        marks.sli = match (kind, under, every, reading) {
+            ("availability", None, None, reading) => {
+                Some(Sli::Availability(reading.unwrap_or(Reading::FAULT)))
+            }
+            ("latency", Some(under), None, None) => Some(Sli::Latency { under }),
+            ("probe", None, Some(every), None) if marks.probe.is_some() => {
+                Some(Sli::Probe { every })
+            }
             _ => None,
         };
         if marks.sli.is_none() {
@@ -97,6 +105,18 @@ pub(super) fn read(
 fn refuse(node: &Node, key: &str, context: &mut Context<'_>) {
     let message = format!("Vestibule's annotation `{key}` does not say what it should");
     context.refuse(node, Code::InvalidValue, message);
+}
+
+/// `all`, `fault`, `fault +401,429`
+fn reading(text: &str) -> Option<Reading> {
+    match text.split_once(" +") {
+        None if text == Reading::All.as_str() => Some(Reading::All),
+        None if text == Reading::FAULT.as_str() => Some(Reading::FAULT),
+        Some((word, also)) if word == Reading::FAULT.as_str() => Some(Reading::Fault {
+            also: also.parse().ok()?,
+        }),
+        None | Some(_) => None,
+    }
 }
 
 /// `page fast 1h 5m 14.4`

@@ -66,7 +66,7 @@ pub(super) fn recognise(queries: &[&str]) -> Result<Sli, String> {
     }
     let tells = |query: &&str| STATUS.is_match(query) || FAILED.is_match(query);
     if queries.iter().any(tells) {
-        Ok(Sli::Availability)
+        Ok(Sli::AVAILABILITY)
     } else {
         Err("its query asks neither how requests ended nor how long they took".to_owned())
     }
@@ -104,23 +104,23 @@ mod tests {
         for (query, sli) in [
             (
                 "sum(rate(http_requests_total{job=\"a\",code=~\"(5..|429)\"}[{{.window}}]))",
-                Sli::Availability,
+                Sli::AVAILABILITY,
             ),
             (
                 "sum(rate(nginx_ingress_controller_requests{ingress=\"a\",status!~\"5..\"}[5m]))",
-                Sli::Availability,
+                Sli::AVAILABILITY,
             ),
             (
                 "sum(rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"5\"}[5m]))",
-                Sli::Availability,
+                Sli::AVAILABILITY,
             ),
             (
                 "sum(rate(haproxy_backend_http_responses_total{code=\"5xx\"}[5m]))",
-                Sli::Availability,
+                Sli::AVAILABILITY,
             ),
             (
                 "sum(rate(http_request_errors_total[5m]))",
-                Sli::Availability,
+                Sli::AVAILABILITY,
             ),
             (
                 "sum(rate(traefik_service_request_duration_seconds_bucket{service=\"a\",le=\"0.3\"}[5m]))",

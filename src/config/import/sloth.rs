@@ -162,7 +162,7 @@ pub(super) fn note_query(
         Sli::Latency { under } => {
             format!("as a latency under {}", humantime::format_duration(under))
         }
-        Sli::Availability | Sli::Probe { .. } => "as an availability".to_owned(),
+        Sli::Availability(_) | Sli::Probe { .. } => "as an availability".to_owned(),
     };
     let what = format!(
         "the query is not carried: Vestibule counts the requests of route `{route}` itself, {counted}"

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::parse;
 use crate::generate::spec::specify;
 use crate::generate::{Links, Plan};
-use crate::model::Objective;
+use crate::model::{ClientErrors, Objective, Reading};
 use crate::slo::policy::{Factor, Row, Severity, Tier};
 
 fn sources(text: &str) -> Vec<Source> {
@@ -69,7 +69,16 @@ fn policies() -> impl Strategy<Value = Policy> {
 
 fn promised() -> impl Strategy<Value = Slo> {
     let sli = prop_oneof![
-        Just(Sli::Availability),
+        Just(Sli::AVAILABILITY),
+        Just(Sli::Availability(Reading::All)),
+        prop::collection::vec(400_u16..500, 1..4).prop_map(|statuses| {
+            let also = statuses.into_iter().filter_map(ClientErrors::one);
+            let also = also.fold(ClientErrors::NONE, ClientErrors::and);
+            Sli::Availability(Reading::Fault { also })
+        }),
+        Just(Sli::Availability(Reading::Fault {
+            also: ClientErrors::EVERY
+        })),
         (1_u64..600_000).prop_map(|ms| Sli::Latency {
             under: Duration::from_millis(ms)
         }),
@@ -228,7 +237,7 @@ fn a_document_of_sloth_is_carried_and_every_other_word_is_told() {
     };
     assert_eq!(available.id, "requests-availability");
     assert_eq!(available.route, "My-Service");
-    assert_eq!(available.sli, Sli::Availability);
+    assert_eq!(available.sli, Sli::AVAILABILITY);
     assert_eq!(available.objective.to_string(), "99.9%");
     assert_eq!(available.window, Window::days(30));
     assert_eq!(available.policy, "workbook");
@@ -499,7 +508,7 @@ fn only_policies_that_a_configuration_lacks_are_written() {
     let slo = Slo {
         id: "a".into(),
         route: "r".into(),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
         probe: None,
         objective: "99%".parse().unwrap(),
         window: Window::days(7),

@@ -11,7 +11,7 @@ use crate::config::code::Code;
 use crate::config::finding::did_you_mean;
 use crate::config::lint::Lint;
 use crate::export::accesslog;
-use crate::model::Objective;
+use crate::model::{ClientErrors, Objective};
 use crate::proxy::config::{HeaderEdits, HeaderLine, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
@@ -391,6 +391,21 @@ pub(in crate::config) const NETWORK: Text<Network> = Text {
     expects: "a network like `10.0.0.0/8` or `2001:db8::/32`",
     pattern: Some(r"[0-9A-Fa-f:.]+(/\d+)?"),
     read: |text| text.parse().map_err(Refusal::invalid),
+    write: ToString::to_string,
+};
+
+/// A status of a client's error, or all of them.
+pub(in crate::config) const CLIENT_ERRORS: Text<ClientErrors> = Text {
+    expects: "a status from `400` to `499`, or `4xx` for all of them",
+    pattern: Some("4([0-9]{2}|xx)"),
+    read: |text| {
+        let refuse = || {
+            Refusal::invalid(format!("`{text}` is not a client's error"))
+                .help("write a status like \"429\", or \"4xx\"; 5xx count anyway")
+        };
+        let one = !text.contains(',');
+        text.parse().ok().filter(|_| one).ok_or_else(refuse)
+    },
     write: ToString::to_string,
 };
 

@@ -215,3 +215,67 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_counts_something_else_begins_anew_and_the_old_counts_are_set_aside() {
+    let dir = TempDir::new().unwrap();
+    let of = |at: u64, counted: &str, good| MinuteBatch {
+        minute: at,
+        routes: Vec::new(),
+        slos: vec![SloMinute {
+            slo: "s".to_owned(),
+            counted: counted.to_owned(),
+            tally: tally(good, 0),
+        }],
+    };
+    // Counted before it was kept of what; that is taken to be the first one's.
+    write_run(&dir, M0, M0 + 3, [of(M0, "", 1), of(M0 + 1, "all", 2)]);
+    let history = |now| {
+        let opened = open_at(&dir, now);
+        let told = (opened.history.slos.clone(), opened.history.origins.clone());
+        opened.writer.close(PATIENCE).unwrap();
+        told
+    };
+    let (slos, origins) = history(M0 + 3);
+    assert_eq!(slos, [("s".to_owned(), tally(3, 0))]);
+    assert_eq!(
+        (origins[0].counted.as_str(), origins[0].since_secs),
+        ("all", M0 * 60)
+    );
+    assert!(origins[0].is_of("all") && !origins[0].is_of("some"));
+    write_run(
+        &dir,
+        M0 + 3,
+        M0 + 6,
+        [
+            of(M0 + 3, "all", 4),
+            of(M0 + 4, "some", 8),
+            of(M0 + 5, "some", 16),
+        ],
+    );
+    let (slos, origins) = history(M0 + 6);
+    assert_eq!(slos, [("s".to_owned(), tally(24, 0))]);
+    assert_eq!(
+        (origins[0].counted.as_str(), origins[0].since_secs),
+        ("some", (M0 + 4) * 60)
+    );
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.slo_over("s", 0, u64::MAX).unwrap(), tally(24, 0));
+    let told = |counted: &str| {
+        let mut sum = 0;
+        let each = |_, _, tally: Tally| sum += tally.good;
+        reader
+            .slo_history(("s", counted), 0, u64::MAX / 2, each)
+            .unwrap();
+        sum
+    };
+    assert_eq!((told("some"), told("all"), told("")), (24, 0, 24));
+    let aside: i64 = raw(&dir)
+        .query_row(
+            "SELECT good FROM slo WHERE name LIKE 's#%' AND counted = 'all'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(aside, 7);
+}

@@ -147,7 +147,8 @@ fn an_old_format_is_brought_up_to_date_once() {
     let old = Connection::open(dir.path().join(FILE)).unwrap();
     // As the first format had it.
     old.execute_batch(
-        "DROP TABLE route_bad; DROP TABLE probe_slot; DROP TABLE probe; PRAGMA user_version = 1",
+        "DROP TABLE route_bad; DROP TABLE probe_slot; DROP TABLE probe; ALTER TABLE slo DROP COLUMN counted; \
+         PRAGMA user_version = 1",
     )
     .unwrap();
     drop(old);
@@ -161,7 +162,7 @@ fn an_old_format_is_brought_up_to_date_once() {
             .pragma_query_value(None, name, |row| row.get(0))
             .unwrap()
     };
-    assert_eq!(pragma("user_version"), 3);
+    assert_eq!(pragma("user_version"), 4);
     assert_eq!(pragma("auto_vacuum"), 2, "incremental");
     assert_eq!(pragma("foreign_keys"), 1);
     let since: i64 = connection

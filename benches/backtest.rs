@@ -28,6 +28,7 @@ fn main() {
         probe: None,
         objective: "99.9%".parse().unwrap(),
         window: Window::days(30),
+        calendar: None,
         policy: "workbook".to_owned(),
         runbook: None,
     };

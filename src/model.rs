@@ -5,6 +5,7 @@
 
 mod access;
 mod attempt;
+mod calendar;
 mod certificate;
 mod directory;
 mod durations;
@@ -25,6 +26,7 @@ mod trace;
 
 pub use access::{AccessRecord, WriteAccessLine};
 pub use attempt::{Attempt, Attempts, MAX_ATTEMPTS};
+pub use calendar::{Calendar, CalendarUnit, CalendarUnitError, Period, Zone, ZoneError};
 pub use certificate::CertificateFacts;
 pub use directory::{Directory, Full, MAX_NAMES, NO_ROUTE};
 pub use durations::{Durations, MAX_FURTHER_BOUNDS};

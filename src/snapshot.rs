@@ -347,8 +347,11 @@ pub struct SloView {
     pub under_us: Option<u64>,
     /// The target in parts per million.
     pub objective_ppm: u32,
-    /// The budget's window.
+    /// The budget's window. With a calendar, its period's length by convention: `7d`, `30d` or `90d`.
     pub window: Window,
+    /// The calendar's period that the budget is for; `null`: it rolls.
+    #[serde(default)]
+    pub period: Option<PeriodView>,
     /// The alerting policy's name.
     pub policy: String,
     /// Good events in the window.
@@ -375,7 +378,28 @@ pub struct SloView {
     pub runbook: Option<String>,
 }
 
+/// A period of the calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodView {
+    /// `week`, `month` or `quarter`.
+    pub unit: String,
+    /// The IANA time zone whose midnight it begins at.
+    pub zone: String,
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ends, and the budget begins anew.
+    pub to: Timestamp,
+}
+
 impl SloView {
+    /// The budget's window in a few letters: `30d`, or `month` of the calendar.
+    pub fn span(&self) -> String {
+        match &self.period {
+            None => self.window.to_string(),
+            Some(period) => period.unit.clone(),
+        }
+    }
+
     /// Seconds until the budget of what was counted is empty: 0 when it is overspent, though with the missing history taken
     /// to have been good some would be left. What is exported beside `remaining_ratio` must be of the same budget.
     pub fn time_to_empty_of_counted_s(&self) -> Option<u64> {

@@ -395,6 +395,7 @@ fn every_key_reaches_its_part() {
     let also = "401,429".parse().unwrap();
     assert_eq!(slos[1].sli, Sli::Availability(Reading::Fault { also }));
     assert_eq!(slos[2].sli, Sli::Availability(Reading::All));
+    assert_eq!(slos[2].span(), "calendar week in America/St_Johns");
     let every = secs(20);
     let slo = &slos[3];
     assert_eq!(slo.sli, Sli::Probe { every });

@@ -163,6 +163,7 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
             .parse()
             .unwrap(),
         window: Window::days(30),
+        calendar: None,
         policy: "workbook".to_owned(),
         runbook: None,
     };

@@ -26,6 +26,7 @@ fn slo(objective: &str) -> Slo {
         probe: None,
         objective: objective.parse().unwrap(),
         window: MONTH,
+        calendar: None,
         policy: "workbook".to_owned(),
         runbook: None,
     }

@@ -649,6 +649,7 @@ impl Scenario {
             },
             objective: slo.objective.parse().unwrap(),
             window: MONTH,
+            calendar: None,
             policy: slo.policy.clone().unwrap_or("workbook".to_owned()),
             runbook: slo.runbook.clone(),
         };

@@ -344,4 +344,54 @@ mod tests {
             assert!(refused.contains(why), "{refused}");
         }
     }
+
+    #[test]
+    fn a_calendars_period_holds_what_came_since_its_midnight_however_it_is_stored() {
+        // Monday 2026-06-22 begins in Kolkata at 18:30 in universal time, in the middle of an hour.
+        const MIDNIGHT: u64 = M0 + 18 * 60 + 30;
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch(Arc::new(ManualClock::new(Timestamp::from_secs(M0 * 60))));
+        let opened = store::open(&Config::new(dir.path().to_owned()), watch.clone()).unwrap();
+        let days = Duration::from_secs(3 * 86_400);
+        watch.0.advance(days);
+        let much_later = M0 + 3 * 1_440 - 10;
+        for minute in (MIDNIGHT - 25..MIDNIGHT + 25).chain([much_later]) {
+            let batch = MinuteBatch {
+                minute,
+                routes: Vec::new(),
+                slos: vec![SloMinute {
+                    slo: "s".to_owned(),
+                    counted: String::new(),
+                    tally: Tally { good: 99, bad: 1 },
+                }],
+            };
+            opened.writer.minute(batch).unwrap();
+            opened.writer.flush(Duration::from_secs(30)).unwrap();
+        }
+        opened.writer.close(Duration::from_secs(30)).unwrap();
+        let text = format!(
+            "state = {{ dir = {:?} }}\n[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'u'\nendpoints = ['http://a']\n\
+             [[route]]\nid = 'r'\nupstream = 'u'\n\
+             [[slo]]\nid = 's'\nroute = 'r'\nsli = 'availability'\nobjective = '99.9%'\n\
+             window = 'calendar week'\nzone = 'Asia/Kolkata'\n",
+            dir.path()
+        );
+        let resolved = crate::config::parse("t", &text, Path::new(""), &|_| None);
+        let resolved = Arc::new(resolved.expect("it is valid"));
+        let mut live = live(&resolved);
+        live.started_at = Timestamp::from_secs((much_later + 10) * 60);
+        let counted = |minute: u64| {
+            let at = Timestamp::from_secs((minute + 1) * 60);
+            let snapshot = past(dir.path(), &resolved, &live, at).unwrap();
+            let slo = &snapshot.slos[0];
+            let period = slo.period.clone().unwrap();
+            (slo.good, slo.bad, period.from.as_secs() / 60)
+        };
+        // By the minute, of the week before and of this one; by the hour, cut in the middle.
+        assert_eq!(counted(MIDNIGHT - 1), (25 * 99, 25, MIDNIGHT - 7 * 1_440));
+        assert_eq!(counted(MIDNIGHT), (99, 1, MIDNIGHT));
+        assert_eq!(counted(MIDNIGHT + 9), (990, 10, MIDNIGHT));
+        assert_eq!(counted(much_later), (26 * 99, 26, MIDNIGHT));
+    }
 }

@@ -19,9 +19,9 @@ use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::export::otlp::Baseline;
 use crate::model::{
-    Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full,
-    MAX_FURTHER_BOUNDS, NO_ROUTE, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord, Tally,
-    Timestamp, Window,
+    Calendar, Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full,
+    MAX_FURTHER_BOUNDS, NO_ROUTE, Period, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord,
+    Tally, Timestamp, Window,
 };
 use crate::probe::run::Probe;
 use crate::proxy::health::Checked;
@@ -108,6 +108,8 @@ pub(super) struct RouteState {
 pub(super) struct SloState {
     pub(super) configured: bool,
     ring: TallyRing,
+    /// The calendar that its budget follows, and the period that is on.
+    calendar: Option<(Calendar, Option<Period>)>,
     /// Since the state directory began.
     pub(super) tally: Tally,
     /// The minute being filled.
@@ -125,8 +127,22 @@ impl Default for SloState {
         Self {
             configured: false,
             ring: TallyRing::new(LONGEST),
+            calendar: None,
             tally: Tally::default(),
             minute: Tally::default(),
+        }
+    }
+}
+
+impl SloState {
+    /// Keeps the counter at the beginning of the calendar's period that `now` is in.
+    fn turn(&mut self, now: Timestamp) {
+        if let Some((calendar, period)) = &mut self.calendar
+            && !period.is_some_and(|period| period.holds(now))
+        {
+            let begun = calendar.period(now);
+            self.ring.pin(begun.start_secs);
+            *period = Some(begun);
         }
     }
 }
@@ -217,8 +233,10 @@ impl Pipeline {
         for state in &mut self.slos {
             state.configured = false;
         }
-        for (key, _) in &slos {
-            of(&mut self.slos, key.index()).configured = true;
+        for (key, slo) in &slos {
+            let state = of(&mut self.slos, key.index());
+            state.configured = true;
+            state.calendar = slo.calendar.clone().map(|calendar| (calendar, None));
         }
         self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
@@ -260,6 +278,9 @@ impl Pipeline {
         self.watch.restore(alerts.iter().cloned(), now);
         self.engine.restore(alerts.iter().cloned());
         self.probes.restore(history, now)?;
+        for state in &mut self.slos {
+            state.turn(now);
+        }
         let coverage = restore::Coverage::new(history, now);
         let directory = &self.directory;
         let origins: HashMap<&str, &Origin> = history
@@ -448,6 +469,7 @@ impl Pipeline {
             state.ring.advance(now_secs);
         }
         for state in &mut self.slos {
+            state.turn(now);
             state.ring.advance(now_secs);
         }
         self.edge.advance(now_secs);

@@ -458,6 +458,7 @@ mod tests {
             probe: Some("a".to_owned()),
             objective: "99%".parse().unwrap(),
             window: crate::model::Window::days(30),
+            calendar: None,
             policy: "workbook".to_owned(),
             runbook: None,
         };

@@ -126,8 +126,44 @@ pub(super) fn slos(
             width_s,
             tally: rows.get(&start_secs).copied().unwrap_or_default(),
         };
-        ring.restore(slots.iter().map(point), now);
+        let mut points: Vec<Point> = slots.iter().map(point).collect();
+        if let Some(pinned) = ring.pinned() {
+            let before = |from| history.slo_over(id, from, pinned);
+            cut(&mut points, pinned, before)?;
+        }
+        ring.restore(points, now);
     }
+    Ok(())
+}
+
+/// Cuts the hour that `at` lies in: `before` gives what was counted from its first second to there. A period of the calendar
+/// begins at a quarter of an hour in some places.
+fn cut(
+    points: &mut Vec<Point>,
+    at: u64,
+    before: impl Fn(u64) -> Result<Tally, QueryError>,
+) -> Result<(), QueryError> {
+    let holds = |point: &Point| point.start_secs < at && at < point.start_secs + point.width_s;
+    let Some(place) = points.iter().position(holds) else {
+        return Ok(());
+    };
+    let Point {
+        start_secs,
+        width_s,
+        tally,
+    } = points[place];
+    let before = before(start_secs)?;
+    points[place] = Point {
+        start_secs,
+        width_s: at - start_secs,
+        tally: before,
+    };
+    let after = Point {
+        start_secs: at,
+        width_s: start_secs + width_s - at,
+        tally: tally - before,
+    };
+    points.insert(place + 1, after);
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub(super) fn reader(dir: PathBuf) -> admin::ReadSpending {
         let slo = slo.ok_or_else(|| format!("there is no SLO `{id}`"))?;
         let reader = store::Reader::open(&dir).map_err(|error| error.to_string())?;
         let to = snapshot.at.as_secs();
-        let from = to.saturating_sub(slo.window.as_secs());
+        let from = begun(slo, to);
         let mut pieces = Vec::new();
         let each = |start_secs, width_s, tally| {
             pieces.push(Piece {
@@ -38,6 +38,15 @@ pub(super) fn reader(dir: PathBuf) -> admin::ReadSpending {
         let events = reader.events(EVENTS).map_err(|error| error.to_string())?;
         Ok(spending(snapshot, slo, &pieces, &events))
     })
+}
+
+/// When the budget's window that ends at `to` began.
+fn begun(slo: &SloView, to: u64) -> u64 {
+    let period = slo
+        .period
+        .as_ref()
+        .map(|period| period.from.as_secs().min(to));
+    period.unwrap_or(to.saturating_sub(slo.window.as_secs()))
 }
 
 fn spending(
@@ -79,8 +88,9 @@ fn spending(
         ratio: share(run.bad),
         event: attribution::change_before(run, events, &slo.route, upstream).cloned(),
     });
-    let step_s = slo.window.as_secs().div_ceil(COLUMNS).max(1);
-    let start = snapshot.at.as_secs().saturating_sub(step_s * COLUMNS);
+    let to = snapshot.at.as_secs();
+    let step_s = (to - begun(slo, to)).div_ceil(COLUMNS).max(1);
+    let start = to.saturating_sub(step_s * COLUMNS);
     Spending {
         slo: slo.id.clone(),
         at: snapshot.at,

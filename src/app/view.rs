@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window};
+use crate::model::{Calendar, EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -14,8 +14,8 @@ use crate::slo::engine::SloStatus;
 use crate::slo::policy::Severity;
 use crate::snapshot::{
     AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, ExporterView, Gap,
-    ListenerView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA, SilenceView,
-    SloView, Snapshot, StoreView, Totals,
+    ListenerView, PeriodView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA,
+    SilenceView, SloView, Snapshot, StoreView, Totals,
 };
 
 mod detail;
@@ -358,6 +358,14 @@ fn slo(status: &SloStatus) -> SloView {
         },
         objective_ppm: slo.objective.ppm(),
         window: slo.window,
+        period: slo.calendar.as_ref().zip(status.period).map(
+            |(Calendar { unit, zone }, period)| PeriodView {
+                unit: unit.as_str().to_owned(),
+                zone: zone.to_string(),
+                from: Timestamp::from_secs(period.start_secs),
+                to: Timestamp::from_secs(period.end_secs),
+            },
+        ),
         policy: slo.policy.clone(),
         good: status.tally.good,
         bad: status.tally.bad,

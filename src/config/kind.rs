@@ -16,12 +16,14 @@ pub(super) use expectation::{
     CAPTURE, DOMAIN, FAILURE, FIELD_NAME, HEADER, HEADER_PATTERN, HEADER_TEXT, IP, JSON_PATH,
     MAINTENANCE, PATTERN, RCODE, RECORD_TYPE, SHARE, STATUSES, STEP_TARGET, TARGET, TEXT,
 };
-pub(super) use quantity::{BurnRate, Count, Ratio, Size, Spanning, Time, burn_text, time_text};
+pub(super) use quantity::{
+    BurnRate, Count, Promised, Promising, Ratio, Size, Spanning, Time, burn_text, time_text,
+};
 pub(super) use text::{
     ACCESS_LOG, ADDRESS, ATTRIBUTE, CLIENT_ERRORS, ENDPOINT, EXACT_PATH, FILE, HASH_KEY,
     HEADER_CONDITION, HEADER_LINE, HEADER_NAME, HEADER_PAIR, HOST, LIMIT_KEY, LINT, LOOPBACK,
     METHOD, NAME, NETWORK, OBJECTIVE, OWNER, PATH_PREFIX, PATH_REGEX, QUERY_CONDITION, RATE,
-    RECEIVER, ReceiverUrl, SERVER_NAME, SERVICE, WEB_PAGE, read_header, read_receiver,
+    RECEIVER, ReceiverUrl, SERVER_NAME, SERVICE, WEB_PAGE, ZONE, read_header, read_receiver,
 };
 
 /// A scalar as the file has it, variables replaced.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use super::Resolved;
 use super::file::{self, File, Indicator, RetryOn};
 use super::keys::{Item, Located};
+use super::kind::Promised;
 use super::report::Report;
 use super::synthetic::Probes;
 use crate::export::accesslog;
 use crate::generate::Links;
-use crate::model::{ClientErrors, Reading, Sli, Slo};
+use crate::model::{Calendar, ClientErrors, Reading, Sli, Slo, Zone};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
@@ -305,7 +306,17 @@ fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
         },
         probe: slo.probe.map(|name| name.value),
         objective: slo.objective?.value,
-        window: slo.window.value,
+        window: match slo.window.value {
+            Promised::Rolling(window) => window,
+            Promised::Calendar(unit) => unit.nominal(),
+        },
+        calendar: match slo.window.value {
+            Promised::Rolling(_) => None,
+            Promised::Calendar(unit) => Some(Calendar {
+                unit,
+                zone: slo.zone.map_or(Zone::UTC, |zone| zone.value),
+            }),
+        },
         policy: slo.policy.value,
         runbook: slo.runbook.map(|page| page.value),
     })

@@ -7,7 +7,7 @@ use super::code::Code;
 use super::file::{self, File};
 use super::finding::{Finding, Findings, Span};
 use super::keys::{Item, Located};
-use super::kind::{burn_text, time_text};
+use super::kind::{Promised, burn_text, time_text};
 use super::names::Names;
 use super::pem::{self, Section};
 use super::resolve;
@@ -32,6 +32,7 @@ pub(super) fn check(
     check_files(file, base, findings);
     check_windows(file, findings);
     check_readings(&file.slos, findings);
+    check_zones(&file.slos, findings);
     check_slo_policies(file, findings);
     if findings.errors() == 0 {
         warn(file, &names, findings);
@@ -320,25 +321,31 @@ fn check_windows(file: &File, findings: &mut Findings) {
     let windows = file
         .slos
         .iter()
-        .map(|slo| ("the SLO's window", &slo.value.window))
+        .map(|slo| {
+            let window = &slo.value.window;
+            (
+                "the SLO's window",
+                window.value.longest(),
+                window.span.clone(),
+            )
+        })
         .chain(
             file.policies
                 .iter()
                 .flat_map(|policy| &policy.value.rows)
                 .filter_map(|row| row.value.long.as_ref())
-                .map(|long| ("the alert's window", long)),
+                .map(|long| ("the alert's window", long.value, long.span.clone())),
         );
-    for (what, window) in windows {
-        if window.value.duration() <= hours.value {
+    for (what, window, span) in windows {
+        if window.duration() <= hours.value {
             continue;
         }
         let kept = time_text(hours.value);
-        let message = format!("{what} of {} is longer than history is kept", window.value);
-        let mut finding = Finding::new(Code::WindowBeyondHistory, window.span.clone(), message)
+        let message = format!("{what} of {window} is longer than history is kept");
+        let mut finding = Finding::new(Code::WindowBeyondHistory, span, message)
             .reason(format!("history is kept for {kept}"))
             .help(format!(
-                "set `hours = \"{}\"` in `[history]`, or shorten it",
-                window.value
+                "set `hours = \"{window}\"` in `[history]`, or shorten it"
             ));
         // A default stands nowhere in particular.
         if hours.span.start > 0 {
@@ -385,6 +392,20 @@ fn check_readings(slos: &[Item<file::Slo>], findings: &mut Findings) {
                     .help("keep one of them");
                 findings.add(finding);
             }
+        }
+    }
+}
+
+/// A rolling window has no midnight.
+fn check_zones(slos: &[Item<file::Slo>], findings: &mut Findings) {
+    for slo in slos {
+        let file::Slo { window, zone, .. } = &slo.value;
+        if let (Some(zone), Promised::Rolling(_)) = (zone, window.value) {
+            let message = "`zone` only goes with a calendar window";
+            let finding = Finding::new(Code::Conflict, zone.span.clone(), message)
+                .reason("says nothing here")
+                .help("leave it out, or set `window = \"calendar month\"`");
+            findings.add(finding);
         }
     }
 }

@@ -36,6 +36,7 @@ pub(super) const SHOWN: [Window; 3] = [Window::minutes(5), Window::hours(1), Win
 pub(super) fn rules(plan: &Plan) -> Vec<Artifact> {
     let mut files = vec![file(
         "vestibule",
+        "",
         vec![group("vestibule", None, fixed(plan))],
     )];
     for slo in &plan.slos {
@@ -47,16 +48,30 @@ pub(super) fn rules(plan: &Plan) -> Vec<Artifact> {
             group(&format!("vestibule-slo-{}", slo.id), None, rules),
             group(&name, Some("5m"), budget(plan, slo)),
         ];
-        files.push(file(&format!("slo-{}", slo.id), groups));
+        files.push(file(&format!("slo-{}", slo.id), &unsaid(slo), groups));
     }
     files
 }
 
-fn file(name: &str, groups: Vec<Yaml>) -> Artifact {
+/// What the rules of an SLO cannot say.
+fn unsaid(slo: &Slo) -> String {
+    let Some(calendar) = &slo.calendar else {
+        return String::new();
+    };
+    format!(
+        "\n\n\
+         The budget of {} begins anew with each {calendar}, which PromQL cannot follow. What is recorded here rolls over {},\n\
+         and factors are those of a period of that length: Vestibule's own are up to a twelfth lower or higher, by the real one.\n\
+         What is left of the period is in vestibule_slo_error_budget_remaining_ratio.",
+        slo.id, slo.window
+    )
+}
+
+fn file(name: &str, unsaid: &str, groups: Vec<Yaml>) -> Artifact {
     let document = Yaml::map([("groups", Yaml::List(groups))]);
     Artifact {
         path: format!("{ALERTS}/rules/{name}.yaml"),
-        text: banner(ABOUT) + &document.document(),
+        text: banner(&format!("{ABOUT}{unsaid}")) + &document.document(),
     }
 }
 

@@ -87,7 +87,12 @@ impl Shape {
             name: slo.policy.clone(),
             rows: rows.to_vec(),
         };
-        let mut engine = Engine::new(vec![(SloKey(0), slo.clone())], &[policy]);
+        // Rules know no calendar, and their factors are the policy's own.
+        let rolling = Slo {
+            calendar: None,
+            ..slo.clone()
+        };
+        let mut engine = Engine::new(vec![(SloKey(0), rolling)], &[policy]);
         let step_s = self.step_min * 60;
         let events = self.events();
         // Everything before each step.
@@ -193,6 +198,7 @@ mod tests {
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),
+            calendar: None,
             policy: "workbook".into(),
             runbook: None,
         };

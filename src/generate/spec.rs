@@ -10,7 +10,7 @@ use super::promql::{decimal, select};
 use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Reading, Sli, Slo};
+use crate::model::{Calendar, CalendarUnit, Reading, Sli, Slo};
 use crate::slo::policy::Policy;
 
 /// What the names of our annotations begin with in `OpenSLO`.
@@ -54,7 +54,13 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
         Sli::Probe { every } => marks.push(("every", length(every))),
     }
     marks.extend(slo.probe.clone().map(|probe| ("probe", probe)));
-    marks.push(("window", slo.window.to_string()));
+    match &slo.calendar {
+        None => marks.push(("window", slo.window.to_string())),
+        Some(Calendar { unit, zone }) => {
+            marks.push(("window", unit.to_string()));
+            marks.push(("zone", zone.to_string()));
+        }
+    }
     marks.push(("policy", slo.policy.clone()));
     let shipped = Policy::shipped();
     if shipped.iter().all(|policy| policy.name != slo.policy) {
@@ -150,10 +156,7 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
             ("metadata", named(&slo.id, Vec::new())),
             ("spec", Yaml::map([("ratioMetric", ratio)])),
         ]);
-        let window = Yaml::map([
-            ("duration", Yaml::Text(slo.window.to_string())),
-            ("isRolling", Yaml::Word("true".into())),
-        ]);
+        let window = time_window(slo);
         let target = Yaml::map([
             ("displayName", Yaml::Text(format!("{} good", slo.objective))),
             ("target", Yaml::Word(objective(slo))),
@@ -175,6 +178,32 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
     });
     services.chain(slos).collect()
 }
+
+fn time_window(slo: &Slo) -> Yaml {
+    let Some(Calendar { unit, zone }) = &slo.calendar else {
+        return Yaml::map([
+            ("duration", Yaml::Text(slo.window.to_string())),
+            ("isRolling", Yaml::Word("true".into())),
+        ]);
+    };
+    let duration = match unit {
+        CalendarUnit::Week => "1w",
+        CalendarUnit::Month => "1M",
+        CalendarUnit::Quarter => "1Q",
+    };
+    let calendar = Yaml::map([
+        ("startTime", Yaml::text(CALENDAR_START)),
+        ("timeZone", Yaml::Text(zone.to_string())),
+    ]);
+    Yaml::map([
+        ("duration", Yaml::text(duration)),
+        ("isRolling", Yaml::Word("false".into())),
+        ("calendar", calendar),
+    ])
+}
+
+/// Where periods of the calendar are counted from: a Monday that begins a month and a quarter.
+pub const CALENDAR_START: &str = "2024-01-01 00:00:00";
 
 fn object(
     kind: &str,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Objective, Outcome, Window};
+use super::{Calendar, Objective, Outcome, Window};
 
 /// What counts as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,8 +181,10 @@ pub struct Slo {
     pub probe: Option<String>,
     /// The share that must be good.
     pub objective: Objective,
-    /// The rolling window of the error budget.
+    /// The rolling window of the error budget. With a calendar, its period's length by convention.
     pub window: Window,
+    /// The calendar by whose periods the budget begins anew; `None`: it rolls.
+    pub calendar: Option<Calendar>,
     /// The name of the alerting policy.
     pub policy: String,
     /// Where a person finds what to do.
@@ -190,6 +192,14 @@ pub struct Slo {
 }
 
 impl Slo {
+    /// The budget's window in words: `30d`, `calendar month in Europe/Berlin`.
+    pub fn span(&self) -> String {
+        match &self.calendar {
+            None => self.window.to_string(),
+            Some(calendar) => calendar.to_string(),
+        }
+    }
+
     /// What is counted, as a stable text: two SLOs with the same one count the same events. Objective, window and policy
     /// judge what was counted and are not in it. Counts of another text are of something else, and are not taken over.
     pub fn counted(&self) -> String {

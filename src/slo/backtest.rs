@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::alert::{Alert, AlertState, Condition, Guards};
 use super::budget::Budget;
 use super::policy::{Policy, Row};
-use crate::model::{Slo, Span, Tally, Timestamp, Window};
+use crate::model::{Period, Slo, Span, Tally, Timestamp, Window};
 
 /// A minute, in seconds.
 const MINUTE_S: u64 = 60;
@@ -106,8 +106,19 @@ pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<F
     let guards = guards.of(slo.sli);
     let mut rows: Vec<Watched> = policy.rows.iter().map(Watched::new).collect();
     let mut firings: Vec<Firing> = Vec::new();
+    let mut period: Option<Period> = None;
     for place in 0..record.minutes() {
         let end = Timestamp::from_secs((record.first + place + 1) * MINUTE_S);
+        let last = Timestamp::from_secs(end.as_secs() - 1);
+        if let Some(calendar) = &slo.calendar
+            && !period.is_some_and(|period| period.holds(last))
+        {
+            let begun = calendar.period(last);
+            for (watched, row) in rows.iter_mut().zip(&policy.rows) {
+                watched.row = row.over(begun.length(), slo.window);
+            }
+            period = Some(begun);
+        }
         for watched in &mut rows {
             let Watched {
                 row, alert, open, ..
@@ -124,9 +135,11 @@ pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<F
             }
             match alert.state() {
                 AlertState::Firing => {
-                    let whole = record.over(slo.window, place);
+                    let elapsed = period.map_or(slo.window, |period| period.elapsed(last));
+                    let length = period.map_or(slo.window, Period::length);
+                    let whole = record.over(elapsed, place);
                     let budget = Budget::new(slo.objective, whole.tally);
-                    let covered = whole.covered_s as f64 / slo.window.as_secs() as f64;
+                    let covered = whole.covered_s as f64 / length.as_secs() as f64;
                     *open = Some(firings.len());
                     firings.push(Firing {
                         alert: format!(
@@ -195,6 +208,7 @@ mod tests {
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),
+            calendar: None,
             policy: "workbook".to_owned(),
             runbook: None,
         }

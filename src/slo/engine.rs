@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::policy::{Factor, Policy, Row, Severity, Tier};
 use super::state::SloState;
 use super::{burn, forecast};
-use crate::model::{Slo, SloKey, Span, Tally, Timestamp, Window};
+use crate::model::{Period, Slo, SloKey, Span, Tally, Timestamp, Window};
 
 /// Judges SLOs by their policies.
 #[derive(Clone, Debug)]
@@ -42,7 +42,9 @@ pub struct SloStatus {
     pub key: SloKey,
     /// What is promised.
     pub slo: Arc<Slo>,
-    /// Events in the budget's window.
+    /// The period of the calendar that the budget is for; `None`: it rolls.
+    pub period: Option<Period>,
+    /// Events in the budget's window, or in its period so far.
     pub tally: Tally,
     /// Events of the last five minutes.
     pub recent: Tally,
@@ -58,10 +60,12 @@ pub struct SloStatus {
     pub burn: Vec<(Window, Option<f64>)>,
     /// How it stands.
     pub state: SloState,
-    /// Share of the budget's window that was measured, 0 to 1.
+    /// Share of the budget's window that was measured, 0 to 1. Of a calendar's period the whole is meant, what is still to
+    /// come too.
     pub coverage_ratio: f64,
     /// Seconds until the budget is empty if errors go on as over the last five minutes, or the last hour when five
-    /// minutes hold too few to tell; `None`: not at this rate (see [`forecast::time_to_empty_s`]).
+    /// minutes hold too few to tell; `None`: not at this rate (see [`forecast::time_to_empty_s`]), or not before the
+    /// calendar's period ends and the budget begins anew.
     pub time_to_empty_s: Option<u64>,
 }
 
@@ -181,11 +185,15 @@ impl Engine {
         let mut spans = Vec::new();
         for watched in &mut self.watched {
             spans.clear();
+            watched.turn(now);
+            let elapsed = watched.period.map(|period| period.elapsed(now));
             spans.extend(
                 watched
                     .windows
                     .iter()
-                    .map(|window| read(watched.key, *window)),
+                    .copied()
+                    .chain(elapsed)
+                    .map(|window| read(watched.key, window)),
             );
             let guards = self.guards.of(watched.slo.sli);
             watched.evaluate(now, &spans, guards, &mut evaluation);
@@ -201,6 +209,10 @@ struct Watched {
     slo: Arc<Slo>,
     /// Every window that is needed, rising.
     windows: Vec<Window>,
+    /// The place of the budget's own among them; with a calendar, after them.
+    whole: usize,
+    /// The period of the calendar that the last evaluation fell in.
+    period: Option<Period>,
     alerts: Vec<Armed>,
 }
 
@@ -208,6 +220,9 @@ struct Watched {
 #[derive(Clone, Debug)]
 struct Armed {
     id: String,
+    /// As the policy has it.
+    nominal: Row,
+    /// As the period's length makes it.
     row: Row,
     long: usize,
     short: usize,
@@ -222,7 +237,7 @@ impl Watched {
             .map_or(&[][..], |policy| &policy.rows);
         let mut windows: Vec<Window> = burn::WINDOWS
             .into_iter()
-            .chain([slo.window])
+            .chain(slo.calendar.is_none().then_some(slo.window))
             .chain(rows.iter().flat_map(|row| [row.long, row.short]))
             .collect();
         windows.sort_unstable();
@@ -231,18 +246,45 @@ impl Watched {
             .iter()
             .map(|row| Armed {
                 id: format!("{}:{}:{}", slo.id, row.severity.as_str(), row.tier.as_str()),
+                nominal: *row,
                 row: *row,
                 long: place(&windows, row.long),
                 short: place(&windows, row.short),
                 alert: Alert::default(),
             })
             .collect();
+        let whole = match &slo.calendar {
+            None => place(&windows, slo.window),
+            Some(_) => windows.len(),
+        };
         Self {
             key,
             slo: Arc::new(slo),
             windows,
+            whole,
+            period: None,
             alerts,
         }
+    }
+
+    /// Takes up the period of the calendar that `now` is in.
+    fn turn(&mut self, now: Timestamp) {
+        let Some(calendar) = &self.slo.calendar else {
+            return;
+        };
+        if self.period.is_some_and(|period| period.holds(now)) {
+            return;
+        }
+        let period = calendar.period(now);
+        for armed in &mut self.alerts {
+            armed.row = armed.nominal.over(period.length(), self.slo.window);
+        }
+        self.period = Some(period);
+    }
+
+    /// How long the budget's window is.
+    fn length(&self) -> Window {
+        self.period.map_or(self.slo.window, Period::length)
     }
 
     /// Judges by `spans`, which are the events in [`Watched::windows`].
@@ -306,12 +348,16 @@ impl Watched {
                 });
             }
         }
-        let whole = self.span(spans, self.slo.window);
+        let whole = spans[self.whole];
         let budget = Budget::new(objective, whole.tally);
-        let window = self.slo.window;
+        let window = self.length();
+        let empty_s =
+            forecast::time_to_empty_s(whole, window, objective, self.current(spans, guards));
+        let left_s = self.period.map_or(u64::MAX, |period| period.left_s(now));
         evaluation.slos.push(SloStatus {
             key: self.key,
             slo: Arc::clone(&self.slo),
+            period: self.period,
             tally: whole.tally,
             recent,
             sli_ratio: budget.sli_ratio(),
@@ -320,22 +366,17 @@ impl Watched {
             burn,
             state,
             coverage_ratio: whole.covered_s.min(window.as_secs()) as f64 / window.as_secs() as f64,
-            time_to_empty_s: forecast::time_to_empty_s(
-                whole,
-                window,
-                objective,
-                self.current(spans, guards),
-            ),
+            time_to_empty_s: empty_s.filter(|secs| *secs < left_s),
         });
     }
 
     /// How it stands when no row minds: with little budget, with little history, without data, or well.
     fn quiet_state(&self, spans: &[Span], guards: Guards) -> SloState {
-        let whole = self.span(spans, self.slo.window);
+        let whole = spans[self.whole];
         if whole.tally.valid() == 0 {
             return SloState::NoData;
         }
-        let left = forecast::expected_remaining_ratio(whole, self.slo.window, self.slo.objective);
+        let left = forecast::expected_remaining_ratio(whole, self.length(), self.slo.objective);
         if left.is_some_and(|left| left < LOW) && whole.tally.bad >= guards.ticket_min_bad {
             return SloState::Low;
         }

@@ -80,6 +80,21 @@ pub struct Row {
     pub factor: Factor,
 }
 
+impl Row {
+    /// The row for a period of the calendar: its factor is meant for one of `nominal` length, so that it stands for a share
+    /// of the budget, and a longer period's budget lasts longer. Of the workbook's 14.4, meant for 30 days, 28 days make
+    /// 13.44 and 31 days 14.88. Rounded to a thousandth.
+    #[must_use]
+    pub fn over(self, length: Window, nominal: Window) -> Self {
+        let (factor, nominal_s) = (u64::from(self.factor.0), nominal.as_secs());
+        let scaled = (factor * length.as_secs() + nominal_s / 2) / nominal_s;
+        Self {
+            factor: Factor(u32::try_from(scaled).unwrap_or(u32::MAX)),
+            ..self
+        }
+    }
+}
+
 /// A named set of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -136,5 +151,30 @@ impl Policy {
     /// The policies that need no configuration.
     pub fn shipped() -> Vec<Self> {
         vec![Self::workbook(), Self::hourly()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_follows_the_length_of_the_month() {
+        let fast = Policy::workbook().rows[0];
+        for (length, milli) in [
+            (Window::days(28), 13_440),
+            (Window::days(29), 13_920),
+            (Window::days(30), 14_400),
+            (Window::days(31), 14_880),
+            // Clocks set forward, and back.
+            (Window::hours(31 * 24 - 1), 14_860),
+            (Window::hours(31 * 24 + 1), 14_900),
+        ] {
+            assert_eq!(
+                fast.over(length, Window::days(30)).factor,
+                Factor(milli),
+                "{length}"
+            );
+        }
     }
 }

@@ -278,6 +278,14 @@ impl History {
         .map_err(doing("read route latencies"))
     }
 
+    /// Valid events of an SLO between two moments; none when it was never counted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn slo_over(&self, slo: &str, from_secs: u64, to_secs: u64) -> Result<Tally, QueryError> {
+        self.reader.slo_over(slo, from_secs, to_secs)
+    }
+
     /// The newest `limit` records of a probe's slots, newest first.
     ///
     /// # Errors

@@ -248,10 +248,11 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         .then(|| worst.faults.first())
         .flatten();
     let next_step = if worst.is_only_low {
-        format!(
-            "hold back risky changes to {} until old errors age out",
-            route.id
-        )
+        let until = match &slo.slo.calendar {
+            None => "old errors age out".to_owned(),
+            Some(calendar) => format!("the {} is over", calendar.unit.as_str()),
+        };
+        format!("hold back risky changes to {} until {until}", route.id)
     } else {
         advice::next_step(&Findings {
             route,

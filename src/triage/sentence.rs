@@ -25,7 +25,9 @@ pub(super) fn sentence(
         };
         return format!(
             "{level}: {route} has {left} left for {} on {}; it does not burn now; {}",
-            worst.slo.slo.window, worst.slo.slo.id, verdict.next_step
+            worst.slo.slo.span(),
+            worst.slo.slo.id,
+            verdict.next_step
         );
     }
     let side = match verdict.side {

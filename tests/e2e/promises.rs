@@ -187,3 +187,52 @@ fn a_promise_that_counts_something_else_inherits_nothing_over_reload_and_restart
     let daemon = home.run();
     assert_eq!(counts(&daemon.snapshot(), "p"), (0, 0));
 }
+
+#[test]
+fn a_calendars_period_is_told_and_kept_over_a_restart() {
+    let origin = as_asked();
+    let home = Home::new(&format!(
+        "[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n[proxy]\nworkers = 1\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n[[route]]\nid = 'r'\nupstream = 'u'\n\
+         [[slo]]\nid = 'p'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\n\
+         window = 'calendar month'\nzone = 'Asia/Kathmandu'\n",
+        origin.url()
+    ));
+    let daemon = home.run();
+    for path in ["/200", "/200", "/503"] {
+        Client::connect(daemon.address()).get(path);
+    }
+    let first = daemon.until("three requests", PATIENCE, |snapshot| {
+        (counts(snapshot, "p") == (2, 1)).then(|| snapshot.clone())
+    });
+    let slo = of(&first["slos"], "id", "p");
+    let period = &slo["period"];
+    assert_eq!(
+        (&period["unit"], &period["zone"]),
+        (&"month".into(), &"Asia/Kathmandu".into())
+    );
+    // A quarter to, everywhere else, and in force now.
+    for edge in ["from", "to"] {
+        let edge = period[edge].as_str().expect("a time");
+        assert!(edge.ends_with("T18:15:00.000Z"), "{edge}");
+    }
+    let now = first["at"].as_str().expect("a time");
+    let is_on = period["from"].as_str() <= Some(now) && Some(now) < period["to"].as_str();
+    assert!(is_on, "{now} {period}");
+    // Three requests of a month: overspent as counted, hardly touched as expected.
+    assert!(slo["remaining_ratio"].as_f64() < Some(0.0));
+    assert!(slo["expected_remaining_ratio"].as_f64() > Some(0.9));
+    let shown = stdout(&home.vestibule(&["slo", "show", "p"]));
+    assert!(
+        shown.contains("the month from ") && shown.contains("(Asia/Kathmandu)"),
+        "{shown}"
+    );
+    assert!(daemon.stop().success());
+    let daemon = home.run();
+    let again = daemon.snapshot();
+    assert_eq!(counts(&again, "p"), (2, 1));
+    assert_eq!(&of(&again["slos"], "id", "p")["period"], period);
+    let metrics = daemon.metrics();
+    let info = metrics.count("vestibule_slo_info", &[("slo", "p"), ("window", "month")]);
+    assert_eq!(info, 1);
+}

@@ -130,6 +130,7 @@ fn policies() -> Vec<Policy> {
 
 fn slo(id: &str, policy: &str) -> Slo {
     Slo {
+        calendar: None,
         id: id.to_owned(),
         route: "r".to_owned(),
         sli: Sli::AVAILABILITY,
@@ -196,7 +197,11 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
             let tally = seconds.fold(Tally::default(), |sum, tally| sum + *tally);
             for policy in policies() {
                 let slo = format!("{}.{}", shape.name, policy.name);
-                slos.push(SloMinute { slo, tally });
+                slos.push(SloMinute {
+                    slo,
+                    counted: String::new(),
+                    tally,
+                });
             }
         }
         let batch = MinuteBatch {

@@ -786,6 +786,7 @@ fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
         under_us: None,
         objective_ppm,
         window: Window::days(30),
+        period: None,
         policy: "workbook".to_owned(),
         good: 999_000,
         bad: 1_000,

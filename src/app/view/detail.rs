@@ -66,7 +66,9 @@ fn spent(
         .map(|route| &route.id)
         .any(|id| *id == status.slo.route);
     if let (Sli::Availability(reading), true) = (status.slo.sli, is_configured) {
-        let blame = pipeline.blame(&status.slo.route, status.slo.window, now);
+        let window = status.period.map(|period| period.elapsed(now));
+        let window = window.unwrap_or(status.slo.window);
+        let blame = pipeline.blame(&status.slo.route, window, now);
         for dimension in Dimension::ALL {
             let of_it = blame.parts().filter(|(it, _, _)| *it == dimension);
             let of_it = of_it.map(|(_, part, bad)| (part.to_owned(), bad));
@@ -85,7 +87,10 @@ fn spent(
 /// Bad events by day in UTC, the newest first; the oldest day is cut where the window begins.
 fn days(pipeline: &Pipeline, status: &SloStatus, now: Timestamp) -> Vec<(String, u64)> {
     let end = now.as_secs() + 1;
-    let begin = end.saturating_sub(status.slo.window.as_secs());
+    let begin = match status.period {
+        None => end.saturating_sub(status.slo.window.as_secs()),
+        Some(period) => period.start_secs.min(end),
+    };
     let mut days = Vec::new();
     let (mut to, mut counted) = (end, 0);
     while to > begin {

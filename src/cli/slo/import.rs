@@ -113,7 +113,7 @@ fn described(imported: &Imported, text: &str) -> serde_json::Value {
             "route": slo.route,
             "sli": slo.sli.as_str(),
             "objective": slo.objective.to_string(),
-            "window": slo.window.to_string(),
+            "window": slo.span(),
             "policy": slo.policy,
         })
     });

@@ -101,7 +101,7 @@ fn table(slos: &[SloView]) -> String {
             slo.id.clone(),
             slo.route.clone(),
             objective(slo),
-            slo.window.to_string(),
+            slo.span(),
             percent(slo.expected_remaining_ratio),
             burn(slo, "5m"),
             burn(slo, "1h"),
@@ -143,7 +143,7 @@ fn page(detail: &SloDetail) -> String {
             slo.route,
             objective(slo),
             slo.sli,
-            slo.window,
+            span(slo),
             slo.state.as_str()
         ),
     );
@@ -216,6 +216,17 @@ fn page(detail: &SloDetail) -> String {
         put(&mut text, format_args!("{}\n", booked(deploy)));
     }
     text
+}
+
+/// `30d`, or `the month from 2026-10-31T23:00:00.000Z to 2026-11-30T23:00:00.000Z (Europe/Berlin)`.
+fn span(slo: &SloView) -> String {
+    match &slo.period {
+        None => slo.window.to_string(),
+        Some(period) => format!(
+            "the {} from {} to {} ({})",
+            period.unit, period.from, period.to, period.zone
+        ),
+    }
 }
 
 fn booked(deploy: &DeployView) -> String {

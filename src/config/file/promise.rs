@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::MILLISECOND;
 use crate::config::keys::{Item, Keys, Located, Section};
 use crate::config::kind::{
-    BurnRate, CLIENT_ERRORS, NAME, OBJECTIVE, Spanning, Time, WEB_PAGE, Word,
+    BurnRate, CLIENT_ERRORS, NAME, OBJECTIVE, Promised, Promising, Spanning, Time, WEB_PAGE, Word,
+    ZONE,
 };
 use crate::config::outline::Rule;
-use crate::model::{ClientErrors, Objective, Reading, Window};
+use crate::model::{ClientErrors, Objective, Reading, Window, Zone};
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
 
 /// `[[slo]]`
@@ -22,7 +23,8 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) under: Option<Located<Duration>>,
     pub(in crate::config) probe: Option<Located<String>>,
     pub(in crate::config) objective: Option<Located<Objective>>,
-    pub(in crate::config) window: Located<Window>,
+    pub(in crate::config) window: Located<Promised>,
+    pub(in crate::config) zone: Option<Located<Zone>>,
     pub(in crate::config) policy: Located<String>,
     pub(in crate::config) runbook: Option<Located<String>>,
 }
@@ -95,9 +97,16 @@ impl Section for Slo {
             ),
             window: keys.or(
                 "window",
-                &Spanning(Window::hours(1)..=Window::days(366)),
-                Window::days(30),
-                "The rolling window of the error budget.",
+                &Promising(Window::hours(1)..=Window::days(366)),
+                Promised::Rolling(Window::days(30)),
+                "The window of the error budget. It rolls, or, by the calendar, the budget begins anew at the midnight \
+                 before each Monday, each month or each quarter.",
+            ),
+            zone: keys.optional(
+                "zone",
+                &ZONE,
+                "`UTC`",
+                "Only with a calendar window: the time zone whose midnight it is.",
             ),
             policy: keys.or(
                 "policy",

@@ -114,9 +114,16 @@ fn slo(text: &mut String, promise: &Promise) {
         text,
         &format!(
             "objective = \"{}\"\nwindow = \"{}\"\n",
-            slo.objective, slo.window
+            slo.objective,
+            match &slo.calendar {
+                None => slo.window.to_string(),
+                Some(calendar) => calendar.unit.to_string(),
+            }
         ),
     );
+    if let Some(calendar) = &slo.calendar {
+        put(text, &format!("zone = \"{}\"\n", calendar.zone));
+    }
     if slo.policy != DEFAULT_POLICY {
         put(text, &format!("policy = {}\n", quoted(&slo.policy)));
     }

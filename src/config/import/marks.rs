@@ -6,7 +6,7 @@ use super::Imported;
 use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
-use crate::model::{Reading, Sli, Window};
+use crate::model::{Calendar, CalendarUnit, Reading, Sli, Window, Zone};
 use crate::slo::policy::{Factor, Policy, Row, Severity, Tier};
 
 /// What the marks say; each is `None` when they do not.
@@ -15,6 +15,7 @@ pub(super) struct Marks {
     pub(super) sli: Option<Sli>,
     pub(super) probe: Option<String>,
     pub(super) window: Option<Window>,
+    pub(super) calendar: Option<Calendar>,
     pub(super) policy: Option<String>,
     pub(super) runbook: Option<String>,
 }
@@ -28,6 +29,7 @@ pub(super) fn read(
 ) -> Marks {
     let mut marks = Marks::default();
     let mut kind = None;
+    let (mut unit, mut zone) = (None, None);
     let (mut under, mut every, mut rows, mut reading) = (None, None, None, None);
     for (key, node, text) in annotations.marked(prefix) {
         let duration = || humantime::parse_duration(text).ok();
@@ -53,8 +55,13 @@ pub(super) fn read(
                 true
             }
             "window" => {
-                marks.window = text.parse().ok();
+                unit = text.parse::<CalendarUnit>().ok();
+                marks.window = unit.map(CalendarUnit::nominal).or(text.parse().ok());
                 marks.window.is_some()
+            }
+            "zone" => {
+                zone = text.parse::<Zone>().ok();
+                zone.is_some()
             }
             "policy" => {
                 marks.policy = Some(super::fields::name(text));
@@ -74,6 +81,10 @@ pub(super) fn read(
             refuse(node, key, context);
         }
     }
+    marks.calendar = unit.map(|unit| Calendar {
+        unit,
+        zone: zone.unwrap_or(Zone::UTC),
+    });
     if let Some((node, kind)) = kind {
         marks.sli = match (kind, under, every, reading) {
             ("availability", None, None, reading) => {

@@ -8,7 +8,7 @@ use super::tree::{Node, Place};
 use super::{Fate, Imported, Promise, Service, draft, marks, query};
 use crate::config::code::Code;
 use crate::generate::spec::{OF_OPENSLO, label};
-use crate::model::{Objective, Sli, Slo, Window};
+use crate::model::{Calendar, CalendarUnit, Objective, Sli, Slo, Timestamp, Window, Zone};
 use crate::slo::policy::DEFAULT_POLICY;
 
 /// What an indicator is, or why it is none of ours.
@@ -256,9 +256,10 @@ fn slo<'n>(
     let route = route_of(service, imported);
     let id = renamed(metadata.called(), document, "metadata", context);
     let (found, place) = indicator?;
-    let window = match window? {
-        Ok(window) => metadata.marks.window.unwrap_or(window),
-        Err(why) => return left_out(&document.place, "spec.timeWindow", &why, context),
+    let (window, calendar) = match (window?, metadata.marks.window) {
+        (_, Some(window)) => (window, metadata.marks.calendar.clone()),
+        (Ok(found), None) => found,
+        (Err(why), None) => return left_out(&document.place, "spec.timeWindow", &why, context),
     };
     let ours = metadata.marks.sli;
     let sli = match ours.map_or(found, Ok) {
@@ -299,6 +300,7 @@ fn slo<'n>(
                 probe: metadata.marks.probe.clone(),
                 objective,
                 window,
+                calendar: calendar.clone(),
                 policy: metadata
                     .marks
                     .policy
@@ -324,8 +326,11 @@ fn route_of(service: &str, imported: &Imported) -> String {
     }
 }
 
-/// The rolling window. `None` when it is refused, and why not when it cannot be had.
-fn window(spec: &mut Fields<'_>, context: &mut Context<'_>) -> Option<Result<Window, String>> {
+/// The window, and the calendar it follows.
+type Budgeted = (Window, Option<Calendar>);
+
+/// The window. `None` when it is refused, and why not when it cannot be had.
+fn window(spec: &mut Fields<'_>, context: &mut Context<'_>) -> Option<Result<Budgeted, String>> {
     let windows = spec.list("timeWindow", context);
     let [one] = windows else {
         if windows.is_empty() {
@@ -338,9 +343,16 @@ fn window(spec: &mut Fields<'_>, context: &mut Context<'_>) -> Option<Result<Win
     let duration = fields.required("duration", context);
     let at = fields.place_of("isRolling");
     let rolling = fields.text("isRolling", context);
-    let calendar = fields.take("calendar");
-    if rolling != Some("true") || calendar.is_some() {
-        let what = "a calendar window becomes a rolling one of the same length".to_owned();
+    if fields.has("calendar") || rolling != Some("true") {
+        let unit = duration.and_then(unit);
+        let calendar = fields.map("calendar", context);
+        let calendar = calendar.map(|calendar| aligned(calendar, unit, context));
+        if let Some(calendar) = calendar.flatten() {
+            fields.lose(context, |key| format!("`{key}` has no counterpart"));
+            return Some(Ok((calendar.unit.nominal(), Some(calendar))));
+        }
+        let what = "a calendar window becomes a rolling one of the same length, since it is no week, month or \
+                    quarter that begins at its zone's midnight";
         let at = at.unwrap_or(fields.place);
         context.note_at(at, Fate::Lost, fields.path("isRolling"), what);
     }
@@ -364,7 +376,38 @@ fn window(spec: &mut Fields<'_>, context: &mut Context<'_>) -> Option<Result<Win
         .map(Window::from_secs)
         .or(exact)
         .filter(|window| (Window::hours(1)..=Window::days(366)).contains(window));
+    let found = found.map(|window| (window, None));
     Some(found.ok_or_else(|| format!("a window of `{duration}` is not one of 1h to 366d")))
+}
+
+/// The unit of the calendar that is so long.
+fn unit(duration: &str) -> Option<CalendarUnit> {
+    match duration {
+        "1w" | "7d" => Some(CalendarUnit::Week),
+        "1M" => Some(CalendarUnit::Month),
+        "1Q" | "3M" => Some(CalendarUnit::Quarter),
+        _ => None,
+    }
+}
+
+/// The calendar, if its periods begin where ours do.
+fn aligned(
+    mut calendar: Fields<'_>,
+    unit: Option<CalendarUnit>,
+    context: &mut Context<'_>,
+) -> Option<Calendar> {
+    let start = calendar.text("startTime", context);
+    let zone = calendar.text("timeZone", context);
+    calendar.lose(context, |key| format!("`{key}` has no counterpart"));
+    let (unit, zone): (_, Zone) = (unit?, zone?.parse().ok()?);
+    let start: Timestamp = format!("{}Z", start?.replacen(' ', "T", 1)).parse().ok()?;
+    // As if in universal time: whether the date begins a period is the same everywhere.
+    let dates = Calendar {
+        unit,
+        zone: Zone::UTC,
+    };
+    let begins = dates.period(start).start_secs * 1_000 == start.as_millis();
+    begins.then_some(Calendar { unit, zone })
 }
 
 fn budgeting(spec: &mut Fields<'_>, context: &mut Context<'_>) {

@@ -110,6 +110,7 @@ fn one(
         probe: alerting.marks.probe,
         objective,
         window: alerting.marks.window.unwrap_or(PERIOD),
+        calendar: alerting.marks.calendar.clone(),
         policy: alerting
             .marks
             .policy

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::parse;
 use crate::generate::spec::specify;
 use crate::generate::{Links, Plan};
-use crate::model::{ClientErrors, Objective, Reading};
+use crate::model::{Calendar, CalendarUnit, ClientErrors, Objective, Reading, Zone};
 use crate::slo::policy::{Factor, Row, Severity, Tier};
 
 fn sources(text: &str) -> Vec<Source> {
@@ -92,20 +92,30 @@ fn promised() -> impl Strategy<Value = Slo> {
         sli,
         // Every policy here can fire for such an objective.
         976_000_u32..999_999,
-        60_u32..527_040,
+        prop_oneof![
+            (60_u32..527_040).prop_map(|minutes| (Window::minutes(minutes), None)),
+            (
+                prop::sample::select(CalendarUnit::ALL.to_vec()),
+                prop::sample::select(vec![Zone::UTC, "Asia/Kolkata".parse().unwrap()])
+            )
+                .prop_map(|(unit, zone)| (unit.nominal(), Some(Calendar { unit, zone }))),
+        ],
         named,
         any::<bool>(),
     )
-        .prop_map(|(route, sli, ppm, minutes, policy, linked)| Slo {
-            id: String::new(),
-            route,
-            sli,
-            probe: matches!(sli, Sli::Probe { .. }).then(|| "a.probe".to_owned()),
-            objective: Objective::try_from_ppm(ppm).unwrap(),
-            window: Window::minutes(minutes),
-            policy: policy.to_owned(),
-            runbook: linked.then(|| "https://a.example/$x?y=\"1\"&z='#b".replace('"', "%22")),
-        })
+        .prop_map(
+            |(route, sli, ppm, (window, calendar), policy, linked)| Slo {
+                id: String::new(),
+                route,
+                sli,
+                probe: matches!(sli, Sli::Probe { .. }).then(|| "a.probe".to_owned()),
+                objective: Objective::try_from_ppm(ppm).unwrap(),
+                window,
+                calendar,
+                policy: policy.to_owned(),
+                runbook: linked.then(|| "https://a.example/$x?y=\"1\"&z='#b".replace('"', "%22")),
+            },
+        )
 }
 
 proptest! {
@@ -310,7 +320,7 @@ spec:
   description: It answers.
   service: shop
   indicatorRef: errors
-  timeWindow: [{duration: 1M, isRolling: false, calendar: {startTime: "2020-01-01 00:00:00", timeZone: UTC}}]
+  timeWindow: [{duration: 1M, isRolling: false, calendar: {startTime: "2020-01-21 12:30:00", timeZone: UTC}}]
   budgetingMethod: Timeslices
   objectives:
     - {target: 0.999, timeSliceTarget: 0.9, timeSliceWindow: 1m}
@@ -512,6 +522,7 @@ fn only_policies_that_a_configuration_lacks_are_written() {
         probe: None,
         objective: "99%".parse().unwrap(),
         window: Window::days(7),
+        calendar: None,
         policy: "own".into(),
         runbook: None,
     };

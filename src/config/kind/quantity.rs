@@ -1,6 +1,6 @@
 //! Kinds that measure something: counts, durations, sizes, windows, burn rates.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, Refusal, Scalar, quoted, string_schema};
 use crate::config::code::Code;
-use crate::model::Window;
+use crate::model::{CalendarUnit, Window};
 use crate::slo::policy::Factor;
 
 // === Count ===
@@ -223,6 +223,67 @@ impl Kind for Spanning {
     }
 
     fn write(&self, value: &Window) -> String {
+        quoted(value)
+    }
+}
+
+// === What a budget is for ===
+
+/// The stretch of time that an error budget is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Promised {
+    Rolling(Window),
+    Calendar(CalendarUnit),
+}
+
+impl Promised {
+    /// The longest that it can be.
+    pub(in crate::config) const fn longest(self) -> Window {
+        match self {
+            Self::Rolling(window) => window,
+            Self::Calendar(unit) => unit.longest(),
+        }
+    }
+}
+
+impl Display for Promised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rolling(window) => window.fmt(f),
+            Self::Calendar(unit) => unit.fmt(f),
+        }
+    }
+}
+
+/// A rolling window within a range, or a unit of the calendar.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Promising(pub(in crate::config) RangeInclusive<Window>);
+
+impl Kind for Promising {
+    type Value = Promised;
+
+    fn expects(&self) -> String {
+        let (least, most) = (self.0.start(), self.0.end());
+        format!(
+            "a window like `7d` or `30d`, from {least} to {most}, or `calendar week`, `calendar month` or `calendar quarter`"
+        )
+    }
+
+    fn schema(&self) -> Value {
+        string_schema(Some(r"[1-9]\d*[smhd]|calendar (week|month|quarter)"))
+    }
+
+    fn read(&self, scalar: Scalar<'_>) -> Result<Promised, Refusal> {
+        if let Scalar::Text(text) = scalar
+            && text.starts_with("calendar")
+        {
+            let unit = text.parse().map_err(Refusal::invalid)?;
+            return Ok(Promised::Calendar(unit));
+        }
+        Spanning(self.0.clone()).read(scalar).map(Promised::Rolling)
+    }
+
+    fn write(&self, value: &Promised) -> String {
         quoted(value)
     }
 }

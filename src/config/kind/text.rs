@@ -11,7 +11,7 @@ use crate::config::code::Code;
 use crate::config::finding::did_you_mean;
 use crate::config::lint::Lint;
 use crate::export::accesslog;
-use crate::model::{ClientErrors, Objective};
+use crate::model::{ClientErrors, Objective, Zone};
 use crate::proxy::config::{HeaderEdits, HeaderLine, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
@@ -405,6 +405,23 @@ pub(in crate::config) const CLIENT_ERRORS: Text<ClientErrors> = Text {
         };
         let one = !text.contains(',');
         text.parse().ok().filter(|_| one).ok_or_else(refuse)
+    },
+    write: ToString::to_string,
+};
+
+/// A time zone.
+pub(in crate::config) const ZONE: Text<Zone> = Text {
+    expects: "an IANA time zone like `Europe/Berlin`",
+    pattern: Some("[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"),
+    read: |text| {
+        text.parse().map_err(|error| {
+            let refusal = Refusal::invalid(error);
+            let names = Zone::names();
+            match did_you_mean(text, names.iter().map(String::as_str)) {
+                Some(name) => refusal.help(format!("did you mean `{name}`?")),
+                None => refusal.help("names are those of the IANA database, like `Europe/Berlin`"),
+            }
+        })
     },
     write: ToString::to_string,
 };

@@ -148,7 +148,7 @@ fn slos(page: &mut impl Page, snapshot: &Snapshot) {
             &slo.route,
             &slo.sli,
             objective.trim_end_matches('%'),
-            &slo.window.to_string(),
+            &slo.span(),
             &slo.policy,
         ];
         page.sample(&labels, 1);

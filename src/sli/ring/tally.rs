@@ -48,6 +48,8 @@ pub struct TallyRing {
     shift: u64,
     /// Whether the newest second comes from the store rather than from this process.
     restored: bool,
+    /// A second whose counter is kept exactly, however long ago it is, and the counter once it is reached.
+    pinned: Option<(u64, Option<Mark>)>,
 }
 
 /// Width in seconds and number of counters of the tiers whose length does not depend on the longest window. One
@@ -67,7 +69,28 @@ impl TallyRing {
             total: Mark::default(),
             shift: 0,
             restored: false,
+            pinned: None,
         }
+    }
+
+    /// Keeps the counter at the beginning of `second` exactly, in place of the one that was kept so before: a window that
+    /// begins there is then summed without an error at its old edge. One that has passed is known as finely as its tier
+    /// tells.
+    pub fn pin(&mut self, second: u64) {
+        if self.pinned.is_some_and(|(pinned, _)| pinned == second) {
+            return;
+        }
+        let at = second.saturating_add(self.shift);
+        let mark = self
+            .end
+            .filter(|end| at <= *end)
+            .map(|end| if at == end { self.total } else { self.at(at) });
+        self.pinned = Some((second, mark));
+    }
+
+    /// The second that [`TallyRing::pin`] was last told.
+    pub fn pinned(&self) -> Option<u64> {
+        self.pinned.map(|(second, _)| second)
     }
 
     /// Says that the process is measuring in second `now_secs`. Called once a second, traffic or not.
@@ -114,6 +137,11 @@ impl TallyRing {
         for tier in &mut self.tiers {
             tier.add_after(at, tally);
         }
+        if let Some((second, Some(mark))) = &mut self.pinned
+            && second.saturating_add(self.shift) > at
+        {
+            mark.tally += tally;
+        }
         self.total.tally += tally;
     }
 
@@ -151,6 +179,9 @@ impl TallyRing {
             tier.marks.clear();
         }
         (self.end, self.total, self.shift) = (None, Mark::default(), 0);
+        if let Some((_, mark)) = &mut self.pinned {
+            *mark = None;
+        }
         for point in points {
             let until = point.start_secs.saturating_add(point.width_s).min(now_secs);
             if point.start_secs >= until || self.end.is_some_and(|end| point.start_secs < end) {
@@ -200,6 +231,11 @@ impl TallyRing {
         for tier in &mut self.tiers {
             tier.begin(start);
         }
+        if let Some((second, mark)) = &mut self.pinned
+            && second.saturating_add(self.shift) <= start
+        {
+            *mark = Some(Mark::default());
+        }
         self.end = Some(start);
     }
 
@@ -212,12 +248,23 @@ impl TallyRing {
         for tier in &mut self.tiers {
             tier.extend(until, |start| fill.mark(base, from, until, start));
         }
+        if let Some((second, mark @ None)) = &mut self.pinned {
+            let at = second.saturating_add(self.shift);
+            if at <= until {
+                *mark = Some(fill.mark(base, from, until, at.max(from)));
+            }
+        }
         self.total = fill.mark(base, from, until, until);
         self.end = Some(until);
     }
 
     /// The counter at the beginning of second `start`, from the finest tier that reaches it.
     fn at(&self, start: u64) -> Mark {
+        if let Some((second, Some(mark))) = self.pinned
+            && second.saturating_add(self.shift) == start
+        {
+            return mark;
+        }
         self.tiers
             .iter()
             .find_map(|tier| tier.at(start))

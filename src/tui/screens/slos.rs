@@ -181,7 +181,7 @@ type Asked<'a> = Option<Result<&'a Spending, &'a str>>;
 fn draw_burns(canvas: &mut Canvas<'_>, area: Rect, slo: &SloView, asked: Asked<'_>) {
     let title = [
         span(slo.id.as_str(), Role::Strong),
-        span(format!(" · budget of {}", slo.window), Role::Muted),
+        span(format!(" · budget of {}", slo.span()), Role::Muted),
     ];
     rule::draw(canvas, (area.x, area.y), area.width, &title, &[]);
     let room = area.width.saturating_sub(2);

@@ -186,7 +186,7 @@ impl Families {
             let objective = Objective::try_from_ppm(slo.objective_ppm);
             let objective =
                 objective.map_or_else(|_| String::new(), |objective| objective.to_string());
-            let (percent, window) = (objective.trim_end_matches('%'), slo.window.to_string());
+            let (percent, window) = (objective.trim_end_matches('%'), slo.span());
             self.count(
                 &[&slo.id, &slo.route, &slo.sli, percent, &window, &slo.policy],
                 1,

@@ -1,7 +1,7 @@
 //! The admin API: one HTTP interface for people, scripts and the terminal UI.
 //!
 //! Over a unix socket, readable by its owner alone, and when configured over loopback TCP. It only reads, except for
-//! announcing a deploy and for silences. What it answers is the [`Snapshot`], so nothing here can disagree with anything else.
+//! announcing a deploy, for silences and for renewing a certificate. What it answers is the [`Snapshot`], so nothing here can disagree with anything else.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -19,6 +19,7 @@
 //! | `GET /v1/silences` | every silence in force |
 //! | `POST /v1/silences` | begins one |
 //! | `DELETE /v1/silences/ID` | ends one before its time |
+//! | `POST /v1/certificates/NAME/renew` | has it issued anew, now |
 //! | `GET /metrics` | everything for Prometheus, in the format that `Accept` prefers |
 //! | `GET /probe?target=T&module=M` | runs a probe now; Prometheus text, as `blackbox_exporter` answers |
 
@@ -77,6 +78,13 @@ pub type RunProbe = Arc<
         + Sync,
 >;
 
+/// Has the certificate of this name renewed now; gives whether there is none of that name, and why it does not begin.
+pub type Renew = Arc<
+    dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<(), (bool, String)>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// Reads what spent the budget of the SLO of this id, as the snapshot has it. Blocks; says in one line why it could not.
 pub type ReadSpending = Arc<dyn Fn(&Snapshot, &str) -> Result<Spending, String> + Send + Sync>;
 
@@ -103,6 +111,8 @@ pub struct Handlers {
     pub slots: ReadSlots,
     /// Runs a probe.
     pub probe: RunProbe,
+    /// Has a certificate renewed.
+    pub renew: Renew,
     /// Reads what spent a budget; blocks.
     pub spending: ReadSpending,
     /// Looks back; blocks.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin;
+use crate::cert::acme::issuer::{Issuer, RenewRefused, Renewals};
 use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Resolved;
@@ -231,6 +232,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (names, wanted) = watch::channel(names::wanted(&resolved));
     let (tell_names, looked) = mpsc::channel(1);
     let looking_up = tokio::spawn(names::run(wanted, tell_names));
+    let (issuer, told) = Issuer::start(clock).map_err(RunError::Thread)?;
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
     let (silence, silences) = mpsc::channel(REQUESTS);
@@ -248,6 +250,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             metrics,
             probe: run_probe(blackbox),
             spending: spending::reader(resolved.store.dir.clone()),
+            renew: renew(issuer.renewals()),
             past: past::reader(resolved.store.dir.clone(), resolved_in_force),
             ready: is_ready,
         }))
@@ -282,6 +285,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         mark_trouble,
         certificates,
         names,
+        issuer,
         modules,
     });
     daemon.began(store_trouble, admin_trouble, lapsed.len());
@@ -289,6 +293,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         signals,
         sights,
         looked,
+        issued: told,
         refreshes,
         deploys,
         silences,
@@ -364,6 +369,19 @@ fn read_slots(dir: PathBuf) -> admin::ReadSlots {
             .probe_slots(probe, limit)
             .map_err(|error| error.to_string())?;
         Ok(records.iter().map(ProbeSlotView::of).collect())
+    })
+}
+
+/// Has a certificate renewed now.
+fn renew(renewals: Renewals) -> admin::Renew {
+    Arc::new(move |name| {
+        let renewals = renewals.clone();
+        Box::pin(async move {
+            renewals.renew(name).await.map_err(|refused| {
+                let is_unknown = matches!(refused, RenewRefused::Unknown { .. });
+                (is_unknown, refused.to_string())
+            })
+        })
     })
 }
 

@@ -112,6 +112,7 @@ const SLO: Label = configured("slo");
 const UPSTREAM: Label = configured("upstream");
 const ENDPOINT: Label = configured("endpoint");
 const PROBE: Label = configured("probe");
+const CERTIFICATE: Label = configured("certificate");
 
 macro_rules! catalog {
     ($($name:ident = $text:literal, $kind:ident, $unit:ident, [$($label:expr),*], $help:literal;)+) => {
@@ -201,20 +202,30 @@ catalog! {
     PROBE_REQUESTS = "vestibule_probe_requests_total", Counter, One, [],
         "Requests that carried a probe's mark since this process started; they count for no route.";
     CERT_NOT_AFTER = "vestibule_certificate_not_after_seconds", Gauge, Seconds,
-        [closed("source", 3), configured("name"), configured("place")],
-        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, listener or probe.";
+        [closed("source", 4), configured("name"), configured("place")],
+        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, issued, listener or probe.";
     CERT_NOT_BEFORE = "vestibule_certificate_not_before_seconds", Gauge, Seconds,
-        [closed("source", 3), configured("name"), configured("place")],
+        [closed("source", 4), configured("name"), configured("place")],
         "First instant of the certificate's life, in seconds since the epoch.";
     CERT_LEFT = "vestibule_certificate_left_ratio", Gauge, Ratio,
-        [closed("source", 3), configured("name"), configured("place")],
+        [closed("source", 4), configured("name"), configured("place")],
         "Share of the certificate's life that is left; negative once it has expired.";
     CERT_NAME_MATCH = "vestibule_certificate_name_match", Gauge, One,
-        [closed("source", 3), configured("name"), configured("place")],
+        [closed("source", 4), configured("name"), configured("place")],
         "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
     CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
-        [configured("name"), closed("source", 3), closed("kind", 6), closed("severity", 3)],
+        [configured("name"), closed("source", 4), closed("kind", 7), closed("severity", 3)],
         "1 for each certificate with which something is wrong, by what and how urgent.";
+    ACME_ORDERS = "vestibule_acme_orders_total", Counter, One, [CERTIFICATE, closed("result", 2)],
+        "Orders of the certificate by result since this process started: issued or failed.";
+    ACME_FAILURES = "vestibule_acme_failures_in_a_row", Gauge, One, [CERTIFICATE],
+        "Orders of the certificate that failed since the last one that did not.";
+    ACME_RENEWAL_DUE = "vestibule_acme_renewal_due_seconds", Gauge, Seconds, [CERTIFICATE],
+        "When the certificate's renewal is due, in seconds since the epoch; absent while there is none to renew.";
+    ACME_BUDGET = "vestibule_acme_budget_left", Gauge, One, [CERTIFICATE],
+        "How many certificates of this name may be issued now by our own limit.";
+    ACME_PHASE = "vestibule_acme_phase_seconds", Gauge, Seconds, [CERTIFICATE, closed("phase", 8)],
+        "How long each phase of the certificate's last order took, up to the first handshake that showed it.";
     EVENTS = "vestibule_events_total", Counter, One, [closed("kind", crate::model::EventKind::ALL.len())],
         "What happened, by kind, since this process started: deploys, configurations, changes of health, alerts.";
     IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";

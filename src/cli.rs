@@ -223,7 +223,8 @@ enum Command {
     },
     /// Say which certificates there are, where they are seen, and how long they live; the exit code says if all is well
     ///
-    /// 0: nothing is wrong. 1: a renewal is overdue, or a ticket. 2: something to wake for. 69: no daemon answers.
+    /// 0: nothing is wrong. 1: a renewal is overdue, or a ticket. 2: something to wake for. 69: no daemon answers. What is
+    /// issued while Vestibule runs says by whom, when it is renewed, and why it last failed; `renew` does it now.
     Certs(certs::CertsArguments),
     /// Look at services from outside: run synthetic probes, list them
     #[command(subcommand)]

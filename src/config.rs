@@ -16,7 +16,7 @@ use crate::generate::Links;
 use crate::model::{Slo, Timestamp};
 use crate::proxy::config::Endpoint;
 use crate::slo::policy::Policy;
-use crate::{admin, export, notify, probe, proxy, store};
+use crate::{admin, cert, export, notify, probe, proxy, store};
 
 mod code;
 mod expand;
@@ -54,6 +54,8 @@ use keys::Reading;
 pub struct Resolved {
     /// The data plane.
     pub proxy: proxy::config::Config,
+    /// Who issues certificates, and which.
+    pub acme: cert::acme::Config,
     /// History on disk.
     pub store: store::Config,
     /// The admin API.
@@ -124,6 +126,27 @@ impl Resolved {
         }
         if self.key_is_default {
             self.probes.key_file = default_key(&dir);
+        }
+        for authority in self
+            .acme
+            .authorities
+            .iter_mut()
+            .filter(|it| it.dir_is_default)
+        {
+            authority.dir = cert::acme::default_dir(&dir, &authority.name);
+        }
+        for wanted in &self.acme.certificates {
+            let file = self
+                .acme
+                .authority(&wanted.authority)
+                .map(|it| it.file(&wanted.name));
+            let mut certificates = self.proxy.certificates.iter_mut();
+            if let (Some(file), Some(certificate)) =
+                (file, certificates.find(|it| it.name == wanted.name))
+            {
+                certificate.chain.clone_from(&file);
+                certificate.key = file;
+            }
         }
         self.store.dir = dir;
     }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod certificate;
+pub mod challenge;
 pub mod connect;
 pub mod examine;
 pub mod http1;

@@ -19,6 +19,7 @@ pub mod observe;
 mod pool;
 mod respond;
 mod retry;
+pub mod shown;
 mod socket;
 mod tunnel;
 pub mod worker;

@@ -67,6 +67,9 @@ pub struct Snapshot {
     /// Every certificate, wherever it was seen, the most urgent first.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
+    /// Certificates that are issued while we run, in the configuration's order.
+    #[serde(default)]
+    pub issuances: Vec<IssuanceView>,
     /// What is wrong with certificates, the most urgent first.
     #[serde(default)]
     pub certificate_alerts: Vec<CertificateAlertView>,
@@ -525,7 +528,8 @@ impl ProbeSlotView {
 /// A certificate, at one of the places where it is seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertificateView {
-    /// `file`: the configuration's; `listener`: what one of ours shows; `probe`: what a probe saw.
+    /// `file`: the configuration's; `issued`: one that is issued while we run, as it lies on disk; `listener`: what one of
+    /// ours shows; `probe`: what a probe saw.
     pub source: String,
     /// The certificate's name in the configuration, the host that was asked for, or the probe.
     pub name: String,
@@ -547,7 +551,8 @@ pub struct CertificateView {
     pub name_matches: Option<bool>,
     /// How urgent what is wrong is; `null`: nothing is.
     pub urgency: Option<Urgency>,
-    /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded` or `unreadable`.
+    /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded`, `unreadable`, or `issuance`: the
+    /// authority does not issue it.
     pub kind: Option<String>,
     /// What is wrong, in words.
     pub problem: Option<String>,
@@ -562,6 +567,51 @@ impl CertificateView {
             self.problem = Some(problem);
         }
     }
+}
+
+/// A certificate that is issued while we run, and how that goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IssuanceView {
+    /// The certificate's name in the configuration.
+    pub name: String,
+    /// The name of the authority that issues it.
+    pub authority: String,
+    /// The authority's directory.
+    pub directory: String,
+    /// The hosts it is for.
+    pub hosts: Vec<String>,
+    /// How it is shown that they are ours: `http-01`, `tls-alpn-01` or `dns-01`.
+    pub challenge: String,
+    /// What is going on: `waiting`, or the phase of an order.
+    pub state: String,
+    /// When the one in use was issued; `null`: there is none.
+    pub issued_at: Option<Timestamp>,
+    /// When the next one will be ordered: when renewal is due, or after a pause when the last order failed.
+    pub next_at: Option<Timestamp>,
+    /// When renewal is due; `null`: at once.
+    pub due_at: Option<Timestamp>,
+    /// On whose word that is, in words.
+    pub due_by: Option<String>,
+    /// The authority's window for its renewal (RFC 9773), from and until.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// A page of the authority that says why.
+    pub explanation: Option<String>,
+    /// When the authority is asked again when to renew; `null`: it gives no such information.
+    pub ask_at: Option<Timestamp>,
+    /// Orders in a row that failed.
+    pub failures: u64,
+    /// Why the last order failed; `null`: it did not.
+    pub error: Option<String>,
+    /// When that was.
+    pub error_at: Option<Timestamp>,
+    /// How many certificates may still be issued now by our own limit.
+    pub budget_left: u64,
+    /// How long each phase of the last order took, in seconds, in order.
+    pub phases: Vec<(String, f64)>,
+    /// Issued since this process started.
+    pub issued: u64,
+    /// Orders that failed since this process started.
+    pub failed: u64,
 }
 
 /// How urgent something is that has no error budget.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use time::OffsetDateTime;
+use vestibule::cert;
 use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
@@ -239,12 +240,45 @@ fn every_key_of_the_export_reaches_its_part() {
     }
 }
 
+fn issuance(acme: &cert::acme::Config, proxy: &vestibule::proxy::config::Config, dir: &Path) {
+    let binding = cert::acme::Binding {
+        id: "account 7".to_owned(),
+        key: dir.join("eab.key"),
+    };
+    let authority = cert::acme::Authority {
+        name: "ca".to_owned(),
+        directory: "https://acme-staging-v02.api.letsencrypt.org/directory".to_owned(),
+        contacts: vec!["mailto:ops@shop.example".to_owned()],
+        challenge: cert::acme::Challenge::Dns,
+        hook: Some(dir.join("dns-hook")),
+        hook_wait: Duration::from_secs(10),
+        profile: Some("shortlived".to_owned()),
+        binding: Some(binding),
+        roots: Some(dir.join("edge.pem")),
+        renew_before: Some(Duration::from_secs(20 * 86_400)),
+        ask_every: Duration::from_secs(6 * 3_600),
+        dir: dir.join("acme"),
+        dir_is_default: false,
+    };
+    assert_eq!(acme.authorities, [authority]);
+    let wanted = cert::acme::Wanted {
+        name: "wild".to_owned(),
+        authority: "ca".to_owned(),
+        hosts: vec!["*.shop.example".to_owned(), "shop.example".to_owned()],
+    };
+    assert_eq!(acme.certificates, [wanted]);
+    let kept = &proxy.certificates[1];
+    assert_eq!((&kept.chain, kept.issued), (&kept.key, true));
+    assert_eq!(kept.chain, dir.join("acme/wild.pem"));
+}
+
 #[test]
 fn every_key_reaches_its_part() {
     let dir = directory();
     let resolved = parse(Path::new("tests/config/valid/everything.toml"), dir.path()).unwrap();
     let Resolved {
         proxy,
+        acme,
         store,
         admin,
         access_log,
@@ -256,6 +290,7 @@ fn every_key_reaches_its_part() {
         ..
     } = resolved;
     let secs = Duration::from_secs;
+    issuance(&acme, &proxy, dir.path());
     assert_eq!(
         (instance.as_str(), source.as_str()),
         ("edge-1", "everything.toml")
@@ -302,7 +337,7 @@ fn every_key_reaches_its_part() {
         ),
         (16 << 10, 64, 1_000)
     );
-    assert_eq!(proxy.listeners[0].certificates, ["edge"]);
+    assert_eq!(proxy.listeners[0].certificates, ["edge", "wild"]);
     assert_eq!(proxy.certificates[0].chain, dir.path().join("edge.pem"));
     assert_eq!(proxy.certificates[0].key, dir.path().join("edge-key.pem"));
 

@@ -50,7 +50,7 @@ pub(super) async fn answer(
         (&Method::GET, "/") => text(
             "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/slos /v1/slos/ID \
              /v1/slos/ID/spending /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
-             POST /v1/deploys /v1/silences, DELETE /v1/silences/ID\n",
+             POST /v1/deploys /v1/silences /v1/certificates/NAME/renew, DELETE /v1/silences/ID\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
@@ -99,6 +99,9 @@ pub(super) async fn answer(
             Ok(wish) => silence(&handlers, SilenceCommand::Add(wish)).await,
             Err(refusal) => refusal,
         },
+        (&Method::POST, path) if certificate_of(path).is_some() => {
+            renew(&handlers, certificate_of(path).unwrap_or_default()).await
+        }
         (&Method::DELETE, path) if silence_of(path).is_some() => {
             let id = silence_of(path).unwrap_or_default().to_owned();
             silence(&handlers, SilenceCommand::Expire(id)).await
@@ -250,6 +253,31 @@ async fn feed(
 fn probe_of(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/v1/probes/")?.strip_suffix("/slots")?;
     (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// The certificate that a path asks to be renewed.
+fn certificate_of(path: &str) -> Option<&str> {
+    let name = path
+        .strip_prefix("/v1/certificates/")?
+        .strip_suffix("/renew")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+async fn renew(handlers: &Handlers, name: &str) -> Response<Body> {
+    match (handlers.renew)(name.to_owned()).await {
+        Ok(()) => json(
+            StatusCode::ACCEPTED,
+            &serde_json::json!({ "renewing": name }),
+        ),
+        Err((is_unknown, why)) => problem(
+            if is_unknown {
+                StatusCode::NOT_FOUND
+            } else {
+                StatusCode::CONFLICT
+            },
+            &why,
+        ),
+    }
 }
 
 /// The SLO that a path asks for the spending of.

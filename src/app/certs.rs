@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::probes::Probes;
 use super::workers::Listening;
+use crate::cert::acme::issuer;
 use crate::cert::expiry::{self, Stage};
-use crate::cert::inventory::{Place, Plan, Sight};
+use crate::cert::inventory::{Kept, Place, Plan, Sight};
 use crate::config::Resolved;
 use crate::model::{CertificateFacts, Event, EventKind, Scope, Timestamp};
 use crate::routing::pattern::HostPattern;
-use crate::snapshot::{CertificateAlertView, CertificateView, Urgency};
+use crate::snapshot::{CertificateAlertView, CertificateView, IssuanceView, Urgency};
 
 /// All certificates that anybody has seen.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Certs {
     /// By id: since when, and how urgent.
     alerts: BTreeMap<String, (Timestamp, CertificateAlertView)>,
     views: Vec<CertificateView>,
+    /// How those stand that are issued while we run.
+    pub(super) issuances: Vec<IssuanceView>,
 }
 
 /// For how long a file may hold another certificate than is served.
@@ -58,9 +61,32 @@ pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
     }
     Plan {
         files: files
-            .map(|it| (it.name.clone(), it.chain.clone()))
+            .map(|it| Kept {
+                name: it.name.clone(),
+                path: it.chain.clone(),
+                issued: it.issued,
+            })
             .collect(),
         hosts,
+    }
+}
+
+/// What is to be issued with this configuration.
+pub(super) fn issue(resolved: &Resolved, listening: &[Listening]) -> issuer::Plan {
+    let mut shown_at = Vec::new();
+    for listener in &resolved.proxy.listeners {
+        let bound = listening.iter().find(|it| it.name == listener.name);
+        let names = listener.certificates.iter();
+        shown_at.extend(bound.into_iter().flat_map(|bound| {
+            names
+                .clone()
+                .map(|name| (name.clone(), bound.address))
+                .collect::<Vec<_>>()
+        }));
+    }
+    issuer::Plan {
+        config: resolved.acme.clone(),
+        shown_at,
     }
 }
 
@@ -77,7 +103,7 @@ impl Certs {
             .collect();
         let mut stale = BTreeMap::new();
         for sight in &self.sights {
-            let (Place::File { name, .. }, Ok(chain)) = (&sight.place, &sight.chain) else {
+            let (Place::File(Kept { name, .. }), Ok(chain)) = (&sight.place, &sight.chain) else {
                 continue;
             };
             let Some(leaf) = chain
@@ -177,11 +203,15 @@ impl Certs {
 
     fn look(&self, now: Timestamp, probes: &Probes) -> Vec<CertificateView> {
         let mut views = Vec::new();
+        let expected = self.expected();
         for sight in &self.sights {
             let (source, name, place, host) = match &sight.place {
-                Place::File { name, path } => {
-                    ("file", name.clone(), path.display().to_string(), None)
-                }
+                Place::File(Kept { name, path, issued }) => (
+                    if *issued { ISSUED } else { FILE },
+                    name.clone(),
+                    path.display().to_string(),
+                    None,
+                ),
                 Place::Listener { listener, host } => (
                     "listener",
                     host.clone(),
@@ -200,11 +230,22 @@ impl Certs {
                 host,
                 chain,
                 seen_at: self.seen_at,
+                expected: chain
+                    .first()
+                    .and_then(|leaf| expected.get(leaf.sha256.as_str()).copied()),
             };
             let mut view = found.view(now);
-            let stale = self.stale.get(&view.name).filter(|_| source == "file");
-            if let Some(error) = error {
-                let urgency = if source == "file" {
+            let stale = self
+                .stale
+                .get(&view.name)
+                .filter(|_| matches!(source, FILE | ISSUED));
+            if source == ISSUED {
+                let mut all = self.issuances.iter();
+                if let Some(issuance) = all.find(|it| it.name == view.name) {
+                    issue_view(&mut view, issuance, expected_of(issuance), now);
+                }
+            } else if let Some(error) = error {
+                let urgency = if source == FILE {
                     Urgency::Ticket
                 } else {
                     Urgency::Warn
@@ -231,6 +272,9 @@ impl Certs {
                 host: None,
                 chain,
                 seen_at,
+                expected: chain
+                    .first()
+                    .and_then(|leaf| expected.get(leaf.sha256.as_str()).copied()),
             };
             views.push(found.view(now));
         }
@@ -243,6 +287,68 @@ impl Certs {
         });
         views
     }
+
+    /// By fingerprint: when certificates that are issued while we run are expected to be renewed at the latest.
+    fn expected(&self) -> BTreeMap<&str, Timestamp> {
+        let leaves = self.sights.iter().filter_map(|sight| match &sight.place {
+            Place::File(kept) if kept.issued => {
+                let leaf = sight.chain.as_ref().ok()?.first()?;
+                let issuance = self.issuances.iter().find(|it| it.name == kept.name)?;
+                Some((leaf.sha256.as_str(), expected_of(issuance)?))
+            }
+            Place::File(_) | Place::Listener { .. } => None,
+        });
+        leaves.collect()
+    }
+}
+
+/// A certificate of the configuration that comes from files, and one that is issued while we run.
+const FILE: &str = "file";
+const ISSUED: &str = "issued";
+
+/// When a certificate is expected to be renewed at the latest: by the end of its authority's window, if there is one.
+fn expected_of(issuance: &IssuanceView) -> Option<Timestamp> {
+    let due = issuance.due_at?;
+    Some(match issuance.window {
+        Some((_, end)) => due.max(end),
+        None => due,
+    })
+}
+
+/// Says of a certificate that is issued while we run how that goes.
+fn issue_view(
+    view: &mut CertificateView,
+    issuance: &IssuanceView,
+    expected: Option<Timestamp>,
+    now: Timestamp,
+) {
+    if issuance.due_at.is_some() {
+        view.renewal_due_at = issuance.due_at;
+    }
+    let again = issuance.next_at.map_or_else(String::new, |at| {
+        format!("; again at {}Z", at.time_of_day())
+    });
+    let Some(leaf) = &view.certificate else {
+        if let Some(error) = &issuance.error {
+            let text = format!("there is no certificate yet: {error}{again}");
+            view.say(Urgency::Ticket, "issuance", text);
+        }
+        return;
+    };
+    let overdue = expiry::stage(leaf, expected, now) >= Stage::Warn;
+    let urgency = if overdue {
+        Urgency::Ticket
+    } else {
+        Urgency::Warn
+    };
+    if let Some(error) = issuance.error.as_ref().filter(|_| issuance.failures > 0) {
+        let times = issuance.failures;
+        let text = format!("renewal failed {times} times in a row: {error}{again}");
+        view.say(urgency, "issuance", text);
+    } else if issuance.budget_left == 0 && issuance.due_at.is_some_and(|due| due <= now) {
+        let text = format!("renewal is due, but the budget of issuances is spent{again}");
+        view.say(urgency, "issuance", text);
+    }
 }
 
 struct Found<'a> {
@@ -252,6 +358,8 @@ struct Found<'a> {
     host: Option<&'a str>,
     chain: &'a [CertificateFacts],
     seen_at: Timestamp,
+    /// When its renewal is expected at the latest, if somebody said so.
+    expected: Option<Timestamp>,
 }
 
 impl Found<'_> {
@@ -263,6 +371,7 @@ impl Found<'_> {
             host,
             chain,
             seen_at,
+            expected,
         } = self;
         let leaf = chain.first();
         let mut view = CertificateView {
@@ -307,7 +416,7 @@ impl Found<'_> {
         }
         let whole = Duration::from_secs(left as u64 / 1_000);
         let left = humantime::format_duration(rounded(whole));
-        match expiry::stage(leaf, now) {
+        match expiry::stage(leaf, expected, now) {
             Stage::Fine | Stage::Due => {}
             Stage::Warn => view.say(
                 Urgency::Warn,
@@ -368,10 +477,11 @@ mod tests {
     }
 
     fn file(facts: CertificateFacts) -> Sight {
-        let place = Place::File {
+        let place = Place::File(Kept {
             name: "shop".to_owned(),
             path: "shop.pem".into(),
-        };
+            issued: false,
+        });
         Sight {
             place,
             chain: Ok(vec![facts]),

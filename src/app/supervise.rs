@@ -16,6 +16,7 @@ use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
 use crate::admin::{Deploy, DeployRefused, SilenceCommand};
+use crate::cert::acme::issuer::{Issuer, Told};
 use crate::cert::inventory::{Plan, Sight};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
@@ -29,6 +30,7 @@ use crate::probe::runner::{self, Runner};
 use crate::proxy::generation::Generation;
 use crate::proxy::health::Checks;
 use crate::proxy::observe::AccessSink;
+use crate::proxy::shown::Shown;
 use crate::slo::silence::{Silence, SilenceRefused};
 use crate::snapshot::{
     ConfigView, ExporterView, Gap, ListenerView, QueueView, RateLimitTotals, SloDetail, Snapshot,
@@ -64,6 +66,8 @@ pub(super) struct Parts {
     pub(super) certificates: watch::Sender<Plan>,
     /// What names are looked up.
     pub(super) names: watch::Sender<BTreeSet<String>>,
+    /// Has certificates issued.
+    pub(super) issuer: Issuer,
     /// What `/probe` can be asked for.
     pub(super) modules: watch::Sender<Arc<Modules>>,
 }
@@ -73,6 +77,7 @@ pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) looked: mpsc::Receiver<Looked>,
+    pub(super) issued: mpsc::Receiver<Told>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
     pub(super) silences: mpsc::Receiver<(
@@ -96,6 +101,8 @@ pub(super) struct Daemon {
     tickets: Arc<dyn ProducesTickets>,
     /// The one in force.
     generation: Arc<Generation>,
+    /// What its listeners show, which changes with certificates that are issued.
+    shown: Arc<Shown>,
     /// The health checks of that generation.
     checks: Checks,
     access_log: Option<accesslog::Writer>,
@@ -109,6 +116,7 @@ pub(super) struct Daemon {
     mark_trouble: Option<String>,
     certificates: watch::Sender<Plan>,
     names: watch::Sender<BTreeSet<String>>,
+    issuer: Issuer,
     modules: watch::Sender<Arc<Modules>>,
     seq: u64,
     /// The newest second that was ticked; the wall clock may go back behind it.
@@ -161,6 +169,7 @@ impl Daemon {
             mark_trouble,
             certificates,
             names,
+            issuer,
             modules,
         } = parts;
         let config = ConfigView {
@@ -195,6 +204,7 @@ impl Daemon {
             memory: Memory::default(),
             reload,
             tickets,
+            shown: Arc::clone(generation.shown()),
             generation,
             checks: Checks::default(),
             access_log,
@@ -208,6 +218,7 @@ impl Daemon {
             mark_trouble,
             certificates,
             names,
+            issuer,
             modules,
             seq: 0,
             ticked: 0,
@@ -295,6 +306,7 @@ impl Daemon {
                         self.pipeline.note(event);
                     }
                 }
+                Some(told) = channels.issued.recv() => self.issued(told).await,
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;
                     // Whoever asked may have given up waiting.
@@ -344,6 +356,7 @@ impl Daemon {
         self.ticked = now.as_secs();
         let records = self.runner.take();
         self.pipeline.absorb_slots(now, records, false);
+        self.pipeline.certs.issuances = self.issuer.views();
         self.pipeline.judge_certificates(now);
         self.pipeline.tick(now);
         self.pipeline.checked(now, self.generation.standings());
@@ -542,15 +555,21 @@ impl Daemon {
             .pipeline
             .configure(&resolved, &probes)
             .map_err(|error| error.to_string())?;
+        // Orders that are open go on: what authorities look for stays where it is.
+        let shown = generation
+            .shown()
+            .with_answers(Arc::clone(self.shown.answers()));
+        let shown = Arc::new(shown.map_err(|error| error.to_string())?);
         self.workers
-            .swap(&generation, &Arc::new(rules), change)
+            .swap(&generation, &shown, &Arc::new(rules), change)
             .await;
         let modules = Modules::new(&resolved.probes.modules);
         self.modules.send_replace(Arc::new(modules));
         self.runner.replace(probes).await;
-        let before_it = std::mem::replace(&mut self.generation, generation);
+        self.generation = generation;
         self.checks = Checks::start(&self.generation, self.clock);
-        let renewed = self.generation.renewed(&before_it);
+        let shown_before = std::mem::replace(&mut self.shown, shown);
+        let renewed = self.shown.renewed(&shown_before);
         let mut text = reload::summary(&before, &resolved, &renewed);
         let waiting = reload::needs_restart(&before, &resolved);
         if !waiting.is_empty() {
@@ -592,6 +611,56 @@ impl Daemon {
             *names = wanted;
             differs
         });
+        self.issuer.plan(certs::issue(
+            &self.around.resolved,
+            self.workers.listening(),
+        ));
+    }
+
+    /// Does what those who have certificates issued ask for.
+    async fn issued(&mut self, told: Told) {
+        let now = self.clock.now();
+        let shown = match told {
+            Told::Answers { answers, done } => {
+                let shown = self.shown.with_answers(answers);
+                Some((shown, done))
+            }
+            Told::Issued {
+                name,
+                certificate,
+                done,
+            } => {
+                let mut wanted = self.around.resolved.acme.certificates.iter();
+                if wanted.any(|it| it.name == name) {
+                    let shown = self.shown.with_certificate(&name, certificate);
+                    Some((shown, done))
+                } else {
+                    // A reload was quicker.
+                    None
+                }
+            }
+            Told::Happened(text) => {
+                self.pipeline.note(Event {
+                    at: now,
+                    kind: EventKind::Certificate,
+                    scope: Scope::default(),
+                    text,
+                });
+                None
+            }
+        };
+        let Some((shown, done)) = shown else { return };
+        match shown {
+            Ok(shown) => {
+                self.shown = Arc::new(shown);
+                self.workers.show(&self.shown).await;
+                // What is shown now is looked at now.
+                self.certificates.send_modify(|_same| ());
+                // Whoever asked may have been let go of by a reload.
+                done.send(()).unwrap_or_default();
+            }
+            Err(error) => tracing::error!(%error, "what was issued cannot be shown"),
+        }
     }
 
     async fn drain(&mut self) {

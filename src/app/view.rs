@@ -93,6 +93,7 @@ pub(super) fn snapshot(
         slos: view.slos(),
         probes: pipeline.probes.views(now),
         certificates: pipeline.certs.views(),
+        issuances: pipeline.certs.issuances.clone(),
         certificate_alerts: pipeline.certs.alerts(),
         alerts: view.alerts(now),
         silences: view.silences(now),

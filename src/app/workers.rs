@@ -13,6 +13,7 @@ use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
 use crate::proxy::observe::AccessSink;
+use crate::proxy::shown::Shown;
 use crate::proxy::worker::{Collected, EndpointLoad, Gone, Handle, Setup};
 use crate::sli::recorder::{Rules, Shard};
 
@@ -137,6 +138,7 @@ impl Workers {
     pub(super) async fn swap(
         &mut self,
         generation: &Arc<Generation>,
+        shown: &Arc<Shown>,
         rules: &Arc<Rules>,
         change: ListenerChange,
     ) {
@@ -150,6 +152,7 @@ impl Workers {
                 .handle
                 .swap(
                     Arc::clone(generation),
+                    Arc::clone(shown),
                     Arc::clone(rules),
                     sockets,
                     close.clone(),
@@ -157,6 +160,15 @@ impl Workers {
                 .await;
             if let Err(Gone) = swapped {
                 tracing::error!("a worker is gone and could not be told of the new configuration");
+            }
+        }
+    }
+
+    /// Has every worker show something else.
+    pub(super) async fn show(&mut self, shown: &Arc<Shown>) {
+        for member in &self.crew {
+            if let Err(Gone) = member.handle.show(Arc::clone(shown)).await {
+                tracing::error!("a worker is gone and could not be told what to show");
             }
         }
     }

@@ -53,6 +53,22 @@ impl Deadlines {
         }
     }
 
+    /// The same when a renewal is expected with `due_ms` left rather than with the usual share.
+    #[must_use]
+    pub const fn expected(self, due_ms: u64) -> Self {
+        let warn_ms = due_ms - due_ms / 10;
+        Self {
+            due_ms,
+            // It is said before it is urgent.
+            warn_ms: if warn_ms < self.ticket_ms {
+                self.ticket_ms
+            } else {
+                warn_ms
+            },
+            ..self
+        }
+    }
+
     /// How far a certificate of this lifetime has come with `left_ms` to go.
     pub const fn stage(self, left_ms: i64) -> Stage {
         let Self {
@@ -75,9 +91,18 @@ impl Deadlines {
     }
 }
 
-/// How far `certificate` has come at `now`. One that is not valid yet is at no stage of its life: see its dates.
-pub const fn stage(certificate: &CertificateFacts, now: Timestamp) -> Stage {
-    Deadlines::of(certificate.lifetime_ms()).stage(certificate.left_ms(now))
+/// How far `certificate` has come at `now`. One that is not valid yet is at no stage of its life: see its dates. `expected`
+/// is when its renewal is expected at the latest, where somebody said so.
+pub fn stage(certificate: &CertificateFacts, expected: Option<Timestamp>, now: Timestamp) -> Stage {
+    let deadlines = Deadlines::of(certificate.lifetime_ms());
+    let deadlines = match expected {
+        Some(at) => {
+            let left_then = u64::try_from(certificate.left_ms(at)).unwrap_or(0);
+            deadlines.expected(left_then.min(certificate.lifetime_ms()))
+        }
+        None => deadlines,
+    };
+    deadlines.stage(certificate.left_ms(now))
 }
 
 /// When its renewal is due.
@@ -116,6 +141,28 @@ mod tests {
                     "{lifetime}: {is} {wanted}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_is_expected_later_is_overdue_later_and_the_page_stays() {
+        let certificate = CertificateFacts {
+            not_before: Timestamp::from_secs(0),
+            not_after: Timestamp::from_millis(90 * DAY_MS - 1_000),
+            ..CertificateFacts::default()
+        };
+        let left = |days: u64| Timestamp::from_millis((90 - days) * DAY_MS);
+        let expected = Some(left(20));
+        for (days, usual, later) in [
+            (31, Stage::Fine, Stage::Fine),
+            (26, Stage::Warn, Stage::Fine),
+            (19, Stage::Warn, Stage::Due),
+            (17, Stage::Warn, Stage::Warn),
+            (13, Stage::Ticket, Stage::Ticket),
+            (1, Stage::Page, Stage::Page),
+        ] {
+            assert_eq!(stage(&certificate, None, left(days)), usual, "{days}");
+            assert_eq!(stage(&certificate, expected, left(days)), later, "{days}");
         }
     }
 

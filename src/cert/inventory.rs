@@ -3,7 +3,7 @@
 //! A file says what will be served after the next reload; a handshake with our own listener says what is served now. Both
 //! are looked at again and again, because the one is changed by others and the other only by us.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,15 +13,27 @@ use tokio::sync::{mpsc, watch};
 
 use crate::model::{CertificateFacts, ProbeFailure};
 use crate::net::certificate;
+use crate::net::connect::reachable;
 use crate::net::examine::{Trust, facts, failure};
 
 /// What is to be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Certificates of the configuration: name and chain file.
-    pub files: Vec<(String, PathBuf)>,
+    /// Certificates of the configuration.
+    pub files: Vec<Kept>,
     /// What our listeners are asked for: listener, its address, host.
     pub hosts: Vec<(String, SocketAddr, String)>,
+}
+
+/// A certificate of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// Its chain file.
+    pub path: PathBuf,
+    /// Whether it is issued while we run: then there may be none yet.
+    pub issued: bool,
 }
 
 /// Hosts that are asked for at most in one round.
@@ -40,12 +52,7 @@ pub struct Sight {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the chain file of a certificate of the configuration.
-    File {
-        /// The certificate's name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-    },
+    File(Kept),
     /// At one of our listeners.
     Listener {
         /// The listener's name.
@@ -101,12 +108,12 @@ async fn look(plan: Plan) -> Vec<Sight> {
     sights
 }
 
-fn read((name, path): (String, PathBuf)) -> Sight {
-    let chain = certificate::certificates(&path)
+fn read(kept: Kept) -> Sight {
+    let chain = certificate::certificates(&kept.path)
         .map(|chain| chain.iter().filter_map(facts).collect())
         .map_err(|error| error.to_string());
     Sight {
-        place: Place::File { name, path },
+        place: Place::File(kept),
         chain,
     }
 }
@@ -132,14 +139,4 @@ async fn ask(
             })
         }
     }
-}
-
-/// Where a listener on `address` is reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -4,28 +4,62 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use clap::Args;
-use http::Method;
+use clap::{Args, Subcommand, ValueEnum};
+use http::{Method, StatusCode};
 
 use super::{Connect, Exit, complain, runtime, say};
-use crate::admin::client::ask;
+use crate::admin::client::{AskError, ask};
 use crate::model::Timestamp;
-use crate::snapshot::{CertificateView, Snapshot, Urgency};
+use crate::snapshot::{CertificateView, IssuanceView, Snapshot, Urgency};
 use crate::tui::fmt;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct CertsArguments {
+    #[command(subcommand)]
+    command: Option<CertsCommand>,
     #[command(flatten)]
     connect: Connect,
-    /// Everything that is known of them, chains included, as JSON
-    #[arg(long)]
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// When renewals are due and lives end, as an iCalendar file to subscribe to
-    #[arg(long, conflicts_with = "json")]
+    /// The same as --format ics
+    #[arg(long, conflicts_with_all = ["json", "format"])]
     ics: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people
+    Text,
+    /// Everything that is known of them, chains included
+    Json,
+    /// When renewals are due and lives end, as an iCalendar file to subscribe to
+    Ics,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    /// Have a certificate issued anew now, whatever its age
+    ///
+    /// For a key that was lost, or to see that renewal works. The budget of issuances holds; the certificate in use is
+    /// served until the new one is there. Returns once it has begun: `vestibule certs` shows how it goes. The exit code is
+    /// 0 when it has begun and 1 when it may not.
+    Renew {
+        /// Its name in the configuration
+        name: String,
+        #[command(flatten)]
+        connect: Connect,
+    },
+}
+
 pub(super) fn certs(arguments: &CertsArguments) -> Exit {
+    if let Some(CertsCommand::Renew { name, connect }) = &arguments.command {
+        return renew(name, connect);
+    }
     let address = &arguments.connect.connect;
     let asked = match runtime() {
         Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
@@ -50,14 +84,26 @@ pub(super) fn certs(arguments: &CertsArguments) -> Exit {
         }
     };
     let certificates = &snapshot.certificates;
-    say(&if arguments.json {
-        // Views are plain data and always become JSON.
-        let text = serde_json::to_string_pretty(certificates).unwrap_or_default();
-        format!("{text}\n")
-    } else if arguments.ics {
-        calendar(certificates, snapshot.at)
-    } else {
-        table(certificates)
+    let format = match arguments {
+        CertsArguments { json: true, .. } => Format::Json,
+        CertsArguments { ics: true, .. } => Format::Ics,
+        CertsArguments { format, .. } => *format,
+    };
+    say(&match format {
+        Format::Json => {
+            // Views are plain data and always become JSON.
+            let listed: Vec<_> = certificates
+                .iter()
+                .map(|view| Listed {
+                    view,
+                    issuance: issuance_of(view, &snapshot.issuances),
+                })
+                .collect();
+            let text = serde_json::to_string_pretty(&listed).unwrap_or_default();
+            format!("{text}\n")
+        }
+        Format::Ics => calendar(certificates, snapshot.at),
+        Format::Text => table(certificates, &snapshot.issuances),
     });
     match certificates.iter().filter_map(|view| view.urgency).max() {
         None => Exit::Ok,
@@ -66,7 +112,55 @@ pub(super) fn certs(arguments: &CertsArguments) -> Exit {
     }
 }
 
-fn table(certificates: &[CertificateView]) -> String {
+/// A certificate, and how it is issued if it is issued here.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    view: &'a CertificateView,
+    issuance: Option<&'a IssuanceView>,
+}
+
+fn issuance_of<'a>(
+    view: &CertificateView,
+    issuances: &'a [IssuanceView],
+) -> Option<&'a IssuanceView> {
+    let mut all = issuances.iter().filter(|_| view.source == "issued");
+    all.find(|issuance| issuance.name == view.name)
+}
+
+fn renew(name: &str, connect: &Connect) -> Exit {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || !name.chars().all(fits) {
+        complain(&format!("`{name}` is no name of a certificate"));
+        return Exit::Usage;
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Io;
+        }
+    };
+    let path = format!("/v1/certificates/{name}/renew");
+    match runtime.block_on(ask(&connect.connect, Method::POST, &path, Vec::new())) {
+        Ok(_) => {
+            say(&format!(
+                "certificate {name} is being issued anew; `vestibule certs` shows how it goes\n"
+            ));
+            Exit::Ok
+        }
+        Err(AskError::Status(_, StatusCode::NOT_FOUND | StatusCode::CONFLICT, why)) => {
+            complain(&why);
+            Exit::Warn
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            Exit::Unavailable
+        }
+    }
+}
+
+fn table(certificates: &[CertificateView], issuances: &[IssuanceView]) -> String {
     if certificates.is_empty() {
         return "no certificate has been seen: none is configured, and no probe speaks TLS\n"
             .to_owned();
@@ -102,6 +196,41 @@ fn table(certificates: &[CertificateView]) -> String {
                 &mut text,
                 format_args!("        {}\n", fmt::visible(problem)),
             );
+        }
+        if let Some(issuance) = issuance_of(view, issuances) {
+            let how = issued_how(issuance);
+            put(&mut text, format_args!("        {}\n", fmt::visible(&how)));
+        }
+    }
+    text
+}
+
+/// Who issues a certificate, and when it does again.
+fn issued_how(issuance: &IssuanceView) -> String {
+    let mut text = format!(
+        "issued by {} ({}, {})",
+        issuance.authority, issuance.challenge, issuance.directory
+    );
+    match (&issuance.due_at, &issuance.due_by) {
+        (Some(due), Some(by)) => put(&mut text, format_args!(", renewal due {due} by {by}")),
+        (Some(due), None) => put(&mut text, format_args!(", renewal due {due}")),
+        (None, _) => text.push_str(", not issued yet"),
+    }
+    if issuance.state != "waiting" {
+        put(&mut text, format_args!("; now: {}", issuance.state));
+    }
+    if let Some(page) = &issuance.explanation {
+        put(&mut text, format_args!("; why: {page}"));
+    }
+    if let (Some(error), 1..) = (&issuance.error, issuance.failures) {
+        let at = issuance.error_at.map(|at| at.to_string());
+        let at = at.unwrap_or_default();
+        put(
+            &mut text,
+            format_args!("; failed {} times, last {at}: {error}", issuance.failures),
+        );
+        if let Some(next) = issuance.next_at {
+            put(&mut text, format_args!("; again {next}"));
         }
     }
     text

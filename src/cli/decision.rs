@@ -100,8 +100,12 @@ impl Table {
         let mut loaded = HashMap::new();
         let mut names = HashMap::new();
         for certificate in &resolved.proxy.certificates {
-            let read = ServerCertificate::load(&certificate.chain, &certificate.key)?;
-            let read = Arc::new(read);
+            let read = match ServerCertificate::load(&certificate.chain, &certificate.key) {
+                Ok(read) => Arc::new(read),
+                // Not issued yet.
+                Err(_) if certificate.issued => continue,
+                Err(error) => return Err(error),
+            };
             names.insert(Arc::as_ptr(&read), certificate.name.clone());
             loaded.insert(certificate.name.as_str(), read);
         }

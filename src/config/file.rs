@@ -16,6 +16,7 @@ use crate::export::accesslog;
 use crate::proxy::config::{Limits, Network};
 use crate::store;
 
+mod acme;
 mod export;
 mod notify;
 mod promise;
@@ -23,6 +24,7 @@ mod rate;
 mod synthetic;
 mod traffic;
 
+pub(super) use acme::Authority;
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{Indicator, Policy, PolicyRow, Slo};
@@ -55,6 +57,7 @@ pub(super) struct File {
     pub(super) state: State,
     pub(super) listeners: Vec<Item<Listener>>,
     pub(super) certificates: Vec<Item<Certificate>>,
+    pub(super) authorities: Vec<Item<Authority>>,
     pub(super) upstreams: Vec<Item<Upstream>>,
     pub(super) routes: Vec<Item<Route>>,
     pub(super) rate_limits: Vec<Item<RateLimit>>,
@@ -89,7 +92,15 @@ impl Section for File {
                 "certificate",
                 0,
                 MOST_THINGS,
-                "A certificate and its key. Which hosts it serves is read from the certificate.",
+                "A certificate and its key: either files, which are read at the start and at each reload, or issued and \
+                 renewed while Vestibule runs. Which hosts it serves is read from the certificate.",
+            ),
+            authorities: keys.tables(
+                "acme",
+                0,
+                100,
+                "A certificate authority that issues certificates by ACME (RFC 8555). Only the `hosts` of a \
+                 `[[certificate]]` are ever asked for, whatever clients ask for.",
             ),
             upstreams: keys.tables(
                 "upstream",

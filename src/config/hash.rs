@@ -19,6 +19,7 @@ use crate::export;
 pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
     let Resolved {
         proxy,
+        acme,
         store,
         admin,
         access_log,
@@ -43,7 +44,7 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
     // What is derived says everything that a part is told, of fields to come as well.
     write!(
         text,
-        "{proxy:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}"
+        "{proxy:?}{acme:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}"
     )
     .expect("writing to a string cannot fail");
     if !base.as_os_str().is_empty() {

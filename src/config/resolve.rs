@@ -8,6 +8,7 @@ use super::keys::{Item, Located};
 use super::kind::Promised;
 use super::report::Report;
 use super::synthetic::Probes;
+use crate::cert::acme;
 use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{Calendar, ClientErrors, Reading, Sli, Slo, Zone};
@@ -31,6 +32,7 @@ pub(super) fn resolve(
         state,
         listeners,
         certificates,
+        authorities,
         upstreams,
         routes,
         rate_limits,
@@ -80,22 +82,18 @@ pub(super) fn resolve(
         accesslog::Config::File(path) => accesslog::Config::File(base.join(path)),
         output @ (accesslog::Config::Off | accesslog::Config::Stdout) => output,
     };
+    let acme = acme::Config {
+        authorities: all(authorities, |it| authority(it, base, &dir))?,
+        certificates: wanted(&certificates),
+    };
     let proxy = proxy::Config {
         workers: data_plane.workers.map_or_else(cores, |count| count.value),
         listeners: all(listeners, listener)?,
-        certificates: all(certificates, |it| certificate(it, base))?,
+        certificates: all(certificates, |it| certificate(it, base, &acme))?,
         upstreams: all(upstreams, |it| upstream(it, base))?,
         routes: all(routes, route)?,
         rate_limits: all(rate_limits, rate_limit)?,
-        limits: proxy::Limits {
-            header_timeout: limits.header_timeout.value,
-            keep_alive: limits.keep_alive.value,
-            client_idle: limits.client_idle.value,
-            handshake_timeout: limits.handshake_timeout.value,
-            max_header_bytes: limits.max_header_size.value as usize,
-            max_headers: limits.max_headers.value,
-            max_connections: limits.max_connections.value,
-        },
+        limits: client_limits(&limits),
         trusted_proxies: values(data_plane.trusted_proxies),
         drain: data_plane.drain.value,
     };
@@ -106,6 +104,7 @@ pub(super) fn resolve(
     let (otlp, _) = super::otlp::resolve(&otlp, base, &instance, env);
     Some(Resolved {
         proxy,
+        acme,
         store,
         admin,
         access_log,
@@ -155,6 +154,18 @@ fn receiver(receiver: file::Receiver, base: &Path) -> Option<notify::Receiver> {
     })
 }
 
+fn client_limits(limits: &file::ClientLimits) -> proxy::Limits {
+    proxy::Limits {
+        header_timeout: limits.header_timeout.value,
+        keep_alive: limits.keep_alive.value,
+        client_idle: limits.client_idle.value,
+        handshake_timeout: limits.handshake_timeout.value,
+        max_header_bytes: limits.max_header_size.value as usize,
+        max_headers: limits.max_headers.value,
+        max_connections: limits.max_connections.value,
+    }
+}
+
 fn listener(listener: file::Listener) -> Option<proxy::Listener> {
     Some(proxy::Listener {
         name: listener.name?.value,
@@ -163,12 +174,66 @@ fn listener(listener: file::Listener) -> Option<proxy::Listener> {
     })
 }
 
-fn certificate(certificate: file::Certificate, base: &Path) -> Option<proxy::Certificate> {
+fn certificate(
+    certificate: file::Certificate,
+    base: &Path,
+    acme: &acme::Config,
+) -> Option<proxy::Certificate> {
+    let name = certificate.name?.value;
+    if let Some(issuer) = certificate.acme {
+        let authority = acme.authority(&issuer.value)?;
+        return Some(proxy::Certificate {
+            chain: authority.file(&name),
+            key: authority.file(&name),
+            name,
+            issued: true,
+        });
+    }
     Some(proxy::Certificate {
-        name: certificate.name?.value,
+        name,
         chain: base.join(certificate.chain_file?.value),
         key: base.join(certificate.key_file?.value),
+        issued: false,
     })
+}
+
+fn authority(authority: file::Authority, base: &Path, state: &Path) -> Option<acme::Authority> {
+    let path = |path: Option<Located<PathBuf>>| path.map(|path| base.join(path.value));
+    let name = authority.name?.value;
+    Some(acme::Authority {
+        directory: authority.directory?.value.to_string(),
+        contacts: values(authority.contacts),
+        challenge: authority.challenge.value,
+        hook: path(authority.hook),
+        hook_wait: authority.hook_wait.value,
+        profile: authority.profile.map(|profile| profile.value),
+        binding: authority
+            .eab_id
+            .zip(path(authority.eab_key_file))
+            .map(|(id, key)| acme::Binding { id: id.value, key }),
+        roots: path(authority.roots_file),
+        renew_before: authority.renew_before.map(|time| time.value),
+        ask_every: authority.ask_every.value,
+        dir_is_default: authority.dir.is_none(),
+        dir: path(authority.dir).unwrap_or_else(|| acme::default_dir(state, &name)),
+        name,
+    })
+}
+
+/// The certificates that authorities are asked for.
+fn wanted(certificates: &[Item<file::Certificate>]) -> Vec<acme::Wanted> {
+    let wanted = |certificate: &file::Certificate| {
+        let hosts = certificate.hosts.iter().map(|host| host.value.to_string());
+        Some(acme::Wanted {
+            name: certificate.name.as_ref()?.value.clone(),
+            authority: certificate.acme.as_ref()?.value.clone(),
+            hosts: hosts.collect(),
+        })
+    };
+    certificates
+        .iter()
+        .filter_map(|it| wanted(&it.value))
+        .collect()
 }
 
 fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {

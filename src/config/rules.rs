@@ -15,6 +15,8 @@ use crate::model::{Objective, Reading};
 use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
+mod issued;
+
 /// Holds `file` to the rules between its keys. Warnings only come once nothing is wrong: before that, half of them
 /// would be consequences of the errors.
 pub(super) fn check(
@@ -29,6 +31,7 @@ pub(super) fn check(
     check_endpoints(&file.upstreams, findings);
     check_health(&file.upstreams, findings);
     check_policies(&file.policies, findings);
+    issued::check(file, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
     check_readings(&file.slos, findings);
@@ -46,6 +49,7 @@ pub(super) fn check(
 /// The names that something may be left unused under.
 struct AllNames<'f> {
     certificates: Names<'f>,
+    authorities: Names<'f>,
     upstreams: Names<'f>,
     policies: Names<'f>,
     routes: Names<'f>,
@@ -62,6 +66,14 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         |it| it.name.as_ref(),
         findings,
     );
+    let mut authorities = Names::gather("acme", &file.authorities, |it| it.name.as_ref(), findings);
+    for name in file
+        .certificates
+        .iter()
+        .filter_map(|it| it.value.acme.as_ref())
+    {
+        authorities.refer(name, findings);
+    }
     let mut upstreams = Names::gather("upstream", &file.upstreams, |it| it.name.as_ref(), findings);
     let mut limits = Names::gather(
         "rate limit",
@@ -96,6 +108,7 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
     }
     AllNames {
         certificates,
+        authorities,
         upstreams,
         policies,
         routes,
@@ -307,6 +320,9 @@ fn check_files(file: &File, base: &Path, findings: &mut Findings) {
     for certificate in &file.certificates {
         check(&certificate.value.chain_file, Section::Certificate);
         check(&certificate.value.key_file, Section::PrivateKey);
+    }
+    for authority in &file.authorities {
+        check(&authority.value.roots_file, Section::Certificate);
     }
     for upstream in &file.upstreams {
         check(&upstream.value.tls.roots_file, Section::Certificate);
@@ -538,6 +554,8 @@ fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
     }
     let certificates = file.certificates.iter().map(|it| it.value.name.as_ref());
     warn_unused("certificate", certificates, &names.certificates, findings);
+    let authorities = file.authorities.iter().map(|it| it.value.name.as_ref());
+    warn_unused("acme", authorities, &names.authorities, findings);
     let upstreams = file.upstreams.iter().map(|it| it.value.name.as_ref());
     warn_unused("upstream", upstreams, &names.upstreams, findings);
     let policies = file.policies.iter().map(|it| it.value.name.as_ref());

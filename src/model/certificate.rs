@@ -27,6 +27,12 @@ pub struct CertificateFacts {
     pub sha256: String,
     /// SHA-256 of its public key (SPKI): stays the same over a renewal that keeps the key.
     pub key_sha256: String,
+    /// The key that signed it, as it names it (RFC 5280, 4.2.1.1), lower-case hexadecimal; `None`: it does not.
+    #[serde(default)]
+    pub authority_key: Option<String>,
+    /// Where lists of revoked certificates are, its own number among them if it is revoked (RFC 5280, 4.2.1.13).
+    #[serde(default)]
+    pub crls: Vec<String>,
     /// Whether it may issue others.
     pub is_ca: bool,
     /// Whether subject and issuer are the same.

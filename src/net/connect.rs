@@ -1,7 +1,7 @@
 //! Opening a connection, and saying exactly why it could not be opened.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -83,4 +83,14 @@ async fn dial(address: SocketAddr) -> Result<TcpStream, ConnectError> {
     // A request's head and its small body are two writes; they must not wait for each other's acknowledgement.
     stream.set_nodelay(true).map_err(ConnectError::Failed)?;
     Ok(stream)
+}
+
+/// Where a listener on `address` is reached from this machine.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::objects::{oid_registry, oid2abbrev, oid2sn};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -259,9 +260,43 @@ pub fn facts(certificate: &CertificateDer<'_>) -> Option<CertificateFacts> {
         signature: object(&parsed.signature_algorithm.algorithm),
         sha256: hex(digest(&SHA256, certificate).as_ref()),
         key_sha256: hex(digest(&SHA256, parsed.public_key().raw).as_ref()),
+        authority_key: authority_key(&parsed),
+        crls: crls(&parsed),
         is_ca: parsed.is_ca(),
         is_self_issued: parsed.subject().as_raw() == parsed.issuer().as_raw(),
     })
+}
+
+fn authority_key(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(named) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(hex(named.key_identifier.as_ref()?.0))
+    })
+}
+
+/// Lists named of one certificate; one is usual.
+const MOST_LISTS: usize = 10;
+
+fn crls(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let points =
+        certificate
+            .extensions()
+            .iter()
+            .flat_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::CRLDistributionPoints(points) => points.points.as_slice(),
+                _ => &[],
+            });
+    let names = points.flat_map(|point| match &point.distribution_point {
+        Some(DistributionPointName::FullName(names)) => names.as_slice(),
+        Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None => &[],
+    });
+    let urls = names.filter_map(|name| match name {
+        GeneralName::URI(url) => Some((*url).to_owned()),
+        _ => None,
+    });
+    urls.take(MOST_LISTS).collect()
 }
 
 /// A name as RFC 4514 writes it: the most specific part first, and what would be taken for markup escaped.

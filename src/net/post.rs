@@ -1,4 +1,4 @@
-//! One POST or DELETE at someone else's server, with nothing kept from it but what the sender must know.
+//! One request to someone else's server, with nothing kept from it but what the sender must know.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -27,6 +28,9 @@ pub enum PostError {
     /// What came was no HTTP, or broke off.
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
+    /// The answer broke off, or there was too much of it.
+    #[error("no whole answer: {0}")]
+    Body(String),
     /// It took too long.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     Late(Duration),
@@ -86,25 +90,13 @@ async fn exchange(
     headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
 ) -> Result<Answer, PostError> {
-    let stream = connect(&target(url, tls).ok_or(PostError::Url)?).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let authority = url.authority().map_or("", |authority| authority.as_str());
-    // Credentials in a URL are for the client, not for the Host header.
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = path.parse().map_err(|_not_one| PostError::Url)?;
+    *request.uri_mut() = url.clone();
     let fields = request.headers_mut();
-    fields.insert(
-        HOST,
-        HeaderValue::from_str(host).map_err(|_not_one| PostError::Url)?,
-    );
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    fields.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     fields.extend(headers.iter().cloned());
-    let asked = async {
-        let response = sender.send_request(request).await?;
+    converse(tls, request, |response| async {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -120,6 +112,57 @@ async fn exchange(
             retry_after: retry_after.map(Duration::from_secs),
             detail: String::from_utf8_lossy(&body).trim().to_owned(),
         })
+    })
+    .await
+}
+
+/// Sends a request with an absolute URI on a connection of its own, and gives the whole answer.
+///
+/// # Errors
+/// When no whole answer came within `patience`, or it is longer than `most` bytes.
+pub async fn send(
+    tls: &Arc<ClientConfig>,
+    request: Request<Full<Bytes>>,
+    most: usize,
+    patience: Duration,
+) -> Result<Response<Bytes>, PostError> {
+    let whole = converse(tls, request, |response| async move {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, most).collect().await;
+        let body = body.map_err(|error| PostError::Body(error.to_string()))?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    });
+    tokio::time::timeout(patience, whole)
+        .await
+        .unwrap_or(Err(PostError::Late(patience)))
+}
+
+/// Sends `request`, whose URI says where to, and gives what `take` makes of the response.
+async fn converse<T, F>(
+    tls: &Arc<ClientConfig>,
+    mut request: Request<Full<Bytes>>,
+    take: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, PostError>
+where
+    F: Future<Output = Result<T, PostError>>,
+{
+    let url = request.uri().clone();
+    let stream = connect(&target(&url, tls).ok_or(PostError::Url)?).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    // Credentials in a URL are for the client, not for the Host header.
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse().map_err(|_not_one| PostError::Url)?;
+    let fields = request.headers_mut();
+    fields.insert(
+        HOST,
+        HeaderValue::from_str(host).map_err(|_not_one| PostError::Url)?,
+    );
+    fields.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let asked = async {
+        let response = sender.send_request(request).await?;
+        take(response).await
     };
     let mut asked = pin!(asked);
     tokio::select! {

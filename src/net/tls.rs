@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::certificate::{CertificateError, ServerCertificate, certificates, private_key};
+use super::challenge::{self, Answers};
 
 /// The one cryptography provider of this program.
 ///
@@ -41,6 +42,8 @@ pub enum TlsError {
 pub struct CertificateStore {
     exact: FxHashMap<String, Arc<ServerCertificate>>,
     wildcard: FxHashMap<String, Arc<ServerCertificate>>,
+    /// What certificate authorities are shown that ask for nothing but that.
+    answers: Arc<Answers>,
 }
 
 impl CertificateStore {
@@ -61,6 +64,13 @@ impl CertificateStore {
         store
     }
 
+    /// The same, which also shows certificate authorities what they look for.
+    #[must_use]
+    pub fn answering(mut self, answers: Arc<Answers>) -> Self {
+        self.answers = answers;
+        self
+    }
+
     /// The certificate for a lower-case host.
     pub fn find(&self, host: &str) -> Option<&Arc<ServerCertificate>> {
         self.exact.get(host).or_else(|| {
@@ -73,7 +83,14 @@ impl CertificateStore {
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has already checked that the name is a DNS name, and made it lower case.
-        let found = self.find(hello.server_name()?)?;
+        let host = hello.server_name()?;
+        if let Some(mut protocols) = hello.alpn()
+            && protocols.next() == Some(challenge::ALPN)
+            && protocols.next().is_none()
+        {
+            return self.answers.tls.get(host).map(Arc::clone);
+        }
+        let found = self.find(host)?;
         Some(Arc::clone(&found.key))
     }
 }
@@ -83,14 +100,17 @@ impl ResolvesServerCert for CertificateStore {
 /// # Errors
 /// When the provider lacks what TLS needs.
 pub fn server_config(
-    store: Arc<CertificateStore>,
+    store: &Arc<CertificateStore>,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(store);
+        .with_cert_resolver(Arc::clone(store) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if !store.answers.tls.is_empty() {
+        config.alpn_protocols.push(challenge::ALPN.to_vec());
+    }
     // One ticket resumes as well as two, and costs a handshake a tenth less.
     config.send_tls13_tickets = 1;
     config.ticketer = ticketer;

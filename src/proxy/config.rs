@@ -77,6 +77,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM.
     pub key: PathBuf,
+    /// Whether a certificate authority is asked for it while we run: then its file may not be there yet.
+    pub issued: bool,
 }
 
 /// A named group of endpoints.

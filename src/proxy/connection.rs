@@ -22,14 +22,15 @@ use tokio_rustls::TlsAcceptor;
 
 use super::config::Limits;
 use super::forward;
-use super::generation::ListenerTls;
 use super::observe;
+use super::shown::ListenerTls;
 use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
 use super::worker::{LocalExecutor, Worker};
 use crate::clock::{Clock, Tick};
 use crate::model::Fault;
 use crate::net::certificate::ServerCertificate;
+use crate::net::challenge;
 
 /// What a connection's requests share, and what its socket knows of them.
 #[derive(Debug)]
@@ -134,6 +135,10 @@ pub(super) async fn serve(
     };
     worker.handshakes.set(worker.handshakes.get() + 1);
     let session = stream.get_ref().1;
+    if session.alpn_protocol() == Some(challenge::ALPN) {
+        // The certificate was all that was asked for (RFC 8737, 3).
+        return;
+    }
     let certificate = session
         .server_name()
         .and_then(|name| tls.store.find(name))

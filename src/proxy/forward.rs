@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
@@ -46,6 +46,7 @@ pub(super) fn serve(
         match prepared {
             Ok(prepared) => prepared.run(&connection).await,
             Err((tracker, Early::Fault(fault))) => respond::fault(*tracker, fault),
+            Err((tracker, Early::Validation(text))) => respond::validation(*tracker, text),
             Err((tracker, Early::Redirect(place))) => respond::redirect(*tracker, &place),
             Err((tracker, Early::Limited(quota))) => {
                 let mut response = respond::fault(*tracker, Fault::RateLimited);
@@ -63,6 +64,8 @@ enum Early {
     Redirect(String),
     /// That it is one too many.
     Limited(Quota),
+    /// What a certificate authority looks for.
+    Validation(Bytes),
 }
 
 /// A request that was checked and has a route.
@@ -120,6 +123,9 @@ impl Prepared {
         let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
             return refuse(tracker, Fault::RequestInvalid);
         };
+        if let Some(early) = validation(connection, &path.text) {
+            return Err((Box::new(tracker), early));
+        }
         if !connection.may_ask_for(&plain_host) {
             return refuse(tracker, Fault::Misdirected);
         }
@@ -137,9 +143,8 @@ impl Prepared {
             if !route.answers(client.address) {
                 return refuse(tracker, Fault::Forbidden);
             }
-            let tls = connection.tls.is_some();
             if route.https == Https::Redirect
-                && !headers::came_over_tls(tls, client, &parts.headers)
+                && !headers::came_over_tls(connection.tls.is_some(), client, &parts.headers)
             {
                 let query = parts.uri.query().map(|query| format!("?{query}"));
                 let place = format!("{plain_host}{}{}", path.text, query.unwrap_or_default());
@@ -230,6 +235,14 @@ impl Prepared {
         }
         response
     }
+}
+
+/// What a certificate authority is answered that looks here over plain text. It goes before any route: whether a name is
+/// ours does not depend on what is served under it.
+fn validation(connection: &ConnectionState, path: &str) -> Option<Early> {
+    let plain = connection.tls.is_none();
+    let text = plain.then(|| connection.worker.answer_at(path)).flatten()?;
+    Some(Early::Validation(text))
 }
 
 /// What a request's rate limits leave its client.

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
-use rustls::{ClientConfig, ServerConfig};
 
 use super::balance::Shares;
-use super::config::{Certificate, Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
+use super::config::{Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
 use super::health::{Checked, Standing};
 use super::limit::{self, LimitCount};
+use super::shown::Shown;
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
-use crate::net::certificate::ServerCertificate;
 use crate::net::connect::Target;
-use crate::net::tls::{self, CertificateStore, TlsError};
+use crate::net::tls::{self, TlsError};
 use crate::routing::matcher::{Listeners, Matcher};
 
 /// Why a configuration cannot be compiled.
@@ -47,9 +47,7 @@ pub struct Generation {
     pub(super) limits: Limits,
     pub(super) rate_limits: limit::Limits,
     pub(super) trusted_proxies: Vec<Network>,
-    listeners: FxHashMap<String, ListenerTls>,
-    /// By name, in the configuration's order.
-    certificates: Vec<(String, Arc<ServerCertificate>)>,
+    shown: Arc<Shown>,
 }
 
 /// A route as the request path needs it.
@@ -84,13 +82,6 @@ pub(super) struct EndpointEntry {
     pub(super) standing: Option<Arc<Standing>>,
 }
 
-/// What a TLS listener serves.
-#[derive(Clone, Debug)]
-pub(super) struct ListenerTls {
-    pub(super) config: Arc<ServerConfig>,
-    pub(super) store: Arc<CertificateStore>,
-}
-
 impl Generation {
     /// Compiles `config`: reads certificates and roots, gives keys to new names.
     ///
@@ -122,7 +113,6 @@ impl Generation {
                 upstream,
             });
         }
-        let certificates = certificates(config)?;
         let listeners_differ = config.routes.iter().any(|it| !it.listeners.is_empty());
         let named = config.listeners.iter().enumerate();
         let places = named.map(|(index, it)| (it.name.clone(), Listeners::one(index)));
@@ -134,8 +124,7 @@ impl Generation {
             limits: config.limits,
             rate_limits: limit::Limits::new(&config.rate_limits),
             trusted_proxies: config.trusted_proxies.clone(),
-            listeners: listeners(config, &certificates, ticketer)?,
-            certificates,
+            shown: Arc::new(Shown::build(config, ticketer)?),
         })
     }
 
@@ -148,17 +137,9 @@ impl Generation {
         }
     }
 
-    /// Names of certificates that `before` has too, with another content: their files were written anew.
-    pub fn renewed<'a>(&'a self, before: &Self) -> Vec<&'a str> {
-        let chain_before = |name: &str| {
-            let known = before.certificates.iter().find(|(known, _)| known == name);
-            known.map(|(_, certificate)| &certificate.key.cert)
-        };
-        self.certificates
-            .iter()
-            .filter(|(name, now)| chain_before(name).is_some_and(|chain| *chain != now.key.cert))
-            .map(|(name, _)| name.as_str())
-            .collect()
+    /// What its listeners show at first.
+    pub fn shown(&self) -> &Arc<Shown> {
+        &self.shown
     }
 
     /// What each rate limit has come to.
@@ -186,49 +167,6 @@ impl Generation {
         let endpoints = self.upstreams.iter().flat_map(|it| &it.endpoints);
         endpoints.filter_map(|endpoint| Some((endpoint.key, endpoint.standing.as_ref()?.checked())))
     }
-
-    /// What a listener serves; `None`: plain text.
-    pub(super) fn listener_tls(&self, name: &str) -> Option<&ListenerTls> {
-        self.listeners.get(name)
-    }
-}
-
-fn certificates(config: &Config) -> Result<Vec<(String, Arc<ServerCertificate>)>, TlsError> {
-    let load = |certificate: &Certificate| {
-        let loaded = ServerCertificate::load(&certificate.chain, &certificate.key)?;
-        Ok((certificate.name.clone(), Arc::new(loaded)))
-    };
-    config.certificates.iter().map(load).collect()
-}
-
-fn listeners(
-    config: &Config,
-    certificates: &[(String, Arc<ServerCertificate>)],
-    ticketer: &Arc<dyn ProducesTickets>,
-) -> Result<FxHashMap<String, ListenerTls>, TlsError> {
-    let certificates: FxHashMap<&str, &Arc<ServerCertificate>> = certificates
-        .iter()
-        .map(|(name, certificate)| (name.as_str(), certificate))
-        .collect();
-    let mut listeners = FxHashMap::default();
-    for listener in config
-        .listeners
-        .iter()
-        .filter(|listener| !listener.certificates.is_empty())
-    {
-        let of_listener: Vec<_> = listener
-            .certificates
-            .iter()
-            .filter_map(|name| certificates.get(name.as_str()).copied().cloned())
-            .collect();
-        let store = Arc::new(CertificateStore::new(&of_listener));
-        let config = Arc::new(tls::server_config(
-            Arc::clone(&store),
-            Arc::clone(ticketer),
-        )?);
-        listeners.insert(listener.name.clone(), ListenerTls { config, store });
-    }
-    Ok(listeners)
 }
 
 impl UpstreamEntry {

@@ -87,6 +87,26 @@ pub(super) fn redirect(mut tracker: Tracker, location: &str) -> Response<Respons
     response
 }
 
+/// Answers a certificate authority that asks whether a name is ours (RFC 8555, 8.3), and records it: a good answer.
+pub(super) fn validation(mut tracker: Tracker, text: Bytes) -> Response<ResponseBody> {
+    let length = HeaderValue::from(text.len());
+    let body = if tracker.facts().method == http::Method::HEAD {
+        ResponseBody::Empty
+    } else {
+        tracker.bytes_out(text.len());
+        ResponseBody::Ours(text)
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/octet-stream");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    tracker.status(StatusCode::OK.as_u16());
+    tracker.complete();
+    response
+}
+
 /// Says what a client's rate limit leaves it (`RateLimit-*` as of draft-ietf-httpapi-ratelimit-headers-03, the form that
 /// clients know), and when to come again if it is over it (RFC 9110, 10.2.3).
 pub(super) fn quota(response: &mut Response<ResponseBody>, quota: Quota, over: bool) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -20,6 +21,7 @@ use super::identity::IdSource;
 use super::observe::{AccessSink, LogBuffer};
 use super::pool::Pools;
 use super::retry::Budget;
+use super::shown::Shown;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{AccessRecord, EndpointKey, Spread, TraceShare};
@@ -41,6 +43,8 @@ pub(super) struct Worker {
     pub(super) flat: RefCell<Vec<u8>>,
     /// Behind an `Rc` of its own: requests hold on to it without touching a count that other threads touch.
     generation: RefCell<Rc<Serving>>,
+    /// What its listeners show: may be newer than the generation.
+    shown: RefCell<Arc<Shown>>,
     /// Knows probes' requests.
     pub(super) marks: Option<MarkKey>,
     /// Requests that were a probe's.
@@ -85,6 +89,11 @@ impl std::ops::Deref for Serving {
 impl Worker {
     pub(super) fn generation(&self) -> Rc<Serving> {
         Rc::clone(&self.generation.borrow())
+    }
+
+    /// What a certificate authority finds at `path` over plain HTTP; `None`: it looks for nothing there.
+    pub(super) fn answer_at(&self, path: &str) -> Option<Bytes> {
+        self.shown.borrow().answers().at(path).cloned()
     }
 }
 
@@ -183,9 +192,14 @@ enum Command {
     },
     Swap {
         generation: Arc<Generation>,
+        shown: Arc<Shown>,
         rules: Arc<Rules>,
         open: Vec<(String, StdListener)>,
         close: Vec<String>,
+        reply: oneshot::Sender<()>,
+    },
+    Show {
+        shown: Arc<Shown>,
         reply: oneshot::Sender<()>,
     },
     Drain,
@@ -232,18 +246,28 @@ impl Handle {
     pub async fn swap(
         &self,
         generation: Arc<Generation>,
+        shown: Arc<Shown>,
         rules: Arc<Rules>,
         open: Vec<(String, StdListener)>,
         close: Vec<String>,
     ) -> Result<(), Gone> {
         self.ask(|reply| Command::Swap {
             generation,
+            shown,
             rules,
             open,
             close,
             reply,
         })
         .await
+    }
+
+    /// Shows new connections something else; routes and sockets stay as they are.
+    ///
+    /// # Errors
+    /// When the worker has ended.
+    pub async fn show(&self, shown: Arc<Shown>) -> Result<(), Gone> {
+        self.ask(|reply| Command::Show { shown, reply }).await
     }
 
     /// Accepts no more connections and ends those there are after their requests.
@@ -308,6 +332,7 @@ fn run(
         logs: logs.into_iter().map(LogBuffer::new).collect(),
         exported,
         flat: RefCell::new(Vec::with_capacity(socket::COPY)),
+        shown: RefCell::new(Arc::clone(generation.shown())),
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),
         tunnels: Cell::new(0),
@@ -363,12 +388,14 @@ async fn work(
             }
             Command::Swap {
                 generation,
+                shown,
                 rules,
                 open,
                 close,
                 reply,
             } => {
                 worker.generation.replace(Rc::new(Serving(generation)));
+                worker.shown.replace(shown);
                 worker.recorder.borrow_mut().replace_rules(rules);
                 for name in close {
                     listeners.close(&name);
@@ -378,6 +405,11 @@ async fn work(
                         tracing::error!(%error, "a bound socket could not be registered");
                     }
                 }
+                // Whoever asked may have given up waiting.
+                reply.send(()).unwrap_or_default();
+            }
+            Command::Show { shown, reply } => {
+                worker.shown.replace(shown);
                 // Whoever asked may have given up waiting.
                 reply.send(()).unwrap_or_default();
             }
@@ -523,7 +555,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 fn start(worker: &Rc<Worker>, listener: &Rc<str>, stream: TcpStream, peer: SocketAddr) {
-    let tls = worker.generation().listener_tls(listener).cloned();
+    let tls = worker.shown.borrow().listener(listener).cloned();
     let listener = Rc::clone(listener);
     let open = OpenConnection::new(worker);
     spawn_local(async move {

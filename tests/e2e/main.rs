@@ -9,6 +9,7 @@
     reason = "tests keep deadlines of their own, send pieces larger than a limit, and tell one story in one place"
 )]
 
+mod acme;
 mod alerts;
 mod balance;
 mod blame;

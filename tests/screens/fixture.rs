@@ -480,6 +480,7 @@ pub(crate) fn all_well() -> Snapshot {
             never_run("dns-ap"),
         ],
         certificates: certificates(),
+        issuances: Vec::new(),
         certificate_alerts: Vec::new(),
         alerts: Vec::new(),
         silences: Vec::new(),
@@ -738,8 +739,7 @@ fn facts(name: &str, sha: &str, until: &str) -> CertificateFacts {
         signature: "ecdsa-with-SHA384".to_owned(),
         sha256: sha.repeat(32),
         key_sha256: sha.repeat(32),
-        is_ca: false,
-        is_self_issued: false,
+        ..CertificateFacts::default()
     }
 }
 

@@ -56,21 +56,44 @@ pub(in crate::config) struct Certificate {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) chain_file: Option<Located<PathBuf>>,
     pub(in crate::config) key_file: Option<Located<PathBuf>>,
+    pub(in crate::config) acme: Option<Located<String>>,
+    pub(in crate::config) hosts: Vec<Located<HostPattern>>,
 }
 
 impl Section for Certificate {
     const TITLE: &'static str = "`[[certificate]]`";
 
     fn read(keys: &mut Keys<'_, '_>) -> Self {
-        Self {
+        let section = Self {
             name: keys.required("name", &NAME, "Its unique name."),
-            chain_file: keys.required(
+            chain_file: keys.optional(
                 "chain_file",
                 &FILE,
+                "required unless `acme` is there",
                 "The certificate and its intermediates as PEM, leaf first.",
             ),
-            key_file: keys.required("key_file", &FILE, "The private key as PEM."),
-        }
+            key_file: keys.optional(
+                "key_file",
+                &FILE,
+                "required with `chain_file`",
+                "The private key as PEM.",
+            ),
+            acme: keys.optional(
+                "acme",
+                &NAME,
+                "it is read from `chain_file` and `key_file`",
+                "The name of the `[[acme]]` that issues it.",
+            ),
+            hosts: keys.list(
+                "hosts",
+                &HOST,
+                100,
+                "required with `acme`",
+                "The hosts that it is to be issued for.",
+            ),
+        };
+        keys.rule(Rule::AtMostOne("chain_file", "acme"));
+        section
     }
 }
 

@@ -88,6 +88,29 @@ pub(in crate::config) const OWNER: Text<String> = Text {
     write: Clone::clone,
 };
 
+/// Whom a certificate authority may write to (RFC 8555, 7.3).
+pub(in crate::config) const CONTACT: Text<String> = Text {
+    expects: "an address like `mailto:ops@example.org`",
+    pattern: Some("mailto:[^@ ,?]+@[^@ ,?]+"),
+    read: |text| {
+        let plain = |part: &str| {
+            !part.is_empty() && !part.contains(|c: char| c.is_control() || " ,?@".contains(c))
+        };
+        let address = text.strip_prefix("mailto:");
+        let parts = address.and_then(|address| address.split_once('@'));
+        match parts {
+            Some((local, domain)) if plain(local) && plain(domain) && text.len() <= 256 => {
+                Ok(text.to_owned())
+            }
+            _ => Err(
+                Refusal::invalid(format!("`{text}` is not an address to write to"))
+                    .help("write it like \"mailto:ops@example.org\""),
+            ),
+        }
+    },
+    write: Clone::clone,
+};
+
 /// A lint.
 pub(in crate::config) const LINT: Text<Lint> = Text {
     expects: "the id of a lint like `R005`",

@@ -25,6 +25,7 @@ pub(super) fn write(page: &mut impl Page, measured: &Measured) {
     alerts(page, snapshot);
     probes(page, snapshot);
     certificates(page, snapshot);
+    issuances(page, snapshot);
     edge(page, snapshot);
     exporters(page, snapshot);
     own(page, snapshot);
@@ -300,6 +301,35 @@ fn certificates(page: &mut impl Page, snapshot: &Snapshot) {
             alert.urgency.as_str(),
         ];
         page.sample(&labels, 1);
+    }
+}
+
+fn issuances(page: &mut impl Page, snapshot: &Snapshot) {
+    let all = &snapshot.issuances;
+    page.begin(&catalog::ACME_ORDERS);
+    for it in all {
+        page.sample(&[&*it.name, "issued"], it.issued);
+        page.sample(&[&*it.name, "failed"], it.failed);
+    }
+    page.begin(&catalog::ACME_FAILURES);
+    for it in all {
+        page.sample(&[&*it.name], it.failures);
+    }
+    page.begin(&catalog::ACME_RENEWAL_DUE);
+    for it in all {
+        if let Some(due) = it.due_at {
+            page.sample(&[&*it.name], due.as_secs());
+        }
+    }
+    page.begin(&catalog::ACME_BUDGET);
+    for it in all {
+        page.sample(&[&*it.name], it.budget_left);
+    }
+    page.begin(&catalog::ACME_PHASE);
+    for it in all {
+        for (phase, secs) in &it.phases {
+            page.sample(&[&*it.name, phase], *secs);
+        }
     }
 }
 

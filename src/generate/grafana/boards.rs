@@ -6,15 +6,16 @@ use super::Look::{Bars, Heatmap, Lines, Stat, Table};
 use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Since, Times};
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
-    ACCEPT_FAILURES, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER,
-    CERT_NOT_BEFORE, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS,
-    DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES,
-    ENDPOINT_HEALTHY, ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT,
-    NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE,
-    PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS,
-    PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS,
-    PROCESS_START, RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
-    RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
+    ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_RENEWAL_DUE, ALERTS,
+    BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER, CERT_NOT_BEFORE,
+    CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED,
+    DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY,
+    ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS,
+    OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION,
+    PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS,
+    PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
+    RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES,
+    RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
     SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
@@ -408,6 +409,21 @@ fn outside() -> Board {
                         .query(format!("sort(time() - {})", most(&CERT_NOT_BEFORE, certificate, &[])), "{{name}} ({{source}})"),
                     Panel::new(Bars, "Hosts and their certificates", Count, 24, "1: the listener shows a certificate for the host that was asked for; 0: another's.")
                         .query(format!("sort({})", worst(&CERT_NAME_MATCH, certificate, &[])), "{{name}}"),
+                ],
+            ),
+            (
+                "Certificates that are issued here",
+                vec![
+                    Panel::new(Bars, "Time until renewal", Seconds, 12, "Until each certificate's renewal is due. Well below zero it does not succeed.")
+                        .query(format!("sort({} - time())", worst(&ACME_RENEWAL_DUE, "certificate", &[])), "{{certificate}}").limits(0.0, -3_600.0),
+                    Panel::new(Lines, "Orders", Count, 12, "Orders in each interval by result.")
+                        .query(format!("sum by (certificate, result) (increase({}[$__rate_interval]))", of(&ACME_ORDERS, &[])), "{{certificate}} {{result}}"),
+                    Panel::new(Lines, "Failures in a row", Count, 8, "Orders that failed since the last one that did not.")
+                        .query(most(&ACME_FAILURES, "certificate", &[]), "{{certificate}}"),
+                    Panel::new(Lines, "Budget left", Count, 8, "Certificates of each name that may be issued now by our own limit.")
+                        .query(worst(&ACME_BUDGET, "certificate", &[]), "{{certificate}}"),
+                    Panel::new(Bars, "Phases of the last order", Seconds, 8, "From the account to the first handshake that showed it.")
+                        .query(most(&ACME_PHASE, "certificate, phase", &[]), "{{certificate}} {{phase}}"),
                 ],
             ),
         ],

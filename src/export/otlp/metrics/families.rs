@@ -35,6 +35,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     all.slos(snapshot);
     all.probes(snapshot);
     all.certificates(snapshot);
+    all.issuances(snapshot);
     all.edge(snapshot);
     all.own(snapshot);
     all.families
@@ -309,6 +310,35 @@ impl Families {
         for alert in &snapshot.certificate_alerts {
             let urgency = alert.urgency.as_str();
             self.count(&[&alert.name, &alert.source, &alert.kind, urgency], 1);
+        }
+    }
+
+    fn issuances(&mut self, snapshot: &Snapshot) {
+        let all = &snapshot.issuances;
+        self.begin(&catalog::ACME_ORDERS);
+        for it in all {
+            self.count(&[&it.name, "issued"], it.issued);
+            self.count(&[&it.name, "failed"], it.failed);
+        }
+        self.begin(&catalog::ACME_FAILURES);
+        for it in all {
+            self.count(&[&it.name], it.failures);
+        }
+        self.begin(&catalog::ACME_RENEWAL_DUE);
+        for it in all {
+            if let Some(due) = it.due_at {
+                self.count(&[&it.name], due.as_secs());
+            }
+        }
+        self.begin(&catalog::ACME_BUDGET);
+        for it in all {
+            self.count(&[&it.name], it.budget_left);
+        }
+        self.begin(&catalog::ACME_PHASE);
+        for it in all {
+            for (phase, secs) in &it.phases {
+                self.level(&[&it.name, phase], *secs);
+            }
         }
     }
 

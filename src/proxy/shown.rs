@@ -1,0 +1,143 @@
+//! What TLS listeners show, compiled: the part of a configuration that also changes without one.
+//!
+//! A certificate that is issued while we run, and what a certificate authority looks for before it issues one, are put in
+//! place by making this anew and handing it to every worker. Routes, upstreams and what is known about them are not touched,
+//! handshakes under way keep what they began with, and nothing is locked.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use rustls::ServerConfig;
+use rustls::server::ProducesTickets;
+
+use super::config::{Certificate, Config};
+use crate::net::certificate::ServerCertificate;
+use crate::net::challenge::Answers;
+use crate::net::tls::{self, CertificateStore, TlsError};
+
+/// What every listener shows.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    listeners: FxHashMap<String, ListenerTls>,
+    /// By name, in the configuration's order. One that has not been issued yet is not among them.
+    certificates: Vec<(String, Arc<ServerCertificate>)>,
+    answers: Arc<Answers>,
+    /// TLS listeners and the names of their certificates.
+    plan: Arc<[(String, Vec<String>)]>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// What a TLS listener serves.
+#[derive(Clone, Debug)]
+pub(super) struct ListenerTls {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) store: Arc<CertificateStore>,
+}
+
+impl Shown {
+    /// Reads the certificates of `config`.
+    ///
+    /// # Errors
+    /// When one of them cannot be used. One that is issued while we run may be missing.
+    pub fn build(config: &Config, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
+        let mut certificates = Vec::with_capacity(config.certificates.len());
+        for certificate in &config.certificates {
+            if let Some(loaded) = load(certificate)? {
+                certificates.push((certificate.name.clone(), Arc::new(loaded)));
+            }
+        }
+        let listeners = config.listeners.iter();
+        let plan = listeners
+            .filter(|listener| !listener.certificates.is_empty())
+            .map(|listener| (listener.name.clone(), listener.certificates.clone()))
+            .collect();
+        let shown = Self {
+            listeners: FxHashMap::default(),
+            certificates,
+            answers: Arc::default(),
+            plan,
+            tickets: Arc::clone(tickets),
+        };
+        shown.compiled()
+    }
+
+    /// The same with `certificate` in the place of the one of that name.
+    ///
+    /// # Errors
+    /// When the provider lacks what TLS needs.
+    pub fn with_certificate(
+        &self,
+        name: &str,
+        certificate: Arc<ServerCertificate>,
+    ) -> Result<Self, TlsError> {
+        let mut shown = self.clone();
+        match shown.certificates.iter_mut().find(|(it, _)| it == name) {
+            Some((_, old)) => *old = certificate,
+            None => shown.certificates.push((name.to_owned(), certificate)),
+        }
+        shown.compiled()
+    }
+
+    /// The same, showing certificate authorities `answers`.
+    ///
+    /// # Errors
+    /// When the provider lacks what TLS needs.
+    pub fn with_answers(&self, answers: Arc<Answers>) -> Result<Self, TlsError> {
+        let mut shown = self.clone();
+        shown.answers = answers;
+        shown.compiled()
+    }
+
+    /// What certificate authorities are shown.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    /// Names of certificates that `before` has too, with another content: their files were written anew.
+    pub fn renewed<'a>(&'a self, before: &Self) -> Vec<&'a str> {
+        let chain_before = |name: &str| {
+            let known = before.certificates.iter().find(|(known, _)| known == name);
+            known.map(|(_, certificate)| &certificate.key.cert)
+        };
+        self.certificates
+            .iter()
+            .filter(|(name, now)| chain_before(name).is_some_and(|chain| *chain != now.key.cert))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    /// What a listener serves; `None`: plain text.
+    pub(super) fn listener(&self, name: &str) -> Option<&ListenerTls> {
+        self.listeners.get(name)
+    }
+
+    fn compiled(mut self) -> Result<Self, TlsError> {
+        let by_name: FxHashMap<&str, &Arc<ServerCertificate>> = self
+            .certificates
+            .iter()
+            .map(|(name, certificate)| (name.as_str(), certificate))
+            .collect();
+        let mut listeners = FxHashMap::default();
+        for (listener, names) in self.plan.iter() {
+            let of_listener: Vec<_> = names
+                .iter()
+                .filter_map(|name| by_name.get(name.as_str()).copied().cloned())
+                .collect();
+            let store = CertificateStore::new(&of_listener).answering(Arc::clone(&self.answers));
+            let store = Arc::new(store);
+            let config = Arc::new(tls::server_config(&store, Arc::clone(&self.tickets))?);
+            listeners.insert(listener.clone(), ListenerTls { config, store });
+        }
+        self.listeners = listeners;
+        Ok(self)
+    }
+}
+
+/// `None`: it is issued while we run, and there is none that could be used yet.
+fn load(certificate: &Certificate) -> Result<Option<ServerCertificate>, TlsError> {
+    match ServerCertificate::load(&certificate.chain, &certificate.key) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(_) if certificate.issued => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -224,7 +224,6 @@ fn the_programs_that_tests_need_are_named_and_installed() {
     let dirs = [
         "tests/e2e",
         "tests/e2e/acme",
-        "tests/e2e/acme",
         "tests/e2e/export",
         "tests/e2e/lifecycle",
         "tests/e2e/synthetic",

@@ -566,11 +566,6 @@ impl Care {
         let mut watch = Stopwatch::new(office.clock);
         let outcome = self.purchase(&mut watch).await;
         self.asked.busy.set(false);
-        self.view.phases = watch
-            .phases
-            .iter()
-            .map(|(phase, took)| (phase.as_str().to_owned(), took.as_secs_f64()))
-            .collect();
         let now = office.clock.now();
         match outcome {
             Ok(text) => {
@@ -578,6 +573,7 @@ impl Care {
                 office.desk.say(text).await;
             }
             Err(trouble) => {
+                watch.lap(trouble.phase);
                 self.view.failed += 1;
                 let told = match self.teller.account().await {
                     Ok((http, _)) => http.refused_for(),
@@ -605,6 +601,11 @@ impl Care {
                 office.desk.say(text).await;
             }
         }
+        self.view.phases = watch
+            .phases
+            .iter()
+            .map(|(phase, took)| (phase.as_str().to_owned(), took.as_secs_f64()))
+            .collect();
     }
 
     /// Gets a certificate and has it served; gives what to say about it.

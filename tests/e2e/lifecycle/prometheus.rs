@@ -169,12 +169,22 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         [[listener]]
         name = "https"
         address = "127.0.0.1:0"
-        certificates = ["edge"]
+        certificates = ["edge", "issued"]
 
         [[certificate]]
         name = "edge"
         chain_file = "edge.pem"
         key_file = "edge-key.pem"
+
+        [[certificate]]
+        name = "issued"
+        acme = "nobody"
+        hosts = ["issued.example"]
+
+        [[acme]]
+        name = "nobody"
+        directory = "https://127.0.0.1:1/"
+        accept_terms = true
 
         [probes]
         dir = "synthetic"
@@ -194,6 +204,19 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
     ));
     let certificate = Authority::new("test").vouch_for(&["localhost"]);
     certificate.write(&home.path(""), "edge");
+    // As if it had been issued: its authority does not answer now.
+    let kept = home.state().join("acme/nobody");
+    fs::create_dir_all(&kept).expect("the directory can be written");
+    let issued = Authority::new("nobody").vouch_for(&["issued.example"]);
+    issued.write(&kept, "issued");
+    let pair = ["issued.pem", "issued-key.pem"].map(|name| fs::read_to_string(kept.join(name)));
+    let pair: String = pair
+        .into_iter()
+        .map(|text| text.expect("it was written"))
+        .collect();
+    fs::write(kept.join("issued.pem"), pair).expect("it can be written");
+    let record = "{ \"directory\": \"https://127.0.0.1:1/\" }";
+    fs::write(kept.join("issued.json"), record).expect("it can be written");
     fs::create_dir(home.path("synthetic")).expect("the directory can be written");
     let probes = format!(
         "[[probe]]\nname = \"home\"\ntarget = \"http://{}/\"\nevery = \"1s\"\n\
@@ -240,6 +263,8 @@ fn counts_what_the_daemon_counts(program: &Path) {
     wait("the first scrape", PATIENCE, || {
         (prometheus.one("count(vestibule_build_info)") == Some(1.0)).then_some(())
     });
+    let renewed = home.vestibule(&["certs", "renew", "issued"]);
+    assert!(renewed.status.success(), "{}", stderr(&renewed));
     let deployed = home.vestibule(&["deploy", "web", "v2"]);
     assert!(deployed.status.success(), "{}", stderr(&deployed));
 

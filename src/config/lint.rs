@@ -171,6 +171,9 @@ lints! {
     T216 = Note, "A certificate for hosts that no route takes",
         "It has to be renewed and guarded for nothing, or a route is missing.",
         "remove it, or add the route";
+    T217 = Warning, "No listener for what an authority asks to be shown",
+        "With `http-01` it asks a plain listener, with `tls-alpn-01` a TLS listener, and there is none: unless something in front answers it, no certificate is ever issued.",
+        "add the listener, or use another `challenge`";
     S301 = Error, "An upstream that is Vestibule itself",
         "The admin API has no authentication and would be open to every client of the route; a listener would forward to itself until the descriptors are used up.",
         "name the service's own address";

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Hits, Lint, Subject};
+use crate::cert::acme::Challenge;
+use crate::config::file;
 use crate::config::finding::Span;
+use crate::config::keys::Item;
 use crate::proxy::config::{Https, Listener};
 use crate::routing::pattern::HostPattern;
 
@@ -26,7 +29,38 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
                 .set_reason("group or others may read it");
         }
     }
+    challenges(subject, hits);
     hosts(subject, hits);
+}
+
+/// Whether a listener could answer what authorities ask.
+fn challenges(subject: &Subject<'_>, hits: &mut Hits) {
+    let listeners = &subject.proxy.listeners;
+    for item in &subject.file.certificates {
+        let (Some(name), Some(acme)) = (&item.value.name, &item.value.acme) else {
+            continue;
+        };
+        let named = |it: &&Item<file::Authority>| {
+            let known = it.value.name.as_ref();
+            known.is_some_and(|known| known.value == acme.value)
+        };
+        let Some(authority) = subject.file.authorities.iter().find(named) else {
+            continue;
+        };
+        let challenge = authority.value.challenge.value;
+        let wanted = match challenge {
+            Challenge::Http if listeners.iter().all(|it| !it.certificates.is_empty()) => "plain",
+            Challenge::TlsAlpn if listeners.iter().all(|it| it.certificates.is_empty()) => "TLS",
+            Challenge::Http | Challenge::TlsAlpn | Challenge::Dns => continue,
+        };
+        let message = format!(
+            "certificate `{}` is issued by `{}`, and there is no {wanted} listener",
+            name.value,
+            challenge.as_str()
+        );
+        hits.add(Lint::T217, &name.value, acme.span.clone(), message)
+            .set_reason("cannot be convinced");
+    }
 }
 
 /// The hosts that routes take. Sets, because there may be ten thousand of them and of certificates.

@@ -549,6 +549,13 @@ pub struct CertificateView {
     pub renewal_due_at: Option<Timestamp>,
     /// Whether it speaks for the host that was asked for; `null` when none was.
     pub name_matches: Option<bool>,
+    /// The certificate of the configuration that a listener should show for the host, by what lies on disk; `null`: none of
+    /// the listener's is for it, or this is no listener.
+    #[serde(default)]
+    pub expected: Option<String>,
+    /// Whether that is the one that is shown; `null` when none is expected or none is shown.
+    #[serde(default)]
+    pub as_expected: Option<bool>,
     /// How urgent what is wrong is; `null`: nothing is.
     pub urgency: Option<Urgency>,
     /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded`, `unreadable`, or `issuance`: the

@@ -7,9 +7,10 @@ use super::probes::Probes;
 use super::workers::Listening;
 use crate::cert::acme::issuer;
 use crate::cert::expiry::{self, Stage};
-use crate::cert::inventory::{Kept, Place, Plan, Sight};
+use crate::cert::inventory::{Asked, Kept, Place, Plan, Sight};
 use crate::config::Resolved;
 use crate::model::{CertificateFacts, Event, EventKind, Scope, Timestamp};
+use crate::proxy::config::Route;
 use crate::routing::pattern::HostPattern;
 use crate::snapshot::{CertificateAlertView, CertificateView, IssuanceView, Urgency};
 
@@ -24,6 +25,8 @@ pub(super) struct Certs {
     /// By id: since when, and how urgent.
     alerts: BTreeMap<String, (Timestamp, CertificateAlertView)>,
     views: Vec<CertificateView>,
+    /// By listener: the names of its certificates.
+    pub(super) matrix: BTreeMap<String, Vec<String>>,
     /// How those stand that are issued while we run.
     pub(super) issuances: Vec<IssuanceView>,
 }
@@ -34,17 +37,7 @@ const RELOAD: Duration = Duration::from_secs(600);
 /// What is to be looked at with this configuration.
 pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
     let proxy = &resolved.proxy;
-    let files = proxy.certificates.iter();
-    let routed: BTreeSet<&str> = proxy
-        .routes
-        .iter()
-        .flat_map(|route| &route.hosts)
-        .filter_map(|host| match host {
-            HostPattern::Exact(host) => Some(host.as_str()),
-            HostPattern::Below(_) => None,
-        })
-        .collect();
-    let mut hosts = Vec::new();
+    let mut asked = BTreeSet::new();
     for listener in proxy
         .listeners
         .iter()
@@ -53,22 +46,51 @@ pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
         let Some(bound) = listening.iter().find(|it| it.name == listener.name) else {
             continue;
         };
-        hosts.extend(
-            routed
-                .iter()
-                .map(|host| (listener.name.clone(), bound.address, (*host).to_owned())),
-        );
+        let takes =
+            |route: &&Route| route.listeners.is_empty() || route.listeners.contains(&listener.name);
+        let routed = proxy.routes.iter().filter(takes);
+        let routed = routed.flat_map(|route| &route.hosts).map(sample);
+        let issued = resolved.acme.certificates.iter();
+        let issued = issued
+            .filter(|it| listener.certificates.contains(&it.name))
+            .flat_map(|it| it.hosts.iter().map(|host| host.replace('*', ANY)));
+        asked.extend(routed.chain(issued).map(|host| Asked {
+            listener: listener.name.clone(),
+            address: bound.address,
+            host,
+        }));
     }
     Plan {
-        files: files
+        files: proxy
+            .certificates
+            .iter()
             .map(|it| Kept {
                 name: it.name.clone(),
                 path: it.chain.clone(),
                 issued: it.issued,
             })
             .collect(),
-        hosts,
+        asked: asked.into_iter().collect(),
     }
+}
+
+/// What a wildcard is asked for.
+const ANY: &str = "any";
+
+/// A host that a pattern takes.
+fn sample(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::Below(domain) => format!("{ANY}.{domain}"),
+    }
+}
+
+/// The certificates of each TLS listener, by their names, in their order.
+pub(super) fn matrix(resolved: &Resolved) -> BTreeMap<String, Vec<String>> {
+    let listeners = resolved.proxy.listeners.iter();
+    listeners
+        .map(|it| (it.name.clone(), it.certificates.clone()))
+        .collect()
 }
 
 /// What is to be issued with this configuration.
@@ -98,7 +120,7 @@ impl Certs {
         let served: BTreeSet<&str> = self
             .sights
             .iter()
-            .filter(|sight| matches!(sight.place, Place::Listener { .. }))
+            .filter(|sight| matches!(sight.place, Place::Listener(_)))
             .filter_map(|sight| Some(sight.chain.as_ref().ok()?.first()?.sha256.as_str()))
             .collect();
         let mut stale = BTreeMap::new();
@@ -117,8 +139,8 @@ impl Certs {
                 .sights
                 .iter()
                 .any(|sight| match (&sight.place, &sight.chain) {
-                    (Place::Listener { host, .. }, Ok(chain)) => {
-                        leaf.covers(host) && !chain.is_empty()
+                    (Place::Listener(asked), Ok(chain)) => {
+                        leaf.covers(&asked.host) && !chain.is_empty()
                     }
                     _ => false,
                 });
@@ -212,11 +234,11 @@ impl Certs {
                     path.display().to_string(),
                     None,
                 ),
-                Place::Listener { listener, host } => (
-                    "listener",
-                    host.clone(),
-                    listener.clone(),
-                    Some(host.as_str()),
+                Place::Listener(asked) => (
+                    LISTENER,
+                    asked.host.clone(),
+                    asked.listener.clone(),
+                    Some(asked.host.as_str()),
                 ),
             };
             let (chain, error) = match &sight.chain {
@@ -239,6 +261,13 @@ impl Certs {
                 .stale
                 .get(&view.name)
                 .filter(|_| matches!(source, FILE | ISSUED));
+            if let Place::Listener(asked) = &sight.place
+                && let Some((name, leaf)) = self.wanted(asked)
+            {
+                view.expected = Some(name.to_owned());
+                let shown = view.certificate.as_ref();
+                view.as_expected = shown.map(|shown| shown.sha256 == leaf.sha256);
+            }
             if source == ISSUED {
                 let mut all = self.issuances.iter();
                 if let Some(issuance) = all.find(|it| it.name == view.name) {
@@ -296,15 +325,36 @@ impl Certs {
                 let issuance = self.issuances.iter().find(|it| it.name == kept.name)?;
                 Some((leaf.sha256.as_str(), expected_of(issuance)?))
             }
-            Place::File(_) | Place::Listener { .. } => None,
+            Place::File(_) | Place::Listener(_) => None,
         });
         leaves.collect()
+    }
+
+    /// The certificate that a listener should show for a host by what lies on disk: of its certificates the first that
+    /// names it, before the first with a wildcard for it.
+    fn wanted(&self, asked: &Asked) -> Option<(&str, &CertificateFacts)> {
+        let names = self.matrix.get(&asked.listener)?;
+        let kept = |name: &String| {
+            self.sights.iter().find_map(|sight| match &sight.place {
+                Place::File(kept) if kept.name == *name => {
+                    Some((kept.name.as_str(), sight.chain.as_ref().ok()?.first()?))
+                }
+                Place::File(_) | Place::Listener(_) => None,
+            })
+        };
+        let all: Vec<_> = names.iter().filter_map(kept).collect();
+        let exact = |(_, leaf): &&(&str, &CertificateFacts)| leaf.names.contains(&asked.host);
+        let exact = all.iter().find(exact);
+        let any = || all.iter().find(|(_, leaf)| leaf.covers(&asked.host));
+        exact.or_else(any).copied()
     }
 }
 
 /// A certificate of the configuration that comes from files, and one that is issued while we run.
 const FILE: &str = "file";
 const ISSUED: &str = "issued";
+/// What one of our listeners shows.
+const LISTENER: &str = "listener";
 
 /// When a certificate is expected to be renewed at the latest: by the end of its authority's window, if there is one.
 fn expected_of(issuance: &IssuanceView) -> Option<Timestamp> {
@@ -385,6 +435,8 @@ impl Found<'_> {
             left_ratio: leaf.map(|leaf| leaf.left_ms(now) as f64 / leaf.lifetime_ms() as f64),
             renewal_due_at: leaf.map(expiry::due_at),
             name_matches: leaf.zip(host).map(|(leaf, host)| leaf.covers(host)),
+            expected: None,
+            as_expected: None,
             urgency: None,
             kind: None,
             problem: None,
@@ -489,10 +541,11 @@ mod tests {
     }
 
     fn shown(host: &str, facts: CertificateFacts) -> Sight {
-        let place = Place::Listener {
+        let place = Place::Listener(Asked {
             listener: "https".to_owned(),
+            address: ([127, 0, 0, 1], 443).into(),
             host: host.to_owned(),
-        };
+        });
         Sight {
             place,
             chain: Ok(vec![facts]),
@@ -561,6 +614,46 @@ mod tests {
             vec![file(new.clone()), shown("shop.test", new)],
         );
         assert_eq!(told(&mut certs, BORN + 900), (vec![], vec![]));
+    }
+
+    #[test]
+    fn each_host_has_a_certificate_that_a_listener_should_show_and_shows_or_not() {
+        let (shop, wild) = (
+            facts("shop", &["shop.test"], 90),
+            facts("wild", &["*.test"], 90),
+        );
+        let file = |name: &str, facts: &CertificateFacts| Sight {
+            place: Place::File(Kept {
+                name: name.to_owned(),
+                path: format!("{name}.pem").into(),
+                issued: false,
+            }),
+            chain: Ok(vec![facts.clone()]),
+        };
+        let names = ["wild", "shop"].map(str::to_owned).to_vec();
+        let mut certs = Certs {
+            matrix: BTreeMap::from([("https".to_owned(), names)]),
+            ..Certs::default()
+        };
+        let sights = vec![
+            file("shop", &shop),
+            file("wild", &wild),
+            shown("shop.test", shop),
+            shown("www.test", facts("old", &["*.test"], 90)),
+            shown("a.b.test", wild),
+        ];
+        certs.absorb(Timestamp::from_secs(BORN), sights);
+        certs.judge(Timestamp::from_secs(BORN), &Probes::default());
+        let views = certs.views();
+        for (host, expected, as_expected) in [
+            ("shop.test", Some("shop"), Some(true)),
+            ("www.test", Some("wild"), Some(false)),
+            ("a.b.test", None, None),
+        ] {
+            let view = views.iter().find(|view| view.name == host).unwrap();
+            assert_eq!(view.expected.as_deref(), expected, "{host}");
+            assert_eq!(view.as_expected, as_expected, "{host}");
+        }
     }
 
     #[test]

@@ -603,6 +603,7 @@ impl Daemon {
                 tls: is_tls(&listening.name),
             })
             .collect();
+        self.pipeline.certs.matrix = certs::matrix(&self.around.resolved);
         let plan = certs::plan(&self.around.resolved, self.workers.listening());
         self.certificates.send_replace(plan);
         self.names.send_if_modified(|names| {

@@ -21,8 +21,19 @@ use crate::net::examine::{Trust, facts, failure};
 pub struct Plan {
     /// Certificates of the configuration.
     pub files: Vec<Kept>,
-    /// What our listeners are asked for: listener, its address, host.
-    pub hosts: Vec<(String, SocketAddr, String)>,
+    /// What our listeners are asked for.
+    pub asked: Vec<Asked>,
+}
+
+/// A host that a listener is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// The listener's name.
+    pub listener: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The host, lower case.
+    pub host: String,
 }
 
 /// A certificate of the configuration.
@@ -54,12 +65,7 @@ pub enum Place {
     /// In the chain file of a certificate of the configuration.
     File(Kept),
     /// At one of our listeners.
-    Listener {
-        /// The listener's name.
-        listener: String,
-        /// The host that was asked for.
-        host: String,
-    },
+    Listener(Asked),
 }
 
 /// From one look to the next, unless a certificate lives for less than an hour.
@@ -93,15 +99,16 @@ fn pause(sights: &[Sight]) -> Duration {
 }
 
 async fn look(plan: Plan) -> Vec<Sight> {
-    let Plan { files, hosts } = plan;
+    let Plan { files, asked } = plan;
     let reading = tokio::task::spawn_blocking(move || files.into_iter().map(read).collect());
     let mut sights: Vec<Sight> = reading.await.unwrap_or_default();
     let trust = Trust::anything();
-    for (listener, address, host) in hosts.into_iter().take(MOST_HOSTS) {
-        let asked = tokio::time::timeout(PATIENCE, ask(&trust, address, &host)).await;
-        let chain = asked.unwrap_or_else(|_late| Err("no handshake in 5 s".to_owned()));
+    for asked in asked.into_iter().take(MOST_HOSTS) {
+        let answer = ask(&trust, asked.address, &asked.host);
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let chain = answer.unwrap_or_else(|_late| Err("no handshake in 5 s".to_owned()));
         sights.push(Sight {
-            place: Place::Listener { listener, host },
+            place: Place::Listener(asked),
             chain,
         });
     }

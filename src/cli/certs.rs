@@ -197,6 +197,10 @@ fn table(certificates: &[CertificateView], issuances: &[IssuanceView]) -> String
                 format_args!("        {}\n", fmt::visible(problem)),
             );
         }
+        if let (Some(expected), Some(false)) = (&view.expected, view.as_expected) {
+            let what = format!("another one than `{expected}`, which lies on disk for it");
+            put(&mut text, format_args!("        {}\n", fmt::visible(&what)));
+        }
         if let Some(issuance) = issuance_of(view, issuances) {
             let how = issued_how(issuance);
             put(&mut text, format_args!("        {}\n", fmt::visible(&how)));
@@ -358,6 +362,8 @@ mod tests {
             left_ratio: Some(0.5),
             renewal_due_at: Some(Timestamp::from_secs(1_798_000_000)),
             name_matches: None,
+            expected: None,
+            as_expected: None,
             urgency: None,
             kind: None,
             problem: None,

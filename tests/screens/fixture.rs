@@ -754,6 +754,8 @@ fn certificate(source: &str, name: &str, place: &str, facts: CertificateFacts) -
         left_ratio: Some(left_ms as f64 / facts.lifetime_ms() as f64),
         renewal_due_at: Some(facts.not_after.minus(Duration::from_secs(30 * 86_400))),
         name_matches: (source == "listener").then_some(true),
+        expected: None,
+        as_expected: None,
         urgency: None,
         kind: None,
         problem: None,

@@ -18,6 +18,7 @@ mod decision;
 mod deploy;
 mod diff;
 mod explain;
+mod gameday;
 mod generate;
 mod notify;
 mod probe;
@@ -129,6 +130,12 @@ enum Command {
     Run(RunArguments),
     /// Show a whole incident, embedded: real upstreams, real traffic, a bad deploy and its rollback
     Demo(DemoArguments),
+    /// Hold a game day: a real fault on this machine alone, to see that everything says what it should and when
+    ///
+    /// Writes a timeline: what was expected, when it came, and what else happened. The exit code is 0 when everything came in
+    /// time and in order, and 1 when not.
+    #[command(subcommand)]
+    Gameday(gameday::GamedayCommand),
     /// Watch a running daemon on a full screen
     Top {
         #[command(flatten)]
@@ -446,6 +453,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Demo(arguments) => run::demo(arguments),
+        Command::Gameday(command) => gameday::gameday(command),
         Command::Top {
             connect,
             ascii,

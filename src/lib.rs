@@ -7,7 +7,7 @@
 //! | L0 vocabulary | [`model`], [`clock`], [`catalog`] | values; no tokio, no files |
 //! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`], [`generate`] | pure functions of values and a passed-in time |
 //! | L2 adapters | [`net`], [`proxy`], [`probe`], [`cert`], [`store`], [`export`], [`notify`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
-//! | L3 composition | [`config`], [`app`], [`demo`], [`cli`] | the only place where parts meet |
+//! | L3 composition | [`config`], [`app`], [`demo`], [`gameday`], [`cli`] | the only place where parts meet |
 //!
 //! One request's way through it: a worker of [`proxy`] accepts and routes it, forwards it, and at its end, error or
 //! drop makes exactly one [`model::Observation`]. The worker's [`sli`] recorder counts it; once a second
@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod export;
+pub mod gameday;
 pub mod generate;
 pub mod model;
 pub mod net;

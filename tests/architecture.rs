@@ -19,7 +19,7 @@ net
 proxy probe cert store export notify admin tui telemetry
 config
 app
-demo
+demo gameday
 cli
 lib main";
 

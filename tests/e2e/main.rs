@@ -18,6 +18,7 @@ mod client;
 mod daemon;
 mod departures;
 mod export;
+mod gameday;
 mod harness;
 mod health;
 mod http2;

@@ -25,6 +25,7 @@ fn main() {
         id: "s".to_owned(),
         route: "r".to_owned(),
         sli: Sli::AVAILABILITY,
+        slices: None,
         probe: None,
         objective: "99.9%".parse().unwrap(),
         window: Window::days(30),

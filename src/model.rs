@@ -18,6 +18,7 @@ mod objective;
 mod observation;
 mod outcome;
 mod probe;
+mod slices;
 mod slo;
 mod slot;
 mod spread;
@@ -42,6 +43,7 @@ pub use probe::{
     DnsAnswer, DnsRecord, Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome,
     SlotRecord, StepRun,
 };
+pub use slices::{EmptySlice, MILLION, Slices, Worth};
 pub use slo::{ClientErrors, ClientErrorsError, Reading, Sli, Slo};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use spread::Spread;

@@ -3,3 +3,4 @@
 pub mod blame;
 pub mod recorder;
 pub mod ring;
+pub mod slicer;

@@ -348,6 +348,9 @@ pub struct SloView {
     pub counted: String,
     /// The latency threshold in microseconds.
     pub under_us: Option<u64>,
+    /// The slices of time that its requests are put together into; `null`: each request counts by itself.
+    #[serde(default)]
+    pub slices: Option<SlicesView>,
     /// The target in parts per million.
     pub objective_ppm: u32,
     /// The budget's window. With a calendar, its period's length by convention: `7d`, `30d` or `90d`.
@@ -357,7 +360,7 @@ pub struct SloView {
     pub period: Option<PeriodView>,
     /// The alerting policy's name.
     pub policy: String,
-    /// Good events in the window.
+    /// Good events in the window: requests, seconds of a probe, slices, or millionths of slices.
     pub good: u64,
     /// Bad events in the window.
     pub bad: u64,
@@ -379,6 +382,18 @@ pub struct SloView {
     pub time_to_empty_s: Option<u64>,
     /// Where a person finds what to do.
     pub runbook: Option<String>,
+}
+
+/// Slices of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlicesView {
+    /// How long each is.
+    pub every: Window,
+    /// The share of its requests, in parts per million, that makes a slice good; `null`: each is worth its share, and events are
+    /// millionths of slices.
+    pub objective_ppm: Option<u32>,
+    /// What one without a valid request is: `skip`, `good` or `bad`.
+    pub empty: String,
 }
 
 /// A period of the calendar.

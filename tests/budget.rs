@@ -16,6 +16,7 @@ fn slo(calendar: Option<Calendar>) -> Slo {
         id: "a".to_owned(),
         route: "r".to_owned(),
         sli: Sli::AVAILABILITY,
+        slices: None,
         probe: None,
         objective: "99.9%".parse().expect("an objective"),
         window: Window::days(30),

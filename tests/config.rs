@@ -431,6 +431,9 @@ fn every_key_reaches_its_part() {
     assert_eq!(slos[1].sli, Sli::Availability(Reading::Fault { also }));
     assert_eq!(slos[2].sli, Sli::Availability(Reading::All));
     assert_eq!(slos[2].span(), "calendar week in America/St_Johns");
+    let slices = slos[2].slices.map(|slices| slices.to_string());
+    let told = "slices of 1m, good from 98.5%, empty ones good";
+    assert_eq!(slices.as_deref(), Some(told));
     let every = secs(20);
     let slo = &slos[3];
     assert_eq!(slo.sli, Sli::Probe { every });

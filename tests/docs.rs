@@ -155,6 +155,7 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
     let (shown, slo) = (&snapshot["alerts"][0], &snapshot["slos"][0]);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let slo = Slo {
+        slices: None,
         probe: None,
         id: text(&slo["id"]),
         route: text(&slo["route"]),

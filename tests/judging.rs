@@ -23,6 +23,7 @@ fn slo(objective: &str) -> Slo {
         id: "checkout-avail".to_owned(),
         route: "checkout".to_owned(),
         sli: Sli::AVAILABILITY,
+        slices: None,
         probe: None,
         objective: objective.parse().unwrap(),
         window: MONTH,

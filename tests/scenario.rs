@@ -640,6 +640,7 @@ impl Scenario {
         let promised = |slo: &Promise| Slo {
             id: slo.id.clone(),
             route: slo.route.clone(),
+            slices: None,
             probe: None,
             sli: match slo.under_ms {
                 None => Sli::AVAILABILITY,

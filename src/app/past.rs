@@ -93,6 +93,10 @@ fn refill(
     at: Timestamp,
 ) -> Result<(), QueryError> {
     let begun = at.minus(MINUTE);
+    for state in &mut pipeline.slos {
+        // The slices of then are stored as well.
+        state.is_of_the_past();
+    }
     pipeline.restore(history, begun)?;
     for state in &mut pipeline.routes {
         state.counts = crate::model::Counts::default();
@@ -126,21 +130,15 @@ fn refill(
             slot.phases = row.phases;
         }
     })?;
-    let mut tallies: Vec<(RouteKey, SloKey, crate::model::Tally)> = Vec::new();
+    let mut tallies: Vec<(SloKey, crate::model::Tally)> = Vec::new();
     history.slo_minutes(begun.as_secs(), |row| {
         let (id, _) = &history.slos[row.slo];
         let slo = resolved.slos.iter().find(|slo| slo.id == *id);
         let own = slo.filter(|slo| history.origins[row.slo].is_of(&slo.counted()));
-        let route = own.and_then(|slo| pipeline.directory.route(&slo.route).ok());
-        if let (Some(route), Some(slo)) = (route, pipeline.directory.find_slo(id)) {
-            tallies.push((route, slo, row.tally));
+        if let (Some(_), Some(slo)) = (own, pipeline.directory.find_slo(id)) {
+            tallies.push((slo, row.tally));
         }
     })?;
-    for (route, slo, tally) in tallies {
-        let slot = slots.entry(route).or_default();
-        slot.slos.push((slo, tally));
-        slot.slos.sort_by_key(|(slo, _)| *slo);
-    }
     for second in begun.as_secs()..at.as_secs() {
         pipeline.tick(Timestamp::from_secs(second));
     }
@@ -150,6 +148,9 @@ fn refill(
         ..Gathered::default()
     };
     pipeline.absorb(at.as_secs() - 1, &gathered);
+    for (slo, tally) in tallies {
+        super::pipeline::of(&mut pipeline.slos, slo.index()).count(at.as_secs() - 1, tally);
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::alerts::{self, Crash};
 use super::certs::Certs;
@@ -28,6 +29,7 @@ use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing};
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing, TallyRing};
+use crate::sli::slicer::Slicer;
 use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::slo::usual::SILENCE_S;
@@ -108,6 +110,10 @@ pub(super) struct RouteState {
 pub(super) struct SloState {
     pub(super) configured: bool,
     ring: TallyRing,
+    /// Puts its requests together when its events are slices of time.
+    slicer: Option<Slicer>,
+    /// Requests of the minute being filled, of slices.
+    requests_minute: Tally,
     /// The calendar that its budget follows, and the period that is on.
     calendar: Option<(Calendar, Option<Period>)>,
     /// Since the state directory began.
@@ -119,6 +125,9 @@ pub(super) struct SloState {
 /// Events kept in memory.
 const EVENTS: usize = 1_000;
 
+/// How long ago the last gap ended when it is that of this start.
+const GAP_ENDS: Duration = Duration::from_secs(2);
+
 /// The longest window an SLO may have.
 const LONGEST: Window = Window::days(92);
 
@@ -127,6 +136,8 @@ impl Default for SloState {
         Self {
             configured: false,
             ring: TallyRing::new(LONGEST),
+            slicer: None,
+            requests_minute: Tally::default(),
             calendar: None,
             tally: Tally::default(),
             minute: Tally::default(),
@@ -135,6 +146,64 @@ impl Default for SloState {
 }
 
 impl SloState {
+    /// Counts requests of a second: each by itself, or in its slice.
+    fn add(&mut self, second: u64, tally: Tally) {
+        if let Some(slicer) = &mut self.slicer {
+            slicer.add(second, tally);
+            self.requests_minute += tally;
+        } else {
+            self.count(second, tally);
+        }
+    }
+
+    /// Puts nothing together any more: what is told is events already.
+    pub(super) fn is_of_the_past(&mut self) {
+        self.slicer = None;
+    }
+
+    /// Counts events of a second.
+    pub(super) fn count(&mut self, second: u64, tally: Tally) {
+        self.ring.add(second, tally);
+        self.tally += tally;
+        self.minute += tally;
+    }
+
+    /// Second `now` begins.
+    fn advance(&mut self, now: Timestamp) {
+        self.turn(now);
+        self.ring.advance(now.as_secs());
+        let judged = self
+            .slicer
+            .as_mut()
+            .and_then(|it| it.advance(now.as_secs()));
+        if let Some((second, events)) = judged {
+            self.count(second, events);
+        }
+    }
+
+    /// Takes up the slice that was open when the process before this one ended, and judges it if it is over.
+    fn resume(&mut self, history: &History, id: &str, now: Timestamp) -> Result<(), QueryError> {
+        let Some(slicer) = &mut self.slicer else {
+            return Ok(());
+        };
+        let rules = slicer.slices();
+        let now_secs = now.as_secs();
+        let gap = history
+            .gaps
+            .first()
+            .filter(|gap| gap.to >= now.minus(GAP_ENDS));
+        let stopped = gap.map_or(now_secs, |gap| gap.from.as_secs());
+        let start = rules.start(stopped);
+        let end = start + rules.every.as_secs();
+        let requests = history.slo_over(&Slo::requests_id(id), start, end)?;
+        if end > now_secs {
+            slicer.resume(now_secs, requests);
+        } else if stopped > start {
+            self.count(now_secs, rules.judge(requests, false));
+        }
+        Ok(())
+    }
+
     /// Keeps the counter at the beginning of the calendar's period that `now` is in.
     fn turn(&mut self, now: Timestamp) {
         if let Some((calendar, period)) = &mut self.calendar
@@ -237,6 +306,10 @@ impl Pipeline {
             let state = of(&mut self.slos, key.index());
             state.configured = true;
             state.calendar = slo.calendar.clone().map(|calendar| (calendar, None));
+            // Another way to slice is another key, so that one that is there is of these.
+            if let (Some(slices), None) = (slo.slices, &state.slicer) {
+                state.slicer = Some(Slicer::new(slices));
+            }
         }
         self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
@@ -300,6 +373,16 @@ impl Pipeline {
             })
             .collect();
         restore::slos(history, &coverage, &mut rings, now)?;
+        for (index, state) in self.slos.iter_mut().enumerate() {
+            let key = SloKey(index as u32);
+            let id = directory.slo_id(key);
+            if origins
+                .get(id)
+                .is_some_and(|origin| origin.is_of(directory.counted(key)))
+            {
+                state.resume(history, id, now)?;
+            }
+        }
         let mut rings = by_route(&mut self.routes, directory, |state| &mut state.ring);
         restore::routes(history, &coverage, &mut rings, now)?;
         self.restore_silence(&alerts);
@@ -359,10 +442,7 @@ impl Pipeline {
             state.totals.add(slot);
             state.minute.merge(slot);
             for (slo, tally) in &slot.slos {
-                let state = of(&mut self.slos, slo.index());
-                state.ring.add(second, *tally);
-                state.tally += *tally;
-                state.minute += *tally;
+                of(&mut self.slos, slo.index()).add(second, *tally);
             }
             for (endpoint, tally) in &slot.endpoints {
                 *of(&mut self.endpoints, endpoint.index()) += *tally;
@@ -381,10 +461,8 @@ impl Pipeline {
         for record in records {
             let Absorbed { tallies, events } = self.probes.absorb(record);
             for (slo, tally) in tallies {
-                let state = of(&mut self.slos, slo.index());
-                state.ring.add(now.as_secs().saturating_sub(1), tally);
-                state.tally += tally;
-                state.minute += tally;
+                let second = now.as_secs().saturating_sub(1);
+                of(&mut self.slos, slo.index()).count(second, tally);
             }
             for event in events {
                 self.note(event);
@@ -469,8 +547,7 @@ impl Pipeline {
             state.ring.advance(now_secs);
         }
         for state in &mut self.slos {
-            state.turn(now);
-            state.ring.advance(now_secs);
+            state.advance(now);
         }
         self.edge.advance(now_secs);
         let minute = now_secs / 60;
@@ -716,6 +793,7 @@ impl Pipeline {
         }
         for (index, state) in self.slos.iter_mut().enumerate() {
             let tally = std::mem::take(&mut state.minute);
+            let requests = std::mem::take(&mut state.requests_minute);
             let key = SloKey(index as u32);
             let slo = self.directory.slo_id(key);
             // The last requests of what was replaced come late; its history is closed.
@@ -725,6 +803,13 @@ impl Pipeline {
                     slo: slo.to_owned(),
                     counted: self.directory.counted(key).to_owned(),
                     tally,
+                });
+            }
+            if is_current && state.slicer.is_some() {
+                batch.slos.push(SloMinute {
+                    slo: Slo::requests_id(slo),
+                    counted: self.directory.counted(key).to_owned(),
+                    tally: requests,
                 });
             }
         }
@@ -813,3 +898,6 @@ fn by_route<'a, T>(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

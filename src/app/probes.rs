@@ -455,6 +455,7 @@ mod tests {
             sli: crate::model::Sli::Probe {
                 every: Duration::from_secs(30),
             },
+            slices: None,
             probe: Some("a".to_owned()),
             objective: "99%".parse().unwrap(),
             window: crate::model::Window::days(30),

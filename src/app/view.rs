@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{Calendar, EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window};
+use crate::model::{Calendar, EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window, Worth};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -15,7 +15,7 @@ use crate::slo::policy::Severity;
 use crate::snapshot::{
     AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, ExporterView, Gap,
     ListenerView, PeriodView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA,
-    SilenceView, SloView, Snapshot, StoreView, Totals,
+    SilenceView, SlicesView, SloView, Snapshot, StoreView, Totals,
 };
 
 mod detail;
@@ -353,6 +353,14 @@ fn slo(status: &SloStatus) -> SloView {
             Sli::Availability(Reading::All) | Sli::Latency { .. } | Sli::Probe { .. } => Vec::new(),
         },
         counted: slo.counted(),
+        slices: slo.slices.map(|slices| SlicesView {
+            every: slices.every,
+            objective_ppm: match slices.worth {
+                Worth::Whole(objective) => Some(objective.ppm()),
+                Worth::Share => None,
+            },
+            empty: slices.empty.as_str().to_owned(),
+        }),
         under_us: match slo.sli {
             Sli::Availability(_) | Sli::Probe { .. } => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Resolved;
-use super::file::{self, File, Indicator, RetryOn};
+use super::file::{self, Budgeting, File, Indicator, RetryOn};
 use super::keys::{Item, Located};
 use super::kind::Promised;
 use super::report::Report;
@@ -11,7 +11,7 @@ use super::synthetic::Probes;
 use crate::cert::acme;
 use crate::export::accesslog;
 use crate::generate::Links;
-use crate::model::{Calendar, ClientErrors, Reading, Sli, Slo, Zone};
+use crate::model::{Calendar, ClientErrors, Reading, Sli, Slices, Slo, Worth, Zone};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
@@ -347,6 +347,7 @@ fn retry(retry: file::RouteRetry) -> Option<proxy::Retry> {
 }
 
 fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
+    let slices = slices(&slo);
     Some(Slo {
         id: slo.id?.value,
         route: slo.route?.value,
@@ -369,6 +370,7 @@ fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
                 Sli::Probe { every: probe.every }
             }
         },
+        slices,
         probe: slo.probe.map(|name| name.value),
         objective: slo.objective?.value,
         window: match slo.window.value {
@@ -384,6 +386,20 @@ fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
         },
         policy: slo.policy.value,
         runbook: slo.runbook.map(|page| page.value),
+    })
+}
+
+/// The slices of an SLO; `None` when each request counts by itself.
+fn slices(slo: &file::Slo) -> Option<Slices> {
+    let worth = match slo.budgeting.value {
+        Budgeting::Occurrences => return None,
+        Budgeting::Timeslices => Worth::Whole(slo.slice_objective.as_ref()?.value),
+        Budgeting::RatioTimeslices => Worth::Share,
+    };
+    Some(Slices {
+        every: slo.slice.as_ref()?.value,
+        worth,
+        empty: slo.empty_slice.as_ref()?.value,
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) fn check(
     check_windows(file, findings);
     check_readings(&file.slos, findings);
     check_zones(&file.slos, findings);
+    check_slices(file, findings);
     check_slo_policies(file, findings);
     if findings.errors() == 0 {
         warn(file, &names, findings);
@@ -421,6 +422,74 @@ fn check_zones(slos: &[Item<file::Slo>], findings: &mut Findings) {
             let finding = Finding::new(Code::Conflict, zone.span.clone(), message)
                 .reason("says nothing here")
                 .help("leave it out, or set `window = \"calendar month\"`");
+            findings.add(finding);
+        }
+    }
+}
+
+/// Slices need a length and a word for the empty ones; a probe's slots are slices already.
+fn check_slices(file: &File, findings: &mut Findings) {
+    for item in &file.slos {
+        let slo = &item.value;
+        let sliced = slo.budgeting.value != file::Budgeting::Occurrences;
+        let slice = slo.slice.as_ref().map(|slice| &slice.span);
+        let empty = slo.empty_slice.as_ref().map(|empty| &empty.span);
+        for (key, span) in [("slice", slice), ("empty_slice", empty)] {
+            match (span, sliced) {
+                (Some(span), false) => {
+                    let message = format!("`{key}` only goes with slices of time");
+                    let finding = Finding::new(Code::Conflict, span.clone(), message)
+                        .reason("says nothing here")
+                        .help("leave it out, or set `budgeting = \"timeslices\"`");
+                    findings.add(finding);
+                }
+                // One that was refused has been told.
+                (None, true) if item.sound => {
+                    let message = format!("`{key}` is missing");
+                    let finding = Finding::new(Code::MissingKey, item.span.clone(), message)
+                        .reason("slices of time need it")
+                        .help(match key {
+                            "slice" => "add `slice = \"1m\"`",
+                            _ => "say what a slice without a request is: `empty_slice = \"skip\"`, `\"good\"` or `\"bad\"`",
+                        });
+                    findings.add(finding);
+                }
+                (Some(_), true) | (None, _) => {}
+            }
+        }
+        if let (true, Some(sli)) = (sliced, &slo.sli)
+            && sli.value == file::Indicator::Probe
+        {
+            let message = "a probe's slots are slices of time already";
+            let finding = Finding::new(Code::Conflict, slo.budgeting.span.clone(), message)
+                .reason("counts seconds anyway")
+                .help("leave `budgeting` out");
+            findings.add(finding);
+        }
+        if let (true, Some(slice)) = (sliced, &slo.slice)
+            && (slice.value.as_secs() % 60 != 0 || 86_400 % slice.value.as_secs() != 0)
+        {
+            let message = format!("slices of {} do not divide a day", slice.value);
+            let finding = Finding::new(Code::InvalidValue, slice.span.clone(), message)
+                .reason("no whole minutes that divide a day")
+                .help("take 1m, 5m, 10m, 15m, 30m or 1h");
+            findings.add(finding);
+        }
+    }
+    for (slo, _, policy) in judged(file) {
+        let (Some(slice), Some(row)) = (&slo.slice, policy.rows.iter().min_by_key(|row| row.short))
+        else {
+            continue;
+        };
+        if slice.value.as_secs() * 2 > row.short.as_secs() {
+            let message = format!(
+                "the shortest window of policy `{}`, {}, holds less than two slices of {}",
+                policy.name, row.short, slice.value
+            );
+            let finding = Finding::new(Code::Conflict, slice.span.clone(), message)
+                .reason("some such windows hold no whole slice, and the alert comes and goes")
+                .also(slo.policy.span.clone(), "judged by this policy")
+                .help("take shorter slices, or a `[[policy]]` with longer windows");
             findings.add(finding);
         }
     }

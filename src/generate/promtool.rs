@@ -10,7 +10,7 @@ use super::shape::{Course, MARGIN, Shape, Stretch, clear_steps, minutes};
 use super::yaml::Yaml;
 use super::{Artifact, Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Objective, Slo, Tally, Window};
+use crate::model::{Objective, Slices, Slo, Tally, Window};
 use crate::slo::policy::{Factor, Row};
 
 const ABOUT: &str = "\
@@ -166,9 +166,11 @@ fn judged(slo: &Slo, rows: &[Row], shape: &Shape) -> Vec<Asked> {
 )]
 fn incidents(plan: &Plan, slo: &Slo) -> Artifact {
     let rows = plan.rows(slo);
-    let shape = |stretches| Shape {
+    // A slice that counts by its share is many events.
+    let unit = slo.slices.map_or(1, Slices::unit);
+    let shape = |stretches: Vec<Stretch>| Shape {
         step_min: 1,
-        stretches,
+        stretches: stretches.into_iter().map(|it| it.times(unit)).collect(),
     };
     let quiet = burning(1, slo.objective, 0.5);
     let mut tests = Vec::new();

@@ -17,7 +17,7 @@ use super::promql::{Recorded, decimal, select, threshold};
 use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Reading, Sli, Slo, Window};
+use crate::model::{Reading, Sli, Slices, Slo, Window, Worth};
 use crate::slo::alert::{Guards, HOLD};
 use crate::slo::policy::{Row, Severity};
 
@@ -260,6 +260,19 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
         Severity::Page => "An error budget burns so fast that someone must act now.",
         Severity::Ticket => "An error budget burns faster than it can last.",
     };
+    let of = match slo.slices {
+        None => "of the requests".to_owned(),
+        Some(Slices {
+            every,
+            worth: Worth::Whole(objective),
+            empty: _,
+        }) => format!("of the slices of {every} had less than {objective} of good requests: some"),
+        Some(Slices {
+            every,
+            worth: Worth::Share,
+            empty: _,
+        }) => format!("of the requests, on the mean over slices of {every},"),
+    };
     let what = match slo.sli {
         Sli::Availability(reading) => {
             let how = match reading {
@@ -269,10 +282,10 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
                 }
                 Reading::Fault { .. } => "failed".to_owned(),
             };
-            format!("of the requests of route {} {how}", slo.route)
+            format!("{of} of route {} {how}", slo.route)
         }
         Sli::Latency { under } => format!(
-            "of the requests of route {} took longer than {}",
+            "{of} of route {} took longer than {}",
             slo.route,
             humantime::format_duration(under)
         ),
@@ -301,7 +314,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
     }
     alert(
         name,
-        &condition(slo, row, Guards::default().of(slo.sli)),
+        &condition(slo, row, Guards::default().for_slo(slo)),
         &[("keep_firing_for", rough_unit(HOLD))],
         labels,
         summary,

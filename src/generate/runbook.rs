@@ -116,7 +116,7 @@ fn of_rows(plan: &Plan, severity: Severity) -> String {
             )
             .expect("writing to a string cannot fail");
             example
-                .get_or_insert_with(|| rules::condition(slo, row, Guards::default().of(slo.sli)));
+                .get_or_insert_with(|| rules::condition(slo, row, Guards::default().for_slo(slo)));
         }
     }
     example.map_or_else(

@@ -21,6 +21,22 @@ pub(super) enum Stretch {
     Reset,
 }
 
+impl Stretch {
+    /// The same with `times` as many events.
+    pub(super) fn times(self, times: u64) -> Self {
+        match self {
+            Self::Events(steps, Tally { good, bad }) => Self::Events(
+                steps,
+                Tally {
+                    good: good * times,
+                    bad: bad * times,
+                },
+            ),
+            Self::Missing(_) | Self::Reset => self,
+        }
+    }
+}
+
 /// Traffic of one SLO from the first sample on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -195,6 +211,7 @@ mod tests {
             id: "a".into(),
             route: "r".into(),
             sli: Sli::AVAILABILITY,
+            slices: None,
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

@@ -10,7 +10,7 @@ use super::promql::{decimal, select};
 use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Calendar, CalendarUnit, Reading, Sli, Slo};
+use crate::model::{Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Worth};
 use crate::slo::policy::Policy;
 
 /// What the names of our annotations begin with in `OpenSLO`.
@@ -61,6 +61,18 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
             marks.push(("zone", zone.to_string()));
         }
     }
+    if let Some(Slices {
+        every,
+        worth,
+        empty,
+    }) = slo.slices
+    {
+        let worth = match worth {
+            Worth::Whole(objective) => objective.to_string(),
+            Worth::Share => "share".to_owned(),
+        };
+        marks.push(("slices", format!("{every} {worth} {}", empty.as_str())));
+    }
     marks.push(("policy", slo.policy.clone()));
     let shipped = Policy::shipped();
     if shipped.iter().all(|policy| policy.name != slo.policy) {
@@ -98,6 +110,15 @@ fn failing(reading: Reading) -> String {
 }
 
 fn about(slo: &Slo) -> String {
+    let requests = requests(slo);
+    match slo.slices {
+        None => requests,
+        // The series counts slices, so that to its reader they are occurrences.
+        Some(slices) => format!("Time in {slices}. {requests}"),
+    }
+}
+
+fn requests(slo: &Slo) -> String {
     match slo.sli {
         Sli::Availability(reading) => {
             let how = failing(reading);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Calendar, Objective, Outcome, Window};
+use super::{Calendar, Objective, Outcome, Slices, Window};
 
 /// What counts as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +177,8 @@ pub struct Slo {
     pub route: String,
     /// What counts as good.
     pub sli: Sli,
+    /// The slices of time that its requests are put together into; `None`: each request counts by itself.
+    pub slices: Option<Slices>,
     /// The probe that it counts, with [`Sli::Probe`]; otherwise `None`.
     pub probe: Option<String>,
     /// The share that must be good.
@@ -203,6 +205,19 @@ impl Slo {
     /// What is counted, as a stable text: two SLOs with the same one count the same events. Objective, window and policy
     /// judge what was counted and are not in it. Counts of another text are of something else, and are not taken over.
     pub fn counted(&self) -> String {
+        match self.slices {
+            None => self.counted_requests(),
+            Some(slices) => format!("{slices}, of {}", self.counted_requests()),
+        }
+    }
+
+    /// The name that the requests of its slices are kept under, beside the slices.
+    pub fn requests_id(id: &str) -> String {
+        // No id has a slash.
+        format!("{id}/requests")
+    }
+
+    fn counted_requests(&self) -> String {
         let route = &self.route;
         match self.sli {
             Sli::Availability(reading) => format!("availability {reading} of route {route}"),

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::burn;
 use super::policy::{Row, Severity};
-use crate::model::{Objective, Sli, Span, Timestamp};
+use crate::model::{MILLION, Objective, Sli, Slo, Span, Timestamp, Worth};
 
 mod status;
 mod watch;
@@ -103,6 +103,24 @@ impl Guards {
         Self {
             page_min_bad: slots(self.page_min_bad, 3),
             ticket_min_bad: slots(self.ticket_min_bad, 2),
+            ..self
+        }
+    }
+
+    /// The guards for an SLO: as [`Guards::of`], and where events are slices of time, a page needs more than two bad ones and a
+    /// ticket two. Of slices that count by their share, bad shares that add up to two slices and to one.
+    #[must_use]
+    pub fn for_slo(self, slo: &Slo) -> Self {
+        let Some(slices) = slo.slices else {
+            return self.of(slo.sli);
+        };
+        let (page, ticket) = match slices.worth {
+            Worth::Whole(_) => (3, 2),
+            Worth::Share => (2 * MILLION, MILLION),
+        };
+        Self {
+            page_min_bad: self.page_min_bad.min(1) * page,
+            ticket_min_bad: self.ticket_min_bad.min(1) * ticket,
             ..self
         }
     }

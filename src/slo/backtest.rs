@@ -103,7 +103,7 @@ pub struct Firing {
 
 /// What an SLO's alerts would have done over its record, oldest first, as judged by `policy`.
 pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<Firing> {
-    let guards = guards.of(slo.sli);
+    let guards = guards.for_slo(slo);
     let mut rows: Vec<Watched> = policy.rows.iter().map(Watched::new).collect();
     let mut firings: Vec<Firing> = Vec::new();
     let mut period: Option<Period> = None;
@@ -205,6 +205,7 @@ mod tests {
             id: "s".to_owned(),
             route: "r".to_owned(),
             sli: Sli::AVAILABILITY,
+            slices: None,
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

@@ -195,7 +195,7 @@ impl Engine {
                     .chain(elapsed)
                     .map(|window| read(watched.key, window)),
             );
-            let guards = self.guards.of(watched.slo.sli);
+            let guards = self.guards.for_slo(&watched.slo);
             watched.evaluate(now, &spans, guards, &mut evaluation);
         }
         evaluation

@@ -361,10 +361,10 @@ impl History {
             self.routes.push((name, total));
         }
         let counted = schema::counted(connection)?;
-        // A name with a `#` was set aside.
+        // A name with a `#` was set aside, one with a `/` belongs to another.
         let mut statement = connection.prepare(&format!(
             "SELECT id, name, good, bad, 0, {counted}, first_minute FROM slo \
-             WHERE instr(name, '#') = 0 ORDER BY name"
+             WHERE instr(name, '#') = 0 AND instr(name, '/') = 0 ORDER BY name"
         ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

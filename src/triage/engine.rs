@@ -174,7 +174,13 @@ fn is_refused(slo: &SloStatus, detail: &Detail) -> bool {
     let faults = Fault::ALL.iter().zip(&detail.faults_5m);
     let failed = faults.filter(|(fault, _)| fault.side() != Side::Downstream);
     let failed: u64 = failed.map(|(_, count)| count).sum();
-    reading.counts_client_errors() && slo.recent.bad > failed.saturating_mul(2)
+    // Slices are fewer than the requests that failed in them.
+    let failed = match slo.slo.slices {
+        None => failed.saturating_mul(2),
+        Some(_) if failed > 0 => return false,
+        Some(_) => 0,
+    };
+    reading.counts_client_errors() && slo.recent.bad > failed
 }
 
 /// How bad one SLO of `route` makes things.

@@ -236,3 +236,48 @@ fn a_calendars_period_is_told_and_kept_over_a_restart() {
     let info = metrics.count("vestibule_slo_info", &[("slo", "p"), ("window", "month")]);
     assert_eq!(info, 1);
 }
+
+#[test]
+fn a_minute_is_judged_when_it_is_over_with_what_was_counted_before_a_restart() {
+    let origin = as_asked();
+    let home = Home::new(&format!(
+        "[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n[proxy]\nworkers = 1\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n[[route]]\nid = 'r'\nupstream = 'u'\n\
+         [[slo]]\nid = 'p'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\n\
+         budgeting = 'timeslices'\nslice = '1m'\nslice_objective = '70%'\nempty_slice = 'skip'\n\
+         [[slo]]\nid = 'q'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\n\
+         budgeting = 'ratio-timeslices'\nslice = '1m'\nempty_slice = 'skip'\n",
+        origin.url()
+    ));
+    let daemon = home.run();
+    // Not so late in a minute that the restart would fall into the next one.
+    let begun = daemon.until("time before the minute is over", PATIENCE, |snapshot| {
+        let at = snapshot["at"].as_str().expect("a time");
+        let second: u64 = at.get(17..19)?.parse().ok()?;
+        (second < 45).then(|| snapshot.clone())
+    });
+    assert_eq!(counts(&begun, "p"), (0, 0));
+    for path in ["/200", "/503", "/503"] {
+        Client::connect(daemon.address()).get(path);
+    }
+    assert!(daemon.stop().success());
+    let daemon = home.run();
+    Client::connect(daemon.address()).get("/200");
+    // Two of four are good: too few for the one, a half for the other. The second half alone would be good.
+    let over = daemon.until("the end of the minute", PATIENCE * 2, |snapshot| {
+        let (good, bad) = counts(snapshot, "p");
+        (good + bad > 0).then(|| snapshot.clone())
+    });
+    assert_eq!(counts(&over, "p"), (0, 1));
+    assert_eq!(counts(&over, "q"), (500_000, 500_000));
+    let slices = &of(&over["slos"], "id", "q")["slices"];
+    assert_eq!(
+        (&slices["every"], &slices["empty"]),
+        (&"1m".into(), &"skip".into())
+    );
+    let shown = stdout(&home.vestibule(&["slo", "show", "p"]));
+    assert!(
+        shown.contains("slices of 1m, good from 70%, empty ones skip"),
+        "{shown}"
+    );
+}

@@ -784,6 +784,7 @@ fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
         sli: "availability".to_owned(),
         reading: Some("fault".to_owned()),
         bad_status: Vec::new(),
+        slices: None,
         counted: format!("availability fault of route {route}"),
         under_us: None,
         objective_ppm,

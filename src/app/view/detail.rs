@@ -65,7 +65,9 @@ fn spent(
     let is_configured = configured
         .map(|route| &route.id)
         .any(|id| *id == status.slo.route);
-    if let (Sli::Availability(reading), true) = (status.slo.sli, is_configured) {
+    if let (Sli::Availability(reading), true) =
+        (status.slo.sli, is_configured && status.slo.slices.is_none())
+    {
         let window = status.period.map(|period| period.elapsed(now));
         let window = window.unwrap_or(status.slo.window);
         let blame = pipeline.blame(&status.slo.route, window, now);

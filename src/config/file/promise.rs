@@ -9,7 +9,7 @@ use crate::config::kind::{
     ZONE,
 };
 use crate::config::outline::Rule;
-use crate::model::{ClientErrors, Objective, Reading, Window, Zone};
+use crate::model::{ClientErrors, EmptySlice, Objective, Reading, Window, Zone};
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
 
 /// `[[slo]]`
@@ -25,6 +25,10 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) objective: Option<Located<Objective>>,
     pub(in crate::config) window: Located<Promised>,
     pub(in crate::config) zone: Option<Located<Zone>>,
+    pub(in crate::config) budgeting: Located<Budgeting>,
+    pub(in crate::config) slice: Option<Located<Window>>,
+    pub(in crate::config) slice_objective: Option<Located<Objective>>,
+    pub(in crate::config) empty_slice: Option<Located<EmptySlice>>,
     pub(in crate::config) policy: Located<String>,
     pub(in crate::config) runbook: Option<Located<String>>,
 }
@@ -45,9 +49,30 @@ const INDICATORS: Word<Indicator> = Word(&[
 
 const READINGS: Word<Reading> = Word(&[("fault", Reading::FAULT), ("all", Reading::All)]);
 
+/// What the events of a budget are, before the slices are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Budgeting {
+    Occurrences,
+    Timeslices,
+    RatioTimeslices,
+}
+
+const BUDGETINGS: Word<Budgeting> = Word(&[
+    ("occurrences", Budgeting::Occurrences),
+    ("timeslices", Budgeting::Timeslices),
+    ("ratio-timeslices", Budgeting::RatioTimeslices),
+]);
+
+const EMPTY_SLICES: Word<EmptySlice> = Word(&[
+    ("skip", EmptySlice::Skip),
+    ("good", EmptySlice::Good),
+    ("bad", EmptySlice::Bad),
+]);
+
 impl Section for Slo {
     const TITLE: &'static str = "`[[slo]]`";
 
+    #[expect(clippy::too_many_lines, reason = "one entry for each key, in order")]
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let slo = Self {
             id: keys.required("id", &NAME, "Its unique id, as alerts name it."),
@@ -108,6 +133,34 @@ impl Section for Slo {
                 "`UTC`",
                 "Only with a calendar window: the time zone whose midnight it is.",
             ),
+            budgeting: keys.or(
+                "budgeting",
+                &BUDGETINGS,
+                Budgeting::Occurrences,
+                "What the objective is a share of. `occurrences`: requests. `timeslices`: slices of time, each good when \
+                 `slice_objective` of its requests were. `ratio-timeslices`: slices of time, each worth the share of its \
+                 requests that was good.",
+            ),
+            slice: keys.optional(
+                "slice",
+                &Spanning(Window::minutes(1)..=Window::days(1)),
+                "only with slices, and required there",
+                "How long a slice is: whole minutes that divide a day. They begin at midnight in universal time. The \
+                 shortest window of the policy must hold two: of `workbook`, slices of 1m and 2m.",
+            ),
+            slice_objective: keys.optional(
+                "slice_objective",
+                &OBJECTIVE,
+                "only with `budgeting = \"timeslices\"`, and required there",
+                "The share of a slice's requests that must be good for the slice to be.",
+            ),
+            empty_slice: keys.optional(
+                "empty_slice",
+                &EMPTY_SLICES,
+                "only with slices, and required there",
+                "What a slice without a valid request is: `skip`, it does not count; `good`; or `bad`. One of which a part \
+                 was not measured never counts as empty.",
+            ),
             policy: keys.or(
                 "policy",
                 &NAME,
@@ -125,6 +178,11 @@ impl Section for Slo {
             key: "under",
             of: "sli",
             value: "latency",
+        });
+        keys.rule(Rule::OnlyWith {
+            key: "slice_objective",
+            of: "budgeting",
+            value: "timeslices",
         });
         keys.rule(Rule::OnlyWith {
             key: "probe",

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Imported, Promise, Service};
 use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
 use crate::generate::spec::label;
-use crate::model::{Reading, Sli, Window};
+use crate::model::{Reading, Sli, Slices, Window, Worth};
 use crate::slo::policy::{DEFAULT_POLICY, Policy};
 
 const HEAD: &str = "\
@@ -123,6 +123,24 @@ fn slo(text: &mut String, promise: &Promise) {
     );
     if let Some(calendar) = &slo.calendar {
         put(text, &format!("zone = \"{}\"\n", calendar.zone));
+    }
+    if let Some(Slices {
+        every,
+        worth,
+        empty,
+    }) = slo.slices
+    {
+        let budgeting = match worth {
+            Worth::Whole(objective) => format!("timeslices\"\nslice_objective = \"{objective}"),
+            Worth::Share => "ratio-timeslices".to_owned(),
+        };
+        put(
+            text,
+            &format!(
+                "budgeting = \"{budgeting}\"\nslice = \"{every}\"\nempty_slice = \"{}\"\n",
+                empty.as_str()
+            ),
+        );
     }
     if slo.policy != DEFAULT_POLICY {
         put(text, &format!("policy = {}\n", quoted(&slo.policy)));

@@ -6,7 +6,7 @@ use super::Imported;
 use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
-use crate::model::{Calendar, CalendarUnit, Reading, Sli, Window, Zone};
+use crate::model::{Calendar, CalendarUnit, EmptySlice, Reading, Sli, Slices, Window, Worth, Zone};
 use crate::slo::policy::{Factor, Policy, Row, Severity, Tier};
 
 /// What the marks say; each is `None` when they do not.
@@ -16,6 +16,7 @@ pub(super) struct Marks {
     pub(super) probe: Option<String>,
     pub(super) window: Option<Window>,
     pub(super) calendar: Option<Calendar>,
+    pub(super) slices: Option<Slices>,
     pub(super) policy: Option<String>,
     pub(super) runbook: Option<String>,
 }
@@ -58,6 +59,10 @@ pub(super) fn read(
                 unit = text.parse::<CalendarUnit>().ok();
                 marks.window = unit.map(CalendarUnit::nominal).or(text.parse().ok());
                 marks.window.is_some()
+            }
+            "slices" => {
+                marks.slices = slices(text);
+                marks.slices.is_some()
             }
             "zone" => {
                 zone = text.parse::<Zone>().ok();
@@ -116,6 +121,23 @@ pub(super) fn read(
 fn refuse(node: &Node, key: &str, context: &mut Context<'_>) {
     let message = format!("Vestibule's annotation `{key}` does not say what it should");
     context.refuse(node, Code::InvalidValue, message);
+}
+
+/// `1m 99% skip`, `5m share bad`
+fn slices(text: &str) -> Option<Slices> {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let &[every, worth, empty] = parts.as_slice() else {
+        return None;
+    };
+    let empties = [EmptySlice::Skip, EmptySlice::Good, EmptySlice::Bad];
+    Some(Slices {
+        every: every.parse().ok()?,
+        worth: match worth {
+            "share" => Worth::Share,
+            objective => Worth::Whole(objective.parse().ok()?),
+        },
+        empty: empties.into_iter().find(|own| own.as_str() == empty)?,
+    })
 }
 
 /// `all`, `fault`, `fault +401,429`

@@ -8,7 +8,9 @@ use super::tree::{Node, Place};
 use super::{Fate, Imported, Promise, Service, draft, marks, query};
 use crate::config::code::Code;
 use crate::generate::spec::{OF_OPENSLO, label};
-use crate::model::{Calendar, CalendarUnit, Objective, Sli, Slo, Timestamp, Window, Zone};
+use crate::model::{
+    Calendar, CalendarUnit, EmptySlice, Objective, Sli, Slices, Slo, Timestamp, Window, Worth, Zone,
+};
 use crate::slo::policy::DEFAULT_POLICY;
 
 /// What an indicator is, or why it is none of ours.
@@ -239,7 +241,7 @@ fn slo<'n>(
     let service = spec.required("service", context);
     let about = spec.text("description", context);
     let window = window(&mut spec, context);
-    budgeting(&mut spec, context);
+    let method = budgeting(&mut spec, context);
     for (place, policy) in spec.list("alertPolicies", context).iter().enumerate() {
         let what = format!("alert policies are not carried: {}", instead("AlertPolicy"));
         let path = format!("spec.alertPolicies[{place}]");
@@ -273,12 +275,12 @@ fn slo<'n>(
     let runbook = metadata.marks.runbook.filter(|url| draft::is_web_page(url));
     for (number, node) in objectives.iter().enumerate() {
         let path = format!("spec.objectives[{number}]");
-        let Some(objective) = objective(node, &path, ours.is_some(), context) else {
+        let Some(objective) = objective(node, &path, ours.is_some(), method, context) else {
             continue;
         };
-        let objective = match objective {
-            Ok(objective) => objective,
-            Err(why) => {
+        let (objective, slices) = match objective {
+            (Ok(objective), slices) => (objective, slices),
+            (Err(why), _) => {
                 left_out(&node.place, &path, &why, context);
                 continue;
             }
@@ -297,6 +299,7 @@ fn slo<'n>(
                 id,
                 route: route.clone(),
                 sli,
+                slices: metadata.marks.slices.or(slices),
                 probe: metadata.marks.probe.clone(),
                 objective,
                 window,
@@ -410,14 +413,64 @@ fn aligned(
     begins.then_some(Calendar { unit, zone })
 }
 
-fn budgeting(spec: &mut Fields<'_>, context: &mut Context<'_>) {
+/// How a budget is counted, and where that stands.
+#[derive(Clone, Copy)]
+enum Method<'n> {
+    Occurrences,
+    Timeslices(&'n Place),
+    RatioTimeslices(&'n Place),
+}
+
+fn budgeting<'n>(spec: &mut Fields<'n>, context: &mut Context<'_>) -> Method<'n> {
     let at = spec.place_of("budgetingMethod");
-    if let (Some(method), Some(at)) = (spec.text("budgetingMethod", context), at)
-        && method != "Occurrences"
-    {
-        let what = format!("`{method}` becomes Occurrences: requests are counted, not time slices");
-        context.note_at(at, Fate::Lost, "spec.budgetingMethod", what);
+    match (spec.text("budgetingMethod", context), at) {
+        (Some("Timeslices"), Some(at)) => Method::Timeslices(at),
+        (Some("RatioTimeslices"), Some(at)) => Method::RatioTimeslices(at),
+        (Some(method), Some(at)) if method != "Occurrences" => {
+            let what = format!("`{method}` becomes Occurrences: each request is counted by itself");
+            context.note_at(at, Fate::Lost, "spec.budgetingMethod", what);
+            Method::Occurrences
+        }
+        _ => Method::Occurrences,
     }
+}
+
+/// The slices that an objective says; `None`, and told, when they cannot be had.
+fn slices(
+    method: Method<'_>,
+    fields: &mut Fields<'_>,
+    context: &mut Context<'_>,
+) -> Option<Slices> {
+    let (at, by_share) = match method {
+        Method::Occurrences => return None,
+        Method::Timeslices(at) => (at, false),
+        Method::RatioTimeslices(at) => (at, true),
+    };
+    let every = fields.text("timeSliceWindow", context);
+    let target = fields.text("timeSliceTarget", context);
+    let divides = |every: &Window| {
+        every.as_secs().is_multiple_of(60) && 86_400_u64.is_multiple_of(every.as_secs())
+    };
+    let every = every.and_then(|text| text.parse().ok()).filter(divides);
+    let worth = if by_share {
+        Some(Worth::Share)
+    } else {
+        let target = target.and_then(shifted);
+        target.and_then(|text| text.parse().ok()).map(Worth::Whole)
+    };
+    let (Some(every), Some(worth)) = (every, worth) else {
+        let what = "time slices become Occurrences: they need a `timeSliceWindow` of whole minutes that divides a \
+                    day, and a `timeSliceTarget`";
+        context.note_at(at, Fate::Lost, "spec.budgetingMethod", what);
+        return None;
+    };
+    let what = "OpenSLO does not say what a slice without a request is: it is `skip`";
+    context.note_at(at, Fate::Changed, "spec.budgetingMethod", what);
+    Some(Slices {
+        every,
+        worth,
+        empty: EmptySlice::Skip,
+    })
 }
 
 fn indicator<'n>(
@@ -455,8 +508,9 @@ fn objective(
     node: &Node,
     path: &str,
     is_ours: bool,
+    method: Method<'_>,
     context: &mut Context<'_>,
-) -> Option<Result<Objective, String>> {
+) -> Option<(Result<Objective, String>, Option<Slices>)> {
     let mut fields = Fields::of(node, path, context)?;
     if is_ours {
         // It says the target again.
@@ -472,6 +526,7 @@ fn objective(
             return None;
         }
     };
+    let slices = slices(method, &mut fields, context);
     for key in ["op", "value"] {
         if let Some(node) = fields.take(key) {
             let what = "a threshold of a metric has no counterpart".to_owned();
@@ -487,7 +542,8 @@ fn objective(
     });
     let read = text.map(|text| text.parse::<Objective>().map_err(|error| error.to_string()));
     let shown = share.or(percent).unwrap_or_default();
-    Some(read.unwrap_or_else(|| Err(format!("a target of `{shown}` is not a share below 1"))))
+    let read = read.unwrap_or_else(|| Err(format!("a target of `{shown}` is not a share below 1")));
+    Some((read, slices))
 }
 
 /// A share like `0.9995` as a percentage, digit by digit: `99.95%`.

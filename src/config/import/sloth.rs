@@ -107,6 +107,7 @@ fn one(
         id,
         route: route.to_owned(),
         sli,
+        slices: alerting.marks.slices,
         probe: alerting.marks.probe,
         objective,
         window: alerting.marks.window.unwrap_or(PERIOD),

@@ -9,7 +9,9 @@ use super::*;
 use crate::config::parse;
 use crate::generate::spec::specify;
 use crate::generate::{Links, Plan};
-use crate::model::{Calendar, CalendarUnit, ClientErrors, Objective, Reading, Zone};
+use crate::model::{
+    Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Reading, Slices, Worth, Zone,
+};
 use crate::slo::policy::{Factor, Row, Severity, Tier};
 
 fn sources(text: &str) -> Vec<Source> {
@@ -106,6 +108,20 @@ fn promised() -> impl Strategy<Value = Slo> {
         .prop_map(
             |(route, sli, ppm, (window, calendar), policy, linked)| Slo {
                 id: String::new(),
+                // Some of each, whatever else they are; the policies' short windows are 5 minutes and longer.
+                slices: match (sli, ppm % 3) {
+                    (Sli::Probe { .. }, _) | (_, 0) => None,
+                    (_, 1) => Some(Slices {
+                        every: Window::minutes(1),
+                        worth: Worth::Whole(Objective::try_from_ppm(ppm / 2).unwrap()),
+                        empty: EmptySlice::Good,
+                    }),
+                    _ => Some(Slices {
+                        every: Window::minutes(1),
+                        worth: Worth::Share,
+                        empty: EmptySlice::Bad,
+                    }),
+                },
                 route,
                 sli,
                 probe: matches!(sli, Sli::Probe { .. }).then(|| "a.probe".to_owned()),
@@ -377,9 +393,8 @@ fn a_file_of_openslo_is_carried_and_every_other_word_is_told() {
         "changed: spec.indicator: the query is not carried",
         "changed: spec.timeWindow[0].duration: `1M` becomes 30d",
         "lost: spec.timeWindow[0].isRolling: a calendar window becomes a rolling one",
-        "lost: spec.budgetingMethod: `Timeslices` becomes Occurrences",
-        "lost: spec.objectives[0].timeSliceTarget",
-        "lost: spec.objectives[0].timeSliceWindow",
+        "changed: spec.budgetingMethod: OpenSLO does not say what a slice without a request is",
+        "lost: spec.budgetingMethod: time slices become Occurrences",
         "lost: spec.objectives[1].displayName",
         "lost: spec.alertPolicies[0]",
         "lost: spec.indicator: left out: a threshold of a metric is not a share of requests",
@@ -395,6 +410,12 @@ fn a_file_of_openslo_is_carried_and_every_other_word_is_told() {
         );
     }
     assert_eq!(notes.len(), expected.len(), "{notes:#?}");
+    let slices = imported
+        .slos()
+        .map(|slo| slo.slices.map(|it| it.to_string()));
+    let slices: Vec<_> = slices.collect();
+    let carried = Some("slices of 1m, good from 90%, empty ones skip".to_owned());
+    assert_eq!(slices, [carried, None, None]);
 }
 
 #[test]
@@ -519,6 +540,7 @@ fn only_policies_that_a_configuration_lacks_are_written() {
         id: "a".into(),
         route: "r".into(),
         sli: Sli::AVAILABILITY,
+        slices: None,
         probe: None,
         objective: "99%".parse().unwrap(),
         window: Window::days(7),

@@ -1,0 +1,131 @@
+//! Slices of time, from the second to the store and back.
+
+use std::path::Path;
+
+use super::*;
+use crate::clock::{Clock, ManualClock, Tick};
+use crate::store::{self, Config};
+
+/// A whole day in universal time, in seconds.
+const START: u64 = 20_600 * 86_400;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+struct Watch(Arc<ManualClock>);
+
+impl Clock for Watch {
+    fn tick(&self) -> Tick {
+        self.0.tick()
+    }
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+fn resolved(dir: &Path, slices: &str) -> Resolved {
+    let text = format!(
+        "state = {{ dir = {dir:?} }}\n[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['http://a']\n[[route]]\nid = 'r'\nupstream = 'u'\n\
+         [[slo]]\nid = 's'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\n{slices}\n"
+    );
+    crate::config::parse("t", &text, Path::new(""), &|_| None).expect("it is valid")
+}
+
+/// Runs a process from second `from` to `to`: one tick a second, with the requests of the second before.
+fn run(dir: &Path, slices: &str, (from, to): (u64, u64), requests: &dyn Fn(u64) -> Tally) -> Tally {
+    let watch = Watch(Arc::new(ManualClock::new(Timestamp::from_secs(
+        START + from,
+    ))));
+    let opened = store::open(&Config::new(dir.to_owned()), watch.clone()).unwrap();
+    let mut pipeline = Pipeline::new(Some(opened.writer));
+    let resolved = resolved(dir, slices);
+    pipeline.configure(&resolved, &[]).unwrap();
+    pipeline.restore(&opened.history, watch.now()).unwrap();
+    drop(opened.history);
+    let slo = pipeline.directory.find_slo("s").unwrap();
+    let route = pipeline.directory.route("r").unwrap();
+    for second in from..to {
+        pipeline.tick(Timestamp::from_secs(START + second));
+        watch.0.advance(Duration::from_secs(1));
+        let mut slot = Box::<RouteSlot>::default();
+        slot.slos.push((slo, requests(second)));
+        let gathered = Gathered {
+            shards: vec![vec![(route, slot)]],
+            ..Gathered::default()
+        };
+        pipeline.absorb(START + second, &gathered);
+    }
+    let end = Timestamp::from_secs(START + to);
+    pipeline.tick(end);
+    pipeline.judge_silently(end);
+    let told = pipeline.evaluation.slos[0].tally;
+    pipeline.hand_over_minute();
+    pipeline.store.take().unwrap().close(PATIENCE).unwrap();
+    told
+}
+
+/// Nobody in minute 3; half of minute 1 fails, and one of a hundred in minute 4.
+fn requests(second: u64) -> Tally {
+    let bad = match second / 60 {
+        1 => u64::from(second % 60 < 30) * 10,
+        3 => return Tally::default(),
+        4 => u64::from(second.is_multiple_of(10)),
+        _ => 0,
+    };
+    Tally {
+        good: 10 - bad,
+        bad,
+    }
+}
+
+const BY_TARGET: &str =
+    "budgeting = 'timeslices'\nslice = '1m'\nslice_objective = '99%'\nempty_slice = 'bad'";
+const BY_SHARE: &str = "budgeting = 'ratio-timeslices'\nslice = '1m'\nempty_slice = 'skip'";
+
+#[test]
+fn slices_are_the_same_whenever_the_process_was_started_again() {
+    for (slices, expected) in [
+        // Minutes 0, 2 and 4 are good, 4 exactly at its target; 1 is bad, and 3 by what was said of empty ones.
+        (BY_TARGET, Tally { good: 3, bad: 2 }),
+        (
+            BY_SHARE,
+            Tally {
+                good: 3_490_000,
+                bad: 510_000,
+            },
+        ),
+    ] {
+        for stops in [&[][..], &[90], &[60], &[45, 100, 250], &[119, 121, 299]] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut from = 0;
+            let mut told = Tally::default();
+            for stop in stops.iter().copied().chain([300]) {
+                told = run(dir.path(), slices, (from, stop), &requests);
+                from = stop;
+            }
+            assert_eq!(told, expected, "{slices} {stops:?}");
+            // What is told is what the stored requests come to.
+            let reader = store::Reader::open(dir.path()).unwrap();
+            let promised = resolved(dir.path(), slices).slos[0].slices.unwrap();
+            let minutes = (0..5).map(|minute| {
+                let from = START + minute * 60;
+                let stored = reader.slo_over("s/requests", from, from + 60).unwrap();
+                promised.judge(stored, true)
+            });
+            let sum = minutes.fold(Tally::default(), |sum, slice| sum + slice);
+            assert_eq!(sum, expected, "{slices} {stops:?}");
+        }
+    }
+}
+
+#[test]
+fn a_slice_in_which_the_process_stopped_counts_as_what_was_seen_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let failing = |_: u64| Tally { good: 0, bad: 5 };
+    let first = run(dir.path(), BY_TARGET, (0, 80), &failing);
+    assert_eq!(first, Tally { good: 0, bad: 1 });
+    // Away for five minutes: the slice it stopped in was bad as far as it was seen, those it missed are not known.
+    let fine = |_: u64| Tally { good: 5, bad: 0 };
+    let second = run(dir.path(), BY_TARGET, (380, 500), &fine);
+    assert_eq!(second, Tally { good: 2, bad: 2 });
+}

@@ -73,6 +73,7 @@ struct Route {
 fn slo(route: &str, what: &str, sli: Sli, objective: &str) -> Slo {
     Slo {
         calendar: None,
+        slices: None,
         id: format!("{route}-{what}"),
         route: route.to_owned(),
         sli,

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use super::{Deploy, DeployRefused, Handlers, SilenceCommand};
 use crate::model::Timestamp;
 use crate::slo::silence::SilenceRefused;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{SloDetail, Snapshot, Spending};
 
 /// The body of an answer: whole, or a stream.
 pub(super) type Body = Either<Full<Bytes>, Channel<Bytes>>;
@@ -293,8 +293,17 @@ async fn spending(handlers: &Handlers, slo: &str) -> Response<Body> {
     if snapshot.slos.iter().all(|known| known.id != slo) {
         return problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{slo}`"));
     }
+    let parts = match detail(handlers, slo).await {
+        Some(Some(detail)) => detail.spent,
+        Some(None) => Vec::new(),
+        None => return starting(),
+    };
     let (read, slo) = (Arc::clone(&handlers.spending), slo.to_owned());
-    look_back(move || read(&snapshot, &slo)).await
+    look_back(move || {
+        let spending = read(&snapshot, &slo)?;
+        Ok(Spending { parts, ..spending })
+    })
+    .await
 }
 
 async fn past(handlers: &Handlers, query: &HashMap<String, String>) -> Response<Body> {
@@ -404,15 +413,19 @@ async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T,
 }
 
 async fn slo(handlers: &Handlers, id: &str) -> Response<Body> {
+    match detail(handlers, id).await {
+        Some(Some(detail)) => json(StatusCode::OK, &detail),
+        Some(None) => problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{id}`")),
+        None => starting(),
+    }
+}
+
+/// An SLO in full, if there is one of this id; `None` when nobody answers.
+async fn detail(handlers: &Handlers, id: &str) -> Option<Option<SloDetail>> {
     let (reply, answer) = oneshot::channel();
-    if handlers.details.send((id.to_owned(), reply)).await.is_err() {
-        return starting();
-    }
-    match answer.await {
-        Ok(Some(detail)) => json(StatusCode::OK, &detail),
-        Ok(None) => problem(StatusCode::NOT_FOUND, &format!("there is no SLO `{id}`")),
-        Err(_) => starting(),
-    }
+    let asked = handlers.details.send((id.to_owned(), reply)).await;
+    asked.ok()?;
+    answer.await.ok()
 }
 
 /// The silence that a path is about.

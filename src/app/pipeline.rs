@@ -26,7 +26,7 @@ use crate::model::{
 };
 use crate::probe::run::Probe;
 use crate::proxy::health::Checked;
-use crate::sli::blame::{Blame, BlameRing};
+use crate::sli::blame::{Blame, BlameRing, DeployPhase};
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing, TallyRing};
 use crate::sli::slicer::Slicer;
@@ -63,6 +63,8 @@ pub(super) struct Pipeline {
     pub(super) happened: [u64; EventKind::ALL.len()],
     /// By upstream: the version that runs and the one before.
     pub(super) versions: HashMap<String, (String, Option<String>)>,
+    /// By upstream: when its last deploy was.
+    deployed: HashMap<String, Timestamp>,
     pub(super) degraded: BTreeMap<&'static str, Degradation>,
     pub(super) store: Option<Writer>,
     /// How the process before this one ended, when that was not a stop.
@@ -234,6 +236,7 @@ impl Pipeline {
             events: VecDeque::new(),
             happened: [0; EventKind::ALL.len()],
             versions: HashMap::new(),
+            deployed: HashMap::new(),
             degraded: BTreeMap::new(),
             store,
             crash: None,
@@ -429,12 +432,18 @@ impl Pipeline {
             state.ring.add(second, slot);
             state.hours.add(second, slot.counts);
             if slot.counts.bad > 0 {
-                let version = state.upstream.as_ref();
-                let version = version.and_then(|upstream| self.versions.get(upstream));
+                let upstream = state.upstream.as_ref();
+                let version = upstream.and_then(|upstream| self.versions.get(upstream));
                 let version = version.map(|(version, _)| version.as_str());
+                let phase = upstream.map_or_else(DeployPhase::default, |upstream| {
+                    let deployed = self.deployed.get(upstream).copied();
+                    // A deploy within this second belongs to it.
+                    let end = Timestamp::from_millis(second.saturating_mul(1_000) + 999);
+                    self.quiet.phase(upstream, deployed, end)
+                });
                 let mut blame = Blame::default();
                 let name = |endpoint| self.directory.endpoint_name(endpoint).1;
-                blame.count(slot, name, version);
+                blame.count(slot, name, version, phase);
                 state.blame.at(second).merge(&blame);
                 state.blame_minute.merge(&blame);
             }
@@ -618,8 +627,15 @@ impl Pipeline {
 
     /// Bad events of an SLO in a window that ends now.
     pub(super) fn bad_over(&self, slo: SloKey, window: Window, now: Timestamp) -> u64 {
+        self.tally_over(slo, window, now).bad
+    }
+
+    /// Valid events of an SLO in a window that ends now.
+    pub(super) fn tally_over(&self, slo: SloKey, window: Window, now: Timestamp) -> Tally {
         let state = self.slos.get(slo.index());
-        state.map_or(0, |state| state.ring.over(window, now.as_secs()).tally.bad)
+        state.map_or_else(Tally::default, |state| {
+            state.ring.over(window, now.as_secs()).tally
+        })
     }
 
     /// What a route's bad requests in a window that ends now were.
@@ -857,6 +873,7 @@ impl Pipeline {
         if let (EventKind::Deploy, Some(upstream), Some(version)) =
             (event.kind, &event.scope.upstream, &event.scope.version)
         {
+            self.deployed.insert(upstream.clone(), event.at);
             let before = self.versions.remove(upstream).map(|(version, _)| version);
             self.versions
                 .insert(upstream.clone(), (version.clone(), before));

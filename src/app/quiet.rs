@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Tally, Timestamp};
+use crate::sli::blame::DeployPhase;
 use crate::slo::alert::AlertStatus;
 use crate::slo::booking::{Booking, Bookings};
 use crate::slo::silence::{Silence, Silences, Subject};
@@ -18,6 +20,9 @@ use crate::slo::silence::{Silence, Silences, Subject};
 const FILE: &str = "silences.json";
 /// The largest file that is read back.
 const MAX_FILE: u64 = 8 << 20;
+
+/// For so long after a deploy, or its window, its errors are told apart.
+const AFTER: Duration = Duration::from_secs(3_600);
 
 /// What is on purpose.
 #[derive(Debug, Default)]
@@ -74,6 +79,30 @@ impl Quiet {
     /// What deploys spent, newest first.
     pub(super) fn deploys(&self) -> impl Iterator<Item = &Booking> {
         self.kept.deploys.iter()
+    }
+
+    /// How `now` lies to the deploys of an upstream, the last of which was `deployed`.
+    pub(super) fn phase(
+        &self,
+        upstream: &str,
+        deployed: Option<Timestamp>,
+        now: Timestamp,
+    ) -> DeployPhase {
+        let own = || self.deploys().filter(|it| it.upstream == upstream);
+        let ended = own().map(|it| it.until.unwrap_or(it.from)).max();
+        let Some(newest) = ended.max(deployed) else {
+            return DeployPhase::Before;
+        };
+        if own().any(|it| it.from <= now && it.until.is_none_or(|until| now < until)) {
+            DeployPhase::InWindow
+        } else if newest > now {
+            // What was counted late, before the deploy.
+            DeployPhase::Before
+        } else if now.since(newest) < AFTER {
+            DeployPhase::HourAfter
+        } else {
+            DeployPhase::Later
+        }
     }
 
     /// Changes what is in force, and keeps it.
@@ -186,6 +215,41 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_before_in_or_after_a_deploy() {
+        let mut quiet = Quiet::default();
+        let at = Timestamp::from_secs;
+        let phase = |quiet: &Quiet, deployed: Option<u64>, now| {
+            quiet.phase("shop", deployed.map(at), at(now)).as_str()
+        };
+        assert_eq!(phase(&quiet, None, 1_000), "before");
+        assert_eq!(phase(&quiet, Some(1_000), 999), "before", "counted late");
+        assert_eq!(phase(&quiet, Some(1_000), 1_000), "hour_after");
+        assert_eq!(phase(&quiet, Some(1_000), 4_600), "later");
+        let booking = |upstream: &str, until| Booking {
+            id: "1".to_owned(),
+            upstream: upstream.to_owned(),
+            version: "v2".to_owned(),
+            from: at(5_000),
+            until,
+            slos: Vec::new(),
+        };
+        quiet.kept.deploys.open(booking("other", None));
+        assert_eq!(phase(&quiet, Some(1_000), 5_100), "later");
+        quiet.kept.deploys.open(booking("shop", None));
+        assert_eq!(phase(&quiet, Some(5_000), 5_100), "in_window");
+        quiet = Quiet::default();
+        quiet.kept.deploys.open(booking("shop", Some(at(5_600))));
+        for (now, expected) in [
+            (5_599, "in_window"),
+            (5_600, "hour_after"),
+            (9_199, "hour_after"),
+            (9_200, "later"),
+        ] {
+            assert_eq!(phase(&quiet, Some(5_000), now), expected, "{now}");
+        }
+    }
+
+    #[test]
     fn a_silence_outlives_a_stop_and_lapses_with_a_crash() {
         let dir = tempfile::tempdir().unwrap();
         drop(silenced(dir.path()));
@@ -204,7 +268,7 @@ mod tests {
         let routes: Vec<String> = (0..40).map(|n| format!("a.long-route_{n}")).collect();
         let open = |silences: &mut Silences, _: &mut Bookings| {
             let names = routes.iter().map(String::as_str);
-            let lasts = std::time::Duration::from_secs(600);
+            let lasts = Duration::from_secs(600);
             let opened = silences.open_window("shop", names, ("ci", "v1"), lasts, NOW);
             opened.cloned().unwrap()
         };

@@ -1,4 +1,4 @@
-//! What the bad requests of a route were: by kind, by status, by endpoint, by version. Each dimension is a partition: its
+//! What the bad requests of a route were: by kind, by status, by endpoint, by version, by deploy. Each dimension is a partition: its
 //! parts sum to the whole, whatever is known of them.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,11 +19,19 @@ pub enum Dimension {
     Endpoint,
     /// The upstream's version at that moment; `unknown` while none was announced.
     Version,
+    /// How the moment lies to the upstream's deploys, see [`DeployPhase`].
+    Deploy,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 4] = [Self::Kind, Self::Status, Self::Endpoint, Self::Version];
+    pub const ALL: [Self; 5] = [
+        Self::Kind,
+        Self::Status,
+        Self::Endpoint,
+        Self::Version,
+        Self::Deploy,
+    ];
 
     /// Its word in JSON, rows and text.
     pub const fn as_str(self) -> &'static str {
@@ -32,12 +40,39 @@ impl Dimension {
             Self::Status => "status",
             Self::Endpoint => "endpoint",
             Self::Version => "version",
+            Self::Deploy => "deploy",
         }
     }
 
     /// The dimension of this word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+/// How a moment lies to the deploys of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeployPhase {
+    /// None was announced yet.
+    #[default]
+    Before,
+    /// In the window that one asked for.
+    InWindow,
+    /// Within an hour after one, or after the end of its window.
+    HourAfter,
+    /// Later.
+    Later,
+}
+
+impl DeployPhase {
+    /// Its word as a part.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::InWindow => "in_window",
+            Self::HourAfter => "hour_after",
+            Self::Later => "later",
+        }
     }
 }
 
@@ -55,12 +90,14 @@ pub const OTHER: &str = "other";
 pub struct Blame(BTreeMap<Dimension, BTreeMap<String, u64>>);
 
 impl Blame {
-    /// Counts the bad requests of `slot`. `endpoint` names a key, `version` is what runs at the route's upstream.
+    /// Counts the bad requests of `slot`. `endpoint` names a key, `version` is what runs at the route's upstream, and
+    /// `phase` how the second lies to its deploys.
     pub fn count<'a>(
         &mut self,
         slot: &RouteSlot,
         endpoint: impl Fn(EndpointKey) -> &'a str,
         version: Option<&str>,
+        phase: DeployPhase,
     ) {
         let bad = slot.counts.bad;
         if bad == 0 {
@@ -90,6 +127,7 @@ impl Blame {
         }
         self.add(Dimension::Endpoint, NONE, left);
         self.add(Dimension::Version, version.unwrap_or(UNKNOWN), bad);
+        self.add(Dimension::Deploy, phase.as_str(), bad);
     }
 
     /// Adds `count` to a part, or to `other` when there are too many parts.
@@ -215,7 +253,7 @@ mod tests {
             for (hour, slot, version) in &slots {
                 let version = format!("v{version}");
                 let name = |key: EndpointKey| NAMES[key.index()];
-                ring.at(hour * HOUR_S + 7).count(slot, name, Some(&version));
+                ring.at(hour * HOUR_S + 7).count(slot, name, Some(&version), DeployPhase::Later);
                 bad += slot.counts.bad;
             }
             let blame = ring.over(92 * 24 * HOUR_S, 40 * HOUR_S);
@@ -245,7 +283,12 @@ mod tests {
         };
         slot.endpoints = vec![(EndpointKey(1), tally)];
         let mut blame = Blame::default();
-        blame.count(&slot, |key| NAMES[key.index()], None);
+        blame.count(
+            &slot,
+            |key| NAMES[key.index()],
+            None,
+            DeployPhase::HourAfter,
+        );
         let said: Vec<String> = blame
             .parts()
             .map(|(dimension, part, count)| format!("{} {part} {count}", dimension.as_str()))
@@ -262,6 +305,7 @@ mod tests {
                 "endpoint b:1 7",
                 "endpoint none 3",
                 "version unknown 10",
+                "deploy hour_after 10",
             ]
         );
     }

@@ -9,6 +9,19 @@ use std::time::Duration;
 
 use crate::model::{Event, EventKind, Objective, Tally, Timestamp};
 
+/// How many more of `lately` bad events there are than `before` leads to expect: b − N · e₀, where N is what was valid
+/// lately and e₀ the share that were bad in this way of what was valid before.
+///
+/// N is that of the SLO, whatever the part: each of its events might have become bad in this way. So the excesses of a
+/// dimension's parts sum to the excess of the whole. Negative when there are fewer than usual; `None` when nothing was
+/// valid before.
+pub fn excess(lately: u64, valid_lately: u64, before: u64, valid_before: u64) -> Option<f64> {
+    (valid_before > 0).then(|| {
+        let usual = before as f64 / valid_before as f64;
+        lately as f64 - valid_lately as f64 * usual
+    })
+}
+
 /// What an SLO counted in one slot of its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -124,6 +137,24 @@ mod tests {
 
     fn objective() -> Objective {
         Objective::try_from_ppm(990_000).unwrap()
+    }
+
+    #[test]
+    fn the_excess_is_what_exceeds_the_usual_share() {
+        for (what, counts, expected) in [
+            ("as usual", (10, 1_000, 100, 10_000), Some(0.0)),
+            ("five times as many", (50, 1_000, 100, 10_000), Some(40.0)),
+            ("never before", (50, 1_000, 0, 10_000), Some(50.0)),
+            ("gone", (0, 1_000, 100, 10_000), Some(-10.0)),
+            ("nothing to compare with", (50, 1_000, 0, 0), None),
+        ] {
+            let (lately, valid_lately, before, valid_before) = counts;
+            assert_eq!(
+                excess(lately, valid_lately, before, valid_before),
+                expected,
+                "{what}"
+            );
+        }
     }
 
     #[test]

@@ -344,6 +344,7 @@ mod tests {
 
     fn slo() -> Slo {
         Slo {
+            slices: None,
             calendar: None,
             id: "s".to_owned(),
             route: "r".to_owned(),

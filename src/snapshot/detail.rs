@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AlertView, DeployView, SloView};
+use crate::model::Timestamp;
 
 /// One SLO in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,6 +12,9 @@ pub struct SloDetail {
     pub slo: SloView,
     /// How many events of the window may be bad, in whole events rounded down.
     pub allowed: u64,
+    /// Since when events count as those of lately: the beginning of the hour before the one begun.
+    #[serde(default)]
+    pub lately_from: Timestamp,
     /// What spent the budget. The parts of each dimension sum to the bad events of the window.
     pub spent: Vec<SpentPart>,
     /// Its alerts that are not inactive.
@@ -22,8 +26,8 @@ pub struct SloDetail {
 /// Some of an SLO's bad events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpentPart {
-    /// How they are told apart: `day` and `route`; of requests that failed also `kind`, `status`, `endpoint` and
-    /// `version`.
+    /// How they are told apart: `day` and `route`; of requests that failed also `kind`, `status`, `endpoint`, `version` and
+    /// `deploy`.
     pub dimension: String,
     /// Which ones. `earlier` are those of which only the number is known.
     pub part: String,
@@ -31,4 +35,11 @@ pub struct SpentPart {
     pub bad: u64,
     /// Their share of all bad events of the window, 0 to 1.
     pub share: f64,
+    /// How many of them since [`SloDetail::lately_from`]; `null` for a day.
+    #[serde(default)]
+    pub lately: Option<u64>,
+    /// How many more these are than the window before leads to expect at as many valid events, negative when fewer. The
+    /// parts of a dimension sum to what the whole exceeds it by. `null` for a day, and when nothing was valid before.
+    #[serde(default)]
+    pub excess: Option<f64>,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SpentPart;
 use crate::model::{Event, Timestamp};
 
 /// What spent an SLO's budget, from its history.
@@ -26,6 +27,9 @@ pub struct Spending {
     pub start: Timestamp,
     /// A column's width in seconds.
     pub step_s: u64,
+    /// What the bad events were, as in [`super::SloDetail::spent`].
+    #[serde(default)]
+    pub parts: Vec<SpentPart>,
 }
 
 /// A time in which a budget was spent faster than it may be.

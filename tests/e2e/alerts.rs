@@ -352,6 +352,7 @@ fn slos_are_listed_shown_in_full_and_judged_again_over_their_history() {
         ("status", "5xx"),
         ("endpoint", origin.url().as_str()),
         ("version", "v7"),
+        ("deploy", "in_window"),
         ("route", "a"),
     ] {
         let of_it: Vec<&Value> = parts
@@ -361,6 +362,11 @@ fn slos_are_listed_shown_in_full_and_judged_again_over_their_history() {
         assert_eq!(of_it.len(), 1, "{dimension}: {parts:#?}");
         assert_eq!(of_it[0]["part"], part);
         assert_eq!(of_it[0]["bad"], bad, "the parts sum to the whole");
+        assert_eq!(of_it[0]["lately"], bad);
+        assert!(
+            of_it[0]["excess"].is_null(),
+            "there is nothing before to compare with"
+        );
     }
     assert_eq!(detail["deploys"][0]["slos"][0]["bad"], bad);
     let page = stdout(&home.vestibule(&["slo", "show", "a-available"]));

@@ -132,6 +132,7 @@ fn policies() -> Vec<Policy> {
 fn slo(id: &str, policy: &str) -> Slo {
     Slo {
         calendar: None,
+        slices: None,
         id: id.to_owned(),
         route: "r".to_owned(),
         sli: Sli::AVAILABILITY,

@@ -13,7 +13,7 @@ use vestibule::snapshot::{
     AlertView, CertificateAlertView, CertificateView, ConfigView, EdgeView, EndpointShare,
     EndpointView, FaultCount, Gap, ListenerView, Measure, PhaseView, ProbeSlotView, ProbeView,
     ProcessView, QueueView, ReceiverView, RouteView, SCHEMA, Series, SloView, Snapshot, Spell,
-    Spending, Standing, StoreView, UpstreamView, Urgency,
+    Spending, SpentPart, Standing, StoreView, UpstreamView, Urgency,
 };
 use vestibule::triage::{Level, Locus, Strength, Suspect, Verdict};
 
@@ -267,6 +267,23 @@ pub(crate) fn spending() -> Spending {
             .collect(),
         start: "2026-10-24T14:00:00Z".parse().expect("RFC 3339"),
         step_s: 43_200,
+        parts: [
+            ("day", "2026-11-09", 21_000, None),
+            ("kind", "upstream_5xx", 30_100, Some(2_790.4)),
+            ("kind", "connect_refused", 1_300, Some(-3.0)),
+            ("endpoint", "10.0.4.31:8443", 17_400, Some(2_310.0)),
+            ("endpoint", "10.0.4.32:8443", 14_000, Some(480.0)),
+            ("deploy", "hour_after", 29_000, Some(2_800.0)),
+        ]
+        .map(|(dimension, part, bad, excess)| SpentPart {
+            dimension: dimension.to_owned(),
+            part: part.to_owned(),
+            bad,
+            share: bad as f64 / 31_400.0,
+            lately: excess.map(|_| 2_800),
+            excess,
+        })
+        .into(),
     }
 }
 

@@ -1,15 +1,20 @@
 //! One SLO in full, made when somebody asks.
 
+use std::collections::HashMap;
+
 use super::super::pipeline::Pipeline;
 use super::Surroundings;
-use crate::model::{Sli, Timestamp, Window};
+use crate::model::{Sli, Tally, Timestamp, Window};
 use crate::sli::blame::Dimension;
+use crate::slo::attribution;
 use crate::slo::budget::Budget;
 use crate::slo::engine::SloStatus;
 use crate::snapshot::{DeployView, SloDetail, Snapshot, SpentPart};
 
 /// A day, in seconds.
 const DAY_S: u64 = 86_400;
+/// An hour, in seconds.
+const HOUR_S: u64 = 3_600;
 /// The part of what was not told apart yet when it was counted.
 const EARLIER: &str = "earlier";
 /// The part that failed only by its own SLO's reading: what was answered 4xx.
@@ -42,6 +47,7 @@ pub(in crate::app) fn detail(
     Some(SloDetail {
         slo: slo.clone(),
         allowed: u64::try_from(budget.allowed_millionths() / 1_000_000).unwrap_or(u64::MAX),
+        lately_from: lately_from(snapshot.at),
         spent: spent(pipeline, around, status, snapshot.at),
         alerts: alerts.cloned().collect(),
         deploys: deploys.collect(),
@@ -54,36 +60,58 @@ fn spent(
     status: &SloStatus,
     now: Timestamp,
 ) -> Vec<SpentPart> {
-    let whole = status.tally.bad;
+    let lately_s = (now.as_secs() + 1).saturating_sub(lately_from(now).as_secs());
+    let lately = Window::from_secs(u32::try_from(lately_s).unwrap_or(u32::MAX));
+    let all = status.tally;
+    let lately_all = pipeline.tally_over(status.key, lately, now);
     let mut parts = Parts {
-        whole,
+        all,
+        lately: lately_all,
         list: Vec::new(),
     };
-    parts.dimension("day", days(pipeline, status, now));
-    parts.dimension("route", vec![(status.slo.route.clone(), whole)]);
+    parts.days(days(pipeline, status, now));
+    let route = &status.slo.route;
+    parts.dimension("route", vec![(route.clone(), all.bad, lately_all.bad)]);
     let configured = around.resolved.proxy.routes.iter();
-    let is_configured = configured
-        .map(|route| &route.id)
-        .any(|id| *id == status.slo.route);
+    let is_configured = configured.map(|route| &route.id).any(|id| id == route);
     if let (Sli::Availability(reading), true) =
         (status.slo.sli, is_configured && status.slo.slices.is_none())
     {
         let window = status.period.map(|period| period.elapsed(now));
         let window = window.unwrap_or(status.slo.window);
-        let blame = pipeline.blame(&status.slo.route, window, now);
+        let blame = pipeline.blame(route, window, now);
+        let blame_lately = pipeline.blame(route, lately, now);
+        let lately: HashMap<(Dimension, &str), u64> = blame_lately
+            .parts()
+            .map(|(dimension, part, bad)| ((dimension, part), bad))
+            .collect();
         for dimension in Dimension::ALL {
             let of_it = blame.parts().filter(|(it, _, _)| *it == dimension);
-            let of_it = of_it.map(|(_, part, bad)| (part.to_owned(), bad));
+            let of_it = of_it.map(|(_, part, bad)| {
+                let lately = lately.get(&(dimension, part)).copied();
+                (part.to_owned(), bad, lately.unwrap_or(0))
+            });
             let mut of_it: Vec<_> = of_it.collect();
             if reading.counts_client_errors() {
                 // What did not fail by anyone's fault but its client's is not told apart.
-                let failed: u64 = of_it.iter().map(|(_, bad)| bad).sum();
-                of_it.push((CLIENT.to_owned(), whole.saturating_sub(failed)));
+                let failed: u64 = of_it.iter().map(|(_, bad, _)| bad).sum();
+                let failed_lately: u64 = of_it.iter().map(|(_, _, lately)| lately).sum();
+                of_it.push((
+                    CLIENT.to_owned(),
+                    all.bad.saturating_sub(failed),
+                    lately_all.bad.saturating_sub(failed_lately),
+                ));
             }
             parts.dimension(dimension.as_str(), of_it);
         }
     }
     parts.list
+}
+
+/// The beginning of the hour before the one that `now` lies in: what bad requests were is known by the hour.
+fn lately_from(now: Timestamp) -> Timestamp {
+    let begun = now.as_secs() - now.as_secs() % HOUR_S;
+    Timestamp::from_secs(begun.saturating_sub(HOUR_S))
 }
 
 /// Bad events by day in UTC, the newest first; the oldest day is cut where the window begins.
@@ -118,31 +146,65 @@ fn days(pipeline: &Pipeline, status: &SloStatus, now: Timestamp) -> Vec<(String,
 }
 
 struct Parts {
-    whole: u64,
+    /// Valid events of the window.
+    all: Tally,
+    /// Those of lately among them.
+    lately: Tally,
     list: Vec<SpentPart>,
 }
 
 impl Parts {
-    /// Adds a dimension, so that its parts sum to the whole: what is not known is said, and what is too much, since hours
-    /// are not cut, is left out of the last parts.
-    fn dimension(&mut self, dimension: &str, mut parts: Vec<(String, u64)>) {
-        if dimension != "day" {
-            parts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        }
-        let mut left = self.whole;
-        for (_, bad) in &mut parts {
+    fn days(&mut self, mut days: Vec<(String, u64)>) {
+        let mut left = self.all.bad;
+        for (_, bad) in &mut days {
             *bad = (*bad).min(left);
             left -= *bad;
         }
-        parts.push((EARLIER.to_owned(), left));
-        let whole = self.whole;
-        let parts = parts.into_iter().filter(|(_, bad)| *bad > 0);
-        self.list.extend(parts.map(|(part, bad)| SpentPart {
+        days.push((EARLIER.to_owned(), left));
+        for (day, bad) in days {
+            self.push("day", day, bad, None);
+        }
+    }
+
+    /// Adds a dimension of (part, bad events, those of lately), so that its parts sum to the whole: what is not known is
+    /// said, and what is too much, since hours are not cut, is left out of the last parts.
+    fn dimension(&mut self, dimension: &str, mut parts: Vec<(String, u64, u64)>) {
+        parts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let (mut left, mut left_lately) = (self.all.bad, self.lately.bad.min(self.all.bad));
+        for (_, bad, lately) in &mut parts {
+            *bad = (*bad).min(left);
+            *lately = (*lately).min(*bad).min(left_lately);
+            left -= *bad;
+            left_lately -= *lately;
+        }
+        // No more of lately can be left over than of all: what is too much of it belongs to parts that are known.
+        for (_, bad, lately) in &mut parts {
+            let more = left_lately.saturating_sub(left).min(*bad - *lately);
+            *lately += more;
+            left_lately -= more;
+        }
+        parts.push((EARLIER.to_owned(), left, left_lately));
+        for (part, bad, lately) in parts {
+            self.push(dimension, part, bad, Some(lately));
+        }
+    }
+
+    fn push(&mut self, dimension: &str, part: String, bad: u64, lately: Option<u64>) {
+        if bad == 0 {
+            return;
+        }
+        let before = self.all - self.lately;
+        let excess = lately.and_then(|lately| {
+            attribution::excess(lately, self.lately.valid(), bad - lately, before.valid())
+        });
+        self.list.push(SpentPart {
             dimension: dimension.to_owned(),
             part,
             bad,
-            share: bad as f64 / whole as f64,
-        }));
+            share: bad as f64 / self.all.bad as f64,
+            lately,
+            excess,
+        });
     }
 }
 
@@ -153,18 +215,32 @@ mod tests {
     use super::*;
 
     proptest! {
+        /// Whatever is known of the parts: they sum to the whole, those of lately to lately's, and what they exceed the
+        /// usual by to what the whole does.
         #[test]
         fn the_parts_of_every_dimension_sum_to_the_whole(
-            whole in 0_u64..1_000,
-            counts in prop::collection::vec(0_u64..500, 0..9),
+            good in (0_u64..100_000, 0_u64..100_000),
+            bad in (0_u64..1_000, 0_u64..1_000),
+            counts in prop::collection::vec((0_u64..500, 0_u64..500), 0..9),
         ) {
-            let mut parts = Parts { whole, list: Vec::new() };
-            let named = counts.iter().enumerate().map(|(place, count)| (place.to_string(), *count));
+            let before = Tally { good: good.0, bad: bad.0 };
+            let lately = Tally { good: good.1, bad: bad.1 };
+            let all = before + lately;
+            let mut parts = Parts { all, lately, list: Vec::new() };
+            let named = counts.iter().enumerate();
+            let named = named.map(|(place, (before, lately))| (place.to_string(), before + lately, *lately));
             parts.dimension("kind", named.clone().collect());
-            parts.dimension("day", named.collect());
+            parts.days(named.map(|(name, bad, _)| (name, bad)).collect());
             for dimension in ["kind", "day"] {
                 let of_it = parts.list.iter().filter(|part| part.dimension == dimension);
-                prop_assert_eq!(of_it.map(|part| part.bad).sum::<u64>(), whole);
+                prop_assert_eq!(of_it.map(|part| part.bad).sum::<u64>(), all.bad);
+            }
+            let kinds = || parts.list.iter().filter(|part| part.dimension == "kind");
+            let sum: u64 = kinds().filter_map(|part| part.lately).sum();
+            prop_assert_eq!(sum, lately.bad);
+            if let Some(whole) = attribution::excess(lately.bad, lately.valid(), before.bad, before.valid()) {
+                let sum: f64 = kinds().filter_map(|part| part.excess).sum();
+                prop_assert!((sum - whole).abs() < 1e-6, "{} is not {}", sum, whole);
             }
             prop_assert!(parts.list.iter().all(|part| part.bad > 0 && part.share.is_finite()));
         }

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::client::{AskError, ask};
 use crate::cli::{Exit, complain, runtime, say};
-use crate::model::Objective;
+use crate::model::{Objective, Timestamp};
 use crate::net::address::Address;
-use crate::snapshot::{DeployView, SloDetail, SloView};
+use crate::snapshot::{DeployView, SloDetail, SloView, SpentPart};
 use crate::tui::fmt;
 
 pub(super) fn list(address: &Address, json: bool) -> Exit {
@@ -130,6 +130,7 @@ fn page(detail: &SloDetail) -> String {
     let SloDetail {
         slo,
         allowed,
+        lately_from,
         spent,
         alerts,
         deploys,
@@ -199,10 +200,11 @@ fn page(detail: &SloDetail) -> String {
         put(
             &mut text,
             format_args!(
-                "  {:>9}  {:>6}  {}\n",
+                "  {:>9}  {:>6}  {}{}\n",
                 part.bad,
                 percent(Some(part.share)),
-                fmt::visible(&part.part)
+                fmt::visible(&part.part),
+                unusual(part, *lately_from)
             ),
         );
     }
@@ -226,6 +228,17 @@ fn span(slo: &SloView) -> String {
             "the {} from {} to {} ({})",
             period.unit, period.from, period.to, period.zone
         ),
+    }
+}
+
+/// `, since 13:00:00Z 412 of them, 390 more than usual`; nothing when there are hardly more than usual.
+fn unusual(part: &SpentPart, since: Timestamp) -> String {
+    match (part.lately, part.excess) {
+        (Some(lately), Some(excess)) if excess >= 1.0 => format!(
+            ", since {}Z {lately} of them, {excess:.0} more than usual",
+            since.time_of_day()
+        ),
+        _ => String::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::words;
 use crate::model::Window;
 use crate::slo::burn;
 use crate::slo::state::SloState;
-use crate::snapshot::{SloView, Snapshot, Spell, Spending};
+use crate::snapshot::{SloView, Snapshot, Spell, Spending, SpentPart};
 
 /// Rows below the list that say something.
 const BELOW: u16 = 9;
@@ -309,6 +309,37 @@ fn spent_lines(snapshot: &Snapshot, spending: &Spending) -> Vec<Vec<Span<'static
                 Role::Muted,
             ),
         ]);
+    }
+    lines.extend(parts_lines(&spending.parts));
+    lines
+}
+
+/// Of each way to tell bad events apart, the part that most are, and how many more than usual they are lately.
+fn parts_lines(parts: &[SpentPart]) -> Vec<Vec<Span<'static>>> {
+    let mut lines = Vec::new();
+    let mut told = "";
+    // One day or one route says nothing that is not on the screen already.
+    for part in parts
+        .iter()
+        .filter(|it| !matches!(it.dimension.as_str(), "day" | "route"))
+    {
+        if part.dimension == told {
+            continue;
+        }
+        told = &part.dimension;
+        let mut line = vec![
+            span(format!("{:>6}  ", fmt::share(part.share)), Role::Strong),
+            span(format!("{:<9}", part.dimension), Role::Muted),
+            span(part.part.clone(), Role::Text),
+        ];
+        if let Some(excess) = part.excess.filter(|excess| *excess >= 1.0) {
+            let more = format!("  +{} lately", fmt::si(excess));
+            line.push(span(more, Role::Muted));
+        }
+        lines.push(line);
+    }
+    if !lines.is_empty() {
+        lines.insert(0, vec![span("most of them", Role::Muted)]);
     }
     lines
 }

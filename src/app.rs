@@ -24,6 +24,7 @@ use crate::proxy::generation::{BuildError, Generation};
 use crate::proxy::listener::{self, BindError};
 use crate::snapshot::{ProbeSlotView, Snapshot};
 use crate::store::{self, OpenError};
+use crate::triage::Verdict;
 
 mod alerts;
 mod certs;
@@ -394,6 +395,15 @@ fn run_probe(blackbox: Blackbox) -> admin::RunProbe {
             (status, body)
         })
     })
+}
+
+/// What the verdicts were at `at`, the worst first, from the history in the configuration's state directory alone. Faults and
+/// endpoints are not in it, so the side is known from its events only.
+///
+/// # Errors
+/// In one line, when the history cannot be read.
+pub fn told_at(resolved: &Arc<Resolved>, at: Timestamp) -> Result<Vec<Verdict>, String> {
+    past::verdicts(resolved, at)
 }
 
 /// A message about a started daemon, for people who started it by hand.

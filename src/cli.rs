@@ -20,6 +20,7 @@ mod diff;
 mod explain;
 mod gameday;
 mod generate;
+mod incident;
 mod notify;
 mod probe;
 mod run;
@@ -86,7 +87,7 @@ impl Exit {
                 "the state directory is in use by another instance",
             ),
             Self::Config => (
-                "`run`, `check`, `generate`, `slo`",
+                "`run`, `check`, `generate`, `slo`, `incident`",
                 "the configuration is refused",
             ),
         }
@@ -242,6 +243,9 @@ enum Command {
     /// About what is promised
     #[command(subcommand)]
     Slo(slo::SloCommand),
+    /// What went wrong: list incidents of the stored history, show one, export them for a postmortem
+    #[command(subcommand, after_help = incident::HELP)]
+    Incident(incident::IncidentCommand),
     /// Write what other tools need: Prometheus rules, dashboards, Alertmanager routing, runbooks
     ///
     /// Made from the configuration alone: nothing needs to run, and the same configuration gives the same files, so
@@ -493,6 +497,7 @@ pub fn main() -> ExitCode {
             check::check(&config, format, fail_on)
         }
         Command::Slo(command) => slo::slo(command),
+        Command::Incident(command) => incident::incident(command),
         Command::Generate {
             what,
             from,

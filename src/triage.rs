@@ -16,7 +16,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, Tally, Timestamp};
+use crate::model::{Event, Fault, Tally, Timestamp};
 
 /// How bad things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,6 +77,11 @@ impl Locus {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// The side that most of `faults` blame, as a verdict says it; [`Locus::Unknown`] of none.
+pub fn side_of_faults(faults: &[(Fault, u64)]) -> Locus {
+    side::of_faults(faults)
 }
 
 /// How much speaks for a suspect.

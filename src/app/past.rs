@@ -18,8 +18,9 @@ use crate::admin;
 use crate::config::Resolved;
 use crate::model::{EventKind, RouteKey, RouteSlot, SloKey, Timestamp};
 use crate::sli::recorder::Shard;
-use crate::snapshot::{AlertView, ProcessView, Snapshot};
+use crate::snapshot::{AlertView, ConfigView, ProcessView, Snapshot};
 use crate::store::{History, QueryError};
+use crate::triage::Verdict;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -53,14 +54,7 @@ fn past(
         ));
     }
     let history = History::read(dir, at).map_err(|error| error.to_string())?;
-    let mut pipeline = Pipeline::new(None);
-    pipeline
-        .configure(resolved, &[])
-        .map_err(|error| error.to_string())?;
-    refill(&mut pipeline, resolved, &history, at).map_err(|error| error.to_string())?;
-    // The last second that was over: its last minute is the one that ends at `at`.
-    let last = at.minus(Duration::from_secs(1));
-    pipeline.judge_silently(last);
+    let (pipeline, last) = rebuilt(resolved, &history, at)?;
     let around = Surroundings {
         started_at: live.started_at,
         counting_since: live.counting_since,
@@ -83,6 +77,54 @@ fn past(
     snapshot.store = live.store.clone();
     date_alerts(&mut snapshot);
     Ok(snapshot)
+}
+
+/// What the verdicts were at the end of the minute before `at`, the worst first, from the history alone: of a daemon that runs
+/// or one that has stopped.
+///
+/// # Errors
+/// In one line, when the history cannot be read.
+pub(super) fn verdicts(resolved: &Arc<Resolved>, at: Timestamp) -> Result<Vec<Verdict>, String> {
+    let at = Timestamp::from_secs(at.as_secs() / 60 * 60);
+    let dir = &resolved.store.dir;
+    let history = History::read(dir, at).map_err(|error| error.to_string())?;
+    let (pipeline, last) = rebuilt(resolved, &history, at)?;
+    let around = Surroundings {
+        started_at: history.counting_since,
+        counting_since: history.counting_since,
+        resolved: Arc::clone(resolved),
+        listeners: Vec::new(),
+        config: ConfigView::default(),
+        process: ProcessView::default(),
+        gaps: history.gaps.clone(),
+        receivers: Vec::new(),
+        queues: Vec::new(),
+        probe_runs: 0,
+        rate_limits: Vec::new(),
+        exporters: Vec::new(),
+    };
+    let mut memory = Memory::default();
+    let gathered = Gathered::default();
+    let snapshot = view::snapshot(&pipeline, &around, &gathered, last, 0, &mut memory);
+    let mut verdicts = vec![snapshot.verdict];
+    verdicts.extend(snapshot.other_verdicts);
+    Ok(verdicts)
+}
+
+/// Memory as of `at`, judged at the last second that was over: its last minute is the one that ends at `at`.
+fn rebuilt(
+    resolved: &Resolved,
+    history: &History,
+    at: Timestamp,
+) -> Result<(Pipeline, Timestamp), String> {
+    let mut pipeline = Pipeline::new(None);
+    pipeline
+        .configure(resolved, &[])
+        .map_err(|error| error.to_string())?;
+    refill(&mut pipeline, resolved, history, at).map_err(|error| error.to_string())?;
+    let last = at.minus(Duration::from_secs(1));
+    pipeline.judge_silently(last);
+    Ok((pipeline, last))
 }
 
 /// Refills memory as of `at`: all but the last minute as at a start, and the last minute as if it had just been counted.
@@ -262,7 +304,7 @@ mod tests {
             counting_since: Timestamp::from_secs(M0 * 60),
             resolved: Arc::clone(resolved),
             listeners: Vec::new(),
-            config: crate::snapshot::ConfigView::default(),
+            config: ConfigView::default(),
             process: ProcessView::default(),
             gaps: Vec::new(),
             receivers: Vec::new(),

@@ -403,3 +403,102 @@ fn slos_are_listed_shown_in_full_and_judged_again_over_their_history() {
     assert_eq!(unknown.status.code(), Some(64));
     assert!(daemon.stop().success());
 }
+
+#[test]
+fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of_a_stopped_daemon()
+{
+    let (origin, hook) = (failing(), Origin::ok());
+    let home = Home::new(&config(&origin, &hook));
+    let none = home.vestibule(&["incident", "list"]);
+    assert_eq!(
+        none.status.code(),
+        Some(74),
+        "there is no history yet: {none:?}"
+    );
+    let daemon = home.run();
+    let began = vestibule_now();
+    assert!(home.vestibule(&["deploy", "u", "v7"]).status.success());
+    let mut client = Client::connect(daemon.address());
+    daemon.until("a page", Duration::from_secs(60), |snapshot| {
+        for _ in 0..5 {
+            client.get("/a");
+        }
+        let alerts = snapshot["alerts"].as_array()?;
+        let fires = |it: &&Value| it["slo"] == "a-available" && it["state"] == "firing";
+        alerts.iter().find(fires).map(|_| ())
+    });
+    assert!(
+        home.vestibule(&["deploy", "u", "v6", "--by", "ada"])
+            .status
+            .success()
+    );
+    let running = home.vestibule(&["incident", "list"]);
+    assert_eq!(running.status.code(), Some(0), "{running:?}");
+    let bad = daemon.snapshot()["slos"]
+        .as_array()
+        .and_then(|slos| slos.iter().find(|it| it["id"] == "a-available").cloned())
+        .and_then(|slo| slo["bad"].as_u64())
+        .expect("it is counted");
+    daemon.stop();
+
+    let list = home.vestibule(&["incident", "list", "--json"]);
+    let report: Value = serde_json::from_str(&stdout(&list)).expect("it is JSON");
+    let told = &report["incidents"][0];
+    assert_eq!(
+        report["incidents"].as_array().map(Vec::len),
+        Some(1),
+        "{report:#}"
+    );
+    assert_eq!(told["damages"][0]["bad"], bad, "every bad request is in it");
+    let name = told["id"].as_str().expect("a name");
+    let table = stdout(&home.vestibule(&["incident", "list"]));
+    assert!(table.starts_with("NAME") && table.contains(name), "{table}");
+
+    let page = stdout(&home.vestibule(&["incident", "show", name]));
+    for needed in [
+        format!("# Incident of {name}"),
+        "| owners | team-a |".to_owned(),
+        "## What changed before".to_owned(),
+        "deploy: u v7".to_owned(),
+        "## What was done".to_owned(),
+        "u v6".to_owned(),
+        format!("| a | kind | upstream\\_5xx | {bad} | 100.00 % |"),
+        format!("| a | endpoint | {} | {bad} | 100.00 % |", origin.url()),
+        "burn fires (page)".to_owned(),
+        "**it began**".to_owned(),
+        "| whose | upstream, not edge (upstream\\_5xx) |".to_owned(),
+    ] {
+        assert!(page.contains(&needed), "no {needed:?} in\n{page}");
+    }
+    let unknown = home.vestibule(&["incident", "show", "2001-01-01T00:00Z"]);
+    assert_eq!(unknown.status.code(), Some(64));
+
+    let out = home.path("postmortem");
+    let out = out.to_str().expect("a path");
+    let minute: String = began.chars().take(16).collect();
+    let refused = home.vestibule(&["incident", "export", "--from", "yesterday"]);
+    assert_eq!(refused.status.code(), Some(64));
+    let from = format!("{minute}:00Z");
+    let written = home.vestibule(&["incident", "export", "--from", &from, "--out", out]);
+    assert_eq!(written.status.code(), Some(0), "{written:?}");
+    let written = stdout(&written);
+    let files: Vec<&str> = written.lines().collect();
+    assert_eq!(files.len(), 2, "{written}");
+    let markdown = std::fs::read_to_string(files[0]).expect("the Markdown");
+    assert!(markdown.contains(&format!("# Incident of {name}")));
+    let json = std::fs::read_to_string(files[1]).expect("the JSON");
+    let json: Value = serde_json::from_str(&json).expect("it is JSON");
+    let told = &json["incidents"][0];
+    assert!(told["detected_after_s"].as_u64().is_some(), "{told:#}");
+    assert_eq!(told["verdict"]["route"], "a");
+    let kinds = told["parts"].as_array().expect("parts");
+    let of_kind = kinds.iter().filter(|it| it["dimension"] == "kind");
+    let sum: u64 = of_kind.filter_map(|it| it["bad"].as_u64()).sum();
+    assert_eq!(sum, bad, "the parts sum to the whole");
+}
+
+/// The time as `vestibule` writes it.
+fn vestibule_now() -> String {
+    use vestibule::clock::Clock as _;
+    vestibule::clock::SystemClock::new().now().to_string()
+}

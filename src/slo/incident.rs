@@ -169,7 +169,9 @@ mod tests {
         Slo {
             id: id.to_owned(),
             route: "r".to_owned(),
-            sli: Sli::Availability,
+            sli: Sli::AVAILABILITY,
+            calendar: None,
+            slices: None,
             probe: None,
             objective: "99%".parse().unwrap(),
             window: Window::days(30),

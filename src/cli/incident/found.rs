@@ -135,7 +135,12 @@ impl Found {
                     tally,
                 });
             };
-            reader.slo_history(&slo.id, from.as_secs(), to.as_secs(), each)?;
+            reader.slo_history(
+                (&slo.id, &slo.counted()),
+                from.as_secs(),
+                to.as_secs(),
+                each,
+            )?;
             let window = slo.window.as_secs();
             let begin = to.as_secs().saturating_sub(window);
             let whole = reader.slo_over(&slo.id, begin, to.as_secs())?;
@@ -344,7 +349,7 @@ fn told_of(
 fn parts(history: &History, told: &Told, resolved: &Resolved) -> Result<Vec<Part>, QueryError> {
     let available = |slo: &String| {
         let mut slos = resolved.slos.iter();
-        slos.any(|it| it.id == *slo && it.sli == Sli::Availability)
+        slos.any(|it| it.id == *slo && matches!(it.sli, Sli::Availability(_)))
     };
     let hurt = told.damages.iter().filter(|it| available(&it.slo));
     let routes: Vec<&str> = hurt.map(|it| it.route.as_str()).collect();

@@ -13,7 +13,6 @@
 use std::time::Instant;
 
 use vestibule::model::{Sli, Slo, Tally, Window};
-use vestibule::slo::alert::Guards;
 use vestibule::slo::backtest::{Record, run};
 use vestibule::slo::policy::Policy;
 
@@ -37,7 +36,7 @@ fn main() {
     let began = Instant::now();
     let firings: usize = records
         .iter()
-        .map(|record| run(&slo, &Policy::workbook(), Guards::default(), record).len())
+        .map(|record| run(&slo, &Policy::workbook(), record).len())
         .sum();
     println!(
         "backtest of 30 days x {SLOS} SLOs: {:.2} s, {firings} firings",

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use crate::model::{Slo, Window};
 use crate::slo::alert::AlertKind;
+use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, Row, Severity};
 
 mod alarm;
@@ -124,11 +125,20 @@ const JOB: &str = "vestibule";
 
 impl Plan {
     /// The rows of the SLO's policy, loudest first.
-    fn rows(&self, slo: &Slo) -> &[Row] {
-        self.policies
-            .iter()
-            .find(|policy| policy.name == slo.policy)
-            .map_or(&[], |policy| &policy.rows)
+    fn rows(&self, slo: &Slo) -> Vec<Row> {
+        self.policy(slo)
+            .map_or_else(Vec::new, |policy| policy.rows_over(slo.window))
+    }
+
+    /// What must be given beside the burn rate of the SLO's rows.
+    fn guards(&self, slo: &Slo) -> Guards {
+        let guards = self.policy(slo).map(|policy| policy.guards);
+        guards.unwrap_or_default().of(slo.sli)
+    }
+
+    fn policy(&self, slo: &Slo) -> Option<&Policy> {
+        let mut policies = self.policies.iter();
+        policies.find(|policy| policy.name == slo.policy)
     }
 
     /// Rows whose windows are too short for Prometheus, as (policy, window): the rules of these would miss what Vestibule
@@ -138,9 +148,8 @@ impl Plan {
             .slos
             .iter()
             .flat_map(|slo| {
-                self.rows(slo)
-                    .iter()
-                    .map(|row| (slo.policy.as_str(), row.short))
+                let rows = self.rows(slo).into_iter();
+                rows.map(|row| (slo.policy.as_str(), row.short))
             })
             .filter(|(_, window)| *window < SHORTEST)
             .collect();

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod burn;
 pub mod engine;
 pub mod forecast;
+pub mod guards;
 pub mod incident;
 pub mod outage;
 pub mod policy;

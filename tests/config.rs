@@ -19,8 +19,9 @@ use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
 use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
-use vestibule::model::{Reading, Sli, Timestamp, TraceShare};
-use vestibule::slo::policy::{Factor, Tier};
+use vestibule::model::{Reading, Sli, Timestamp, TraceShare, Window};
+use vestibule::slo::guards::Guards;
+use vestibule::slo::policy::{Factor, Policy, Tier};
 
 #[test]
 fn a_wrong_file_says_everything_that_is_wrong_with_it() {
@@ -441,10 +442,28 @@ fn every_key_reaches_its_part() {
     assert_eq!(probes.definitions[0].name, "shop-front");
     assert_eq!(probes.key_file, dir.path().join("shared.key"));
     let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();
-    assert_eq!(names, ["workbook", "hourly", "own"]);
+    assert_eq!(names, ["workbook", "hourly", "own", "workbook-by-night"]);
+    assert_eq!(
+        policies[2].guards,
+        Guards {
+            page_min_bad: 20,
+            ticket_min_bad: 0,
+            volume_weight: false,
+            confidence: true,
+            young_history: true,
+        }
+    );
+    assert_eq!(policies[3].rows, Policy::workbook().rows);
+    assert_eq!(
+        policies[3].guards,
+        Guards {
+            volume_weight: false,
+            ..Guards::default()
+        }
+    );
     let rows: Vec<_> = policies[2]
-        .rows
-        .iter()
+        .rows_over(Window::days(28))
+        .into_iter()
         .map(|row| (row.tier, row.factor))
         .collect();
     assert_eq!(

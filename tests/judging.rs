@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use vestibule::model::{Sli, Slo, SloKey, Span, Tally, Timestamp, Window};
 use vestibule::sli::ring::{Point, TallyRing};
-use vestibule::slo::alert::{AlertState, Guards, Transition};
+use vestibule::slo::alert::{AlertState, Transition};
 use vestibule::slo::burn;
 use vestibule::slo::engine::{Engine, Evaluation};
-use vestibule::slo::policy::{Factor, Policy, Row, Severity, Tier};
+use vestibule::slo::guards::Guards;
+use vestibule::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
 use vestibule::slo::state::SloState;
 
 const KEY: SloKey = SloKey(0);
@@ -210,13 +211,14 @@ fn the_long_window_alone_clears_an_hour_later() {
 fn by_one_row(long: Window, short: Window, milli: u32) -> Engine {
     let policy = Policy {
         name: "own".to_owned(),
-        rows: vec![Row {
+        rows: vec![PolicyRow {
             severity: Severity::Page,
             tier: Tier::Fast,
             long,
             short,
-            factor: Factor::milli(milli),
+            over: Threshold::Burn(Factor::milli(milli)),
         }],
+        guards: Guards::default(),
     };
     let slo = Slo {
         policy: "own".to_owned(),
@@ -398,7 +400,11 @@ fn ten_requests_an_hour_with_one_failure_disturb_nobody() {
 #[test]
 fn without_guards_one_failure_of_ten_pages_as_the_bare_formula_says() {
     let exact = Exact::new(0, 0);
-    let mut engine = engine("99.9%").with_guards(Guards::OFF);
+    let unguarded = Policy {
+        guards: Guards::OFF,
+        ..Policy::workbook()
+    };
+    let mut engine = Engine::new(vec![(KEY, slo("99.9%"))], &[unguarded]);
     let changes = run(&mut engine, &exact, 0..60, |second| Tally {
         good: u64::from(second % 6 == 0),
         bad: u64::from(second == 33),
@@ -708,7 +714,7 @@ fn random_incidents_never_break_the_alerts_rules() {
         let mut random = Random(seed);
         let exact = Exact::new(if seed % 2 == 0 { LONG } else { 0 }, 20);
         let mut engine = engine("99.9%");
-        let rows = Policy::workbook().rows;
+        let rows = Policy::workbook().rows_over(MONTH);
         let objective = "99.9%".parse().unwrap();
         let mut states: BTreeMap<String, AlertState> = BTreeMap::new();
         let mut held: BTreeMap<String, u64> = BTreeMap::new();
@@ -760,7 +766,9 @@ fn random_incidents_never_break_the_alerts_rules() {
                 }
                 let state = states.get(&id).copied().unwrap_or(Inactive);
                 let grown = burn::is_grown(long, row.long);
-                if both && grown && long.tally.bad >= 10 {
+                let whole = exact.over(MONTH);
+                let usual = burn::exceeds_by_volume(long, whole, objective, row.factor);
+                if both && grown && usual && long.tally.bad >= 10 {
                     assert_eq!(state, Firing, "seed {seed}, {second} s: {id}");
                 }
                 if state == Firing {

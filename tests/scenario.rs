@@ -20,6 +20,7 @@ use vestibule::routing::witness::{Samples, stray};
 use vestibule::sli::ring::{Point, RouteRing, TallyRing};
 use vestibule::slo::alert::{AlertKind, AlertStatus, Claim, Watch};
 use vestibule::slo::engine::{Engine, Evaluation};
+use vestibule::slo::guards::Guards;
 use vestibule::slo::policy::{Policy, Severity};
 use vestibule::triage::Verdict;
 use vestibule::triage::engine::verdicts;
@@ -220,6 +221,22 @@ struct World<'a> {
     watched: Vec<AlertStatus>,
 }
 
+/// Those that are shipped, and one that tells only what is no chance, however little is usual.
+fn policies() -> Vec<Policy> {
+    let sure = Policy {
+        name: "sure".to_owned(),
+        guards: Guards {
+            page_min_bad: 0,
+            ticket_min_bad: 0,
+            volume_weight: false,
+            confidence: true,
+            ..Guards::default()
+        },
+        ..Policy::hourly()
+    };
+    [Policy::shipped(), vec![sure]].concat()
+}
+
 /// The window of every promise.
 const MONTH: Window = Window::days(30);
 
@@ -231,7 +248,7 @@ impl<'a> World<'a> {
             scenario,
             routes: vec![RouteRing::default(); scenario.routes.len()],
             slos: vec![TallyRing::new(MONTH); scenario.slos.len()],
-            engine: Engine::new(slos.collect(), &Policy::shipped()),
+            engine: Engine::new(slos.collect(), &policies()),
             endpoints: scenario
                 .routes
                 .iter()

@@ -17,7 +17,9 @@ use crate::net::certificate::{self, Facts};
 use crate::proxy::config as proxy;
 use crate::routing::matcher::{Listeners, Matcher, Rule};
 use crate::routing::witness::{Samples, Witness};
+use crate::slo::policy::Policy;
 
+mod alerting;
 mod operations;
 mod page;
 mod resilience;
@@ -192,6 +194,12 @@ lints! {
     S313 = Warning, "An upstream at a link-local or metadata address",
         "These addresses answer with credentials of the machine on most clouds.",
         "name the service's own address";
+    A501 = Warning, "An alert fires inside the budget",
+        "Its row asks for a burn rate below 1: at that rate the budget lasts longer than its window, and somebody is told all the same.",
+        "raise `factor` or `spend` to what comes to 1 or more over the SLO's window, or set `least = 1`";
+    A502 = Warning, "An alert that looks back further than its promise",
+        "The row's long window is not shorter than the SLO's: by the time that it is judged, the whole budget may be gone.",
+        "give the SLO a policy with shorter windows";
     O401 = Note, "A route nobody answers for",
         "Alerts and screens show the owner; without one, whoever is woken has to ask around.",
         "add `owner`";
@@ -248,6 +256,7 @@ pub(super) fn run(
         text,
         file,
         proxy: &resolved.proxy,
+        policies: &resolved.policies,
         admin: &resolved.admin,
         matcher: Matcher::new(&rules),
         samples: Samples::new(&rules, resolved.proxy.listeners.len()),
@@ -260,6 +269,7 @@ pub(super) fn run(
     resilience::check(&subject, &mut hits);
     tls::check(&subject, &mut hits);
     security::check(&subject, &mut hits);
+    alerting::check(&subject, &mut hits);
     operations::check(&subject, &mut hits);
     hits.hand_over(&file.allowed, findings);
 }
@@ -269,6 +279,7 @@ struct Subject<'a> {
     text: &'a str,
     file: &'a File,
     proxy: &'a proxy::Config,
+    policies: &'a [Policy],
     admin: &'a crate::admin::Config,
     rules: Vec<Rule>,
     matcher: Matcher,

@@ -15,7 +15,8 @@ use crate::model::{Calendar, ClientErrors, Reading, Sli, Slices, Slo, Worth, Zon
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
-use crate::slo::policy::{Policy, Row, Severity};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{Policy, PolicyRow, Severity, Threshold};
 use crate::{admin, notify, probe, store};
 
 /// What each part is told; `None` when something required was refused.
@@ -407,19 +408,38 @@ fn slices(slo: &file::Slo) -> Option<Slices> {
 pub(super) fn policy(policy: &file::Policy) -> Option<Policy> {
     let row = |row: &Item<file::PolicyRow>| {
         let row = &row.value;
-        Some(Row {
+        let over = match (&row.factor, &row.spend) {
+            (Some(factor), _) => Threshold::Burn(factor.value),
+            (None, Some(share)) => Threshold::Spend {
+                share: share.value,
+                least: row.least.as_ref().map(|least| least.value),
+            },
+            (None, None) => return None,
+        };
+        Some(PolicyRow {
             severity: row.severity.as_ref()?.value,
             tier: row.tier.as_ref()?.value,
             long: row.long.as_ref()?.value,
             short: row.short.as_ref()?.value,
-            factor: row.factor.as_ref()?.value,
+            over,
         })
     };
-    let mut rows: Vec<Row> = policy.rows.iter().map(row).collect::<Option<_>>()?;
+    let mut rows: Vec<PolicyRow> = match policy.rows_of.as_ref().map(|shipped| shipped.value) {
+        Some(file::Shipped::Workbook) => Policy::workbook().rows,
+        Some(file::Shipped::Hourly) => Policy::hourly().rows,
+        None => policy.rows.iter().map(row).collect::<Option<_>>()?,
+    };
     rows.sort_by_key(|row| std::cmp::Reverse((row.severity, row.tier)));
     Some(Policy {
         name: policy.name.as_ref()?.value.clone(),
         rows,
+        guards: Guards {
+            page_min_bad: policy.page_min_bad.value as u64,
+            ticket_min_bad: policy.ticket_min_bad.value as u64,
+            volume_weight: policy.volume_weight.value,
+            confidence: policy.confidence.value,
+            ..Guards::default()
+        },
     })
 }
 

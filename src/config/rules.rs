@@ -261,8 +261,25 @@ fn check_health(upstreams: &[Item<file::Upstream>], findings: &mut Findings) {
 fn check_policies(policies: &[Item<file::Policy>], findings: &mut Findings) {
     for policy in policies {
         let mut tiers: Vec<&Located<_>> = Vec::new();
-        for row in &policy.value.rows {
-            let row = &row.value;
+        if policy.sound && policy.value.rows.is_empty() && policy.value.rows_of.is_none() {
+            let finding = Finding::new(
+                Code::MissingKey,
+                policy.span.clone(),
+                "a policy without a row never speaks",
+            )
+            .reason("in this table")
+            .help("add a `[[policy.row]]`, or take those of another by `rows_of = \"workbook\"`");
+            findings.add(finding);
+        }
+        for item in &policy.value.rows {
+            let row = &item.value;
+            if item.sound && row.factor.is_none() && row.spend.is_none() {
+                let message = "neither `factor` nor `spend` says what must be exceeded";
+                let finding = Finding::new(Code::MissingKey, item.span.clone(), message)
+                    .reason("in this table")
+                    .help("add `factor = 14.4`, or the share of the budget, `spend = \"2%\"`");
+                findings.add(finding);
+            }
             if let (Some(long), Some(short)) = (&row.long, &row.short)
                 && short.value >= long.value
             {
@@ -500,7 +517,7 @@ fn check_slo_policies(file: &File, findings: &mut Findings) {
     for (slo, objective, policy) in judged(file) {
         if !policy.rows.is_empty()
             && policy
-                .rows
+                .rows_over(slo.window.value.longest())
                 .iter()
                 .all(|row| never_fires(row, objective.value))
         {
@@ -560,12 +577,9 @@ fn highest_burn(objective: Objective) -> String {
 }
 
 fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
-    for (_, objective, policy) in judged(file) {
-        for row in policy
-            .rows
-            .iter()
-            .filter(|row| never_fires(row, objective.value))
-        {
+    for (slo, objective, policy) in judged(file) {
+        let rows = policy.rows_over(slo.window.value.longest());
+        for row in rows.iter().filter(|row| never_fires(row, objective.value)) {
             let message = format!(
                 "the {} row of policy `{}` (factor {}) can never fire for an objective of {}",
                 row.tier.as_str(),
@@ -649,6 +663,7 @@ fn warn_unused<'f>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Window;
 
     #[test]
     fn the_names_of_shipped_policies_are_those_that_are_shipped() {
@@ -671,7 +686,7 @@ mod tests {
             ("0.0001%", 3),
         ] {
             let objective: Objective = objective.parse().unwrap();
-            let rows = workbook.rows.iter();
+            let rows = workbook.rows_over(Window::days(30)).into_iter();
             assert_eq!(
                 rows.filter(|row| never_fires(row, objective)).count(),
                 silent,

@@ -56,6 +56,8 @@ pub(super) enum Recorded {
     BadIncrease,
     /// How many valid events, over the SLO's window.
     ValidIncrease,
+    /// Valid events per second that are usual: the mean over what there is of the SLO's window.
+    Usual,
     /// Share of the error budget that is left over the SLO's window; absent without a valid event.
     Remaining,
 }
@@ -70,6 +72,7 @@ impl Recorded {
             Self::Coverage => format!("route:slo_coverage:ratio{window}"),
             Self::BadIncrease => format!("route:slo_bad_events:increase{window}"),
             Self::ValidIncrease => format!("route:slo_valid_events:increase{window}"),
+            Self::Usual => format!("route:slo_valid_events:usual_rate{window}"),
             Self::Remaining => format!("route:slo_error_budget_remaining:ratio{window}"),
         }
     }

@@ -142,9 +142,9 @@ fn series(slo: &Slo, shape: &Shape) -> Vec<(String, String)> {
 }
 
 /// What the engine says of each row's alert, asked clear of its changes.
-fn judged(slo: &Slo, rows: &[Row], shape: &Shape) -> Vec<Asked> {
+fn judged(plan: &Plan, slo: &Slo, rows: &[Row], shape: &Shape) -> Vec<Asked> {
     let mut asked = Vec::new();
-    for (row, course) in rows.iter().zip(shape.judged(slo, rows)) {
+    for (row, course) in rows.iter().zip(shape.judged(slo, rows, plan.guards(slo))) {
         let matchers = format!(
             "slo={},slo_severity=\"{}\",burnrate_tier=\"{}\"",
             quoted(&slo.id),
@@ -176,7 +176,7 @@ fn incidents(plan: &Plan, slo: &Slo) -> Artifact {
     let mut tests = Vec::new();
     let mut add = |name: &str, stretches: Vec<Stretch>, more: Vec<Asked>| {
         let shape = shape(stretches);
-        let mut asked = judged(slo, rows, &shape);
+        let mut asked = judged(plan, slo, &rows, &shape);
         asked.extend(more);
         tests.push(test(name, 1, series(slo, &shape), asked));
     };
@@ -259,6 +259,15 @@ fn incidents(plan: &Plan, slo: &Slo) -> Artifact {
         low,
         Vec::new(),
     );
+    let dead = [Stretch::Events(1, one(0, 1)), Stretch::Events(5, one(0, 0))];
+    let mut low: Vec<Stretch> = hour.iter().copied().cycle().take(20).collect();
+    low.extend(dead.iter().copied().cycle().take(24));
+    low.extend(hour.iter().copied().cycle().take(10));
+    add(
+        "low traffic: every request fails for more than an hour of ten requests",
+        low,
+        Vec::new(),
+    );
     add(
         "nothing is measured",
         vec![Stretch::Missing(30)],
@@ -283,7 +292,7 @@ fn annotated(plan: &Plan, slo: &Slo) -> Option<Yaml> {
             Tally { good: 0, bad: RATE },
         )],
     };
-    let courses = shape.judged(slo, rows);
+    let courses = shape.judged(slo, &rows, plan.guards(slo));
     let last = shape.steps() as usize;
     let is_clear = |course: &Course| (last - MARGIN..=last).all(|at| course[at] == course[last]);
     let name = rules::burn_name(loudest.severity);
@@ -365,11 +374,39 @@ fn slow_burn(plan: &Plan, slo: &Slo) -> Option<Artifact> {
         .filter(|row| in_minutes(row.short) >= 2 * step_min)
         .copied()
         .collect();
-    let asked = judged(slo, &readable, &shape);
+    let asked = judged(plan, slo, &readable, &shape);
     let name = "slow burn: a fifth more than the slowest row allows, until long after it fires";
-    let test = test(name, step_min, series(slo, &shape), asked);
+    let mut tests = vec![test(name, step_min, series(slo, &shape), asked)];
+    tests.extend(quiet_spell(plan, slo, &readable, step_min));
     let (name, rules) = (format!("slow-{}", slo.id), format!("slo-{}", slo.id));
-    Some(file(&name, &rules, step_min, vec![test]))
+    Some(file(&name, &rules, step_min, tests))
+}
+
+/// Little traffic that fails after much that did not; `None` when it would take too many steps.
+fn quiet_spell(plan: &Plan, slo: &Slo, rows: &[Row], step_min: u64) -> Option<Yaml> {
+    /// More take promtool many seconds.
+    const MOST_STEPS: u64 = 500;
+    let loudest = rows.first()?;
+    let burn = burning(step_min, slo.objective, factor(loudest.factor) * 4.0);
+    let quiet = burning(step_min, slo.objective, 0.5);
+    let tenth = Tally {
+        good: burn.good / 10,
+        bad: burn.bad / 10,
+    };
+    let steps = in_minutes(loudest.long) / step_min;
+    let shape = Shape {
+        step_min,
+        stretches: vec![
+            Stretch::Events(3 * steps, quiet),
+            Stretch::Events(steps + steps / 2, tenth),
+        ],
+    };
+    if shape.steps() > MOST_STEPS {
+        return None;
+    }
+    let asked = judged(plan, slo, rows, &shape);
+    let name = "a quiet spell: a tenth of the traffic, and four times what the loudest row allows";
+    Some(test(name, step_min, series(slo, &shape), asked))
 }
 
 // === Other alerts ===

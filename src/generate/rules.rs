@@ -2,8 +2,8 @@
 //!
 //! Each SLO has a group: what is recorded, and below it the alerts that read it, so that both see the same samples. An
 //! alert is one row of the SLO's policy, with the guards of the live engine ([`Guards`]): its long and its short window
-//! are over the factor, enough events were bad, and there is enough history, or so much trouble that history would not
-//! matter. It resolves as the engine's does, when its condition has not held for a minute.
+//! are over the factor, enough events were bad, also in view of the usual traffic, and there is enough history, or so much
+//! trouble that history would not matter. It resolves as the engine's does, when its condition has not held for a minute.
 //!
 //! What a figure covers: `increase` estimates what happened between a window's edge and its first sample. Ratios
 //! divide two such estimates over the same samples, so the error cancels; a number of events is compared half an event
@@ -18,7 +18,9 @@ use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::catalog::SLO_EVENTS;
 use crate::model::{Reading, Sli, Slices, Slo, Window, Worth};
-use crate::slo::alert::{Guards, HOLD};
+use crate::slo::alert::HOLD;
+use crate::slo::burn::Z_SQUARED_E4;
+use crate::slo::guards::Guards;
 use crate::slo::policy::{Row, Severity};
 
 const ABOUT: &str = "\
@@ -86,7 +88,7 @@ fn group(name: &str, interval: Option<&str>, rules: Vec<Yaml>) -> Yaml {
 
 /// Every window that is recorded for an SLO, rising.
 pub(super) fn windows(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
-    let rows = plan.rows(slo).iter();
+    let rows = plan.rows(slo).into_iter();
     rows.flat_map(|row| [row.long, row.short])
         .chain(SHOWN)
         .collect()
@@ -95,6 +97,13 @@ pub(super) fn windows(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
 /// Every long window of the SLO's policy.
 fn long_windows(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
     plan.rows(slo).iter().map(|row| row.long).collect()
+}
+
+/// Windows of which it is recorded beside the alerts how much of them is covered: the long ones, and an hour to begin with.
+fn covered(plan: &Plan, slo: &Slo) -> BTreeSet<Window> {
+    let mut windows = long_windows(plan, slo);
+    windows.insert(Window::hours(1));
+    windows
 }
 
 fn events(slo: &Slo, result: Option<&str>) -> String {
@@ -146,8 +155,15 @@ fn recordings(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
     }
     for window in long_windows(plan, slo) {
         rules.push(increased(slo, Recorded::BadIncrease, window));
+        if plan.guards(slo).confidence {
+            rules.push(increased(slo, Recorded::ValidIncrease, window));
+        }
     }
-    rules.extend(coverage(plan, slo));
+    let mut shorter = None;
+    for window in covered(plan, slo) {
+        rules.push(coverage(slo, window, shorter));
+        shorter = Some(window);
+    }
     rules
 }
 
@@ -164,36 +180,29 @@ fn increased(slo: &Slo, what: Recorded, window: Window) -> Yaml {
     )
 }
 
-/// How much of each long window there are samples from: the age of the oldest sample in it, looked for in 120 steps.
+/// How much of a window there are samples from: the age of the oldest sample in it, looked for in 120 steps of at most
+/// three hours.
 ///
-/// A step of three days is 36 minutes, so a young series' age is read in the shorter windows, whose steps are finer.
-fn coverage(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
-    let mut rules = Vec::new();
-    let mut shorter: Option<Window> = None;
-    let mut windows = long_windows(plan, slo);
-    windows.insert(Window::hours(1));
-    for window in windows {
-        let (seconds, step) = (window.as_secs(), (window.as_secs() / 120).max(15));
-        let oldest = format!(
-            "min(min_over_time(timestamp({})[{window}:{step}s]))",
-            events(slo, Some("good"))
-        );
-        let share = format!("(time() - {oldest}) / {seconds}");
-        let share = shorter.map_or_else(
-            || format!("clamp_max({share}, 1)"),
-            |shorter| {
-                let known = format!(
-                    "max({}) * {} / {seconds}",
-                    Recorded::Coverage.of(slo, shorter),
-                    shorter.as_secs()
-                );
-                format!("clamp_max(\n  {share} > {known}\n  or {known},\n  1\n)")
-            },
-        );
-        rules.push(record(slo, Recorded::Coverage, window, share));
-        shorter = Some(window);
-    }
-    rules
+/// A step of three days is 36 minutes, so a young series' age is read in a `shorter` window, whose steps are finer.
+fn coverage(slo: &Slo, window: Window, shorter: Option<Window>) -> Yaml {
+    let (seconds, step) = (window.as_secs(), (window.as_secs() / 120).clamp(15, 10_800));
+    let oldest = format!(
+        "min(min_over_time(timestamp({})[{window}:{step}s]))",
+        events(slo, Some("good"))
+    );
+    let share = format!("(time() - {oldest}) / {seconds}");
+    let share = shorter.map_or_else(
+        || format!("clamp_max({share}, 1)"),
+        |shorter| {
+            let known = format!(
+                "max({}) * {} / {seconds}",
+                Recorded::Coverage.of(slo, shorter),
+                shorter.as_secs()
+            );
+            format!("clamp_max(\n  {share} > {known}\n  or {known},\n  1\n)")
+        },
+    );
+    record(slo, Recorded::Coverage, window, share)
 }
 
 /// What is left over the SLO's window, weighted by requests: from counts, never from averaged ratios.
@@ -201,11 +210,38 @@ fn budget(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
     let window = slo.window;
     let share = decimal(u64::from(slo.objective.budget_ppm()), 6);
     let mut rules = Vec::new();
-    // An alert's window has it already.
-    if !long_windows(plan, slo).contains(&window) {
+    let (longs, guards) = (long_windows(plan, slo), plan.guards(slo));
+    // An alert's window has some already.
+    let is_alerts = longs.contains(&window);
+    if !is_alerts {
         rules.push(increased(slo, Recorded::BadIncrease, window));
     }
-    rules.push(increased(slo, Recorded::ValidIncrease, window));
+    if !is_alerts || !guards.confidence {
+        rules.push(increased(slo, Recorded::ValidIncrease, window));
+    }
+    if guards.volume_weight {
+        // What the alerts' group does not read itself.
+        let mut shorter = None;
+        let steps = [Window::hours(6), Window::days(1), Window::days(3)];
+        let steps: BTreeSet<Window> = steps.into_iter().chain(covered(plan, slo)).collect();
+        for step in steps.range(..window).copied().chain([window]) {
+            if !covered(plan, slo).contains(&step) {
+                rules.push(coverage(slo, step, shorter));
+            }
+            shorter = Some(step);
+        }
+        rules.push(record(
+            slo,
+            Recorded::Usual,
+            window,
+            format!(
+                "{} / ({} * {})",
+                Recorded::ValidIncrease.of(slo, window),
+                window.as_secs(),
+                Recorded::Coverage.of(slo, window)
+            ),
+        ));
+    }
     rules.push(record(
         slo,
         Recorded::Remaining,
@@ -241,6 +277,25 @@ pub(super) fn condition(slo: &Slo, row: &Row, guards: Guards) -> String {
     if let Some(fewer) = guards.min_bad(row.severity).checked_sub(1) {
         let bad = Recorded::BadIncrease.of(slo, long);
         lines.push(format!("and {bad} > {fewer}.5"));
+    }
+    if guards.volume_weight {
+        // Until it is known what is usual, everything is.
+        lines.push(format!(
+            "unless {} <= {over} * {} * {} * last_over_time({}[15m])",
+            Recorded::BadIncrease.of(slo, long),
+            long.as_secs(),
+            Recorded::Coverage.of(slo, long),
+            Recorded::Usual.of(slo, slo.window),
+        ));
+    }
+    if guards.confidence {
+        // Wilson's lower bound is above what must be exceeded.
+        lines.push(format!(
+            "and ({} - {over}) ^ 2 * {} > {} * {over} * (1 - {over})",
+            errors(long),
+            Recorded::ValidIncrease.of(slo, long),
+            decimal(u64::from(Z_SQUARED_E4), 4),
+        ));
     }
     if guards.young_history {
         let coverage = Recorded::Coverage.of(slo, long);
@@ -314,7 +369,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
     }
     alert(
         name,
-        &condition(slo, row, Guards::default().for_slo(slo)),
+        &condition(slo, row, plan.guards(slo)),
         &[("keep_firing_for", rough_unit(HOLD))],
         labels,
         summary,

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::alarm::{self, Alarm};
 use super::{ALERTS, Artifact, MARK, Plan, rules};
-use crate::slo::alert::Guards;
 use crate::slo::policy::Severity;
 
 /// The page of an alert. One page may serve several.
@@ -100,7 +99,8 @@ fn of_rows(plan: &Plan, severity: Severity) -> String {
     );
     let mut example = None;
     for slo in &plan.slos {
-        for row in plan.rows(slo).iter().filter(|row| row.severity == severity) {
+        let rows = plan.rows(slo);
+        for row in rows.iter().filter(|row| row.severity == severity) {
             let owner = plan.owners.get(&slo.route).map_or("", String::as_str);
             let factor = super::promql::decimal(u64::from(row.factor.0), 3);
             writeln!(
@@ -115,8 +115,7 @@ fn of_rows(plan: &Plan, severity: Severity) -> String {
                 row.short
             )
             .expect("writing to a string cannot fail");
-            example
-                .get_or_insert_with(|| rules::condition(slo, row, Guards::default().for_slo(slo)));
+            example.get_or_insert_with(|| rules::condition(slo, row, plan.guards(slo)));
         }
     }
     example.map_or_else(

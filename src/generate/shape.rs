@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use crate::model::{Slo, SloKey, Span, Tally, Timestamp, Window};
 use crate::slo::alert::AlertState;
 use crate::slo::engine::Engine;
-use crate::slo::policy::{Policy, Row};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{Policy, PolicyRow, Row};
 
 /// One stretch of even traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +99,11 @@ impl Shape {
     }
 
     /// When the alert of each of `rows` fires, in the live engine's judgement.
-    pub(super) fn judged(&self, slo: &Slo, rows: &[Row]) -> Vec<Course> {
+    pub(super) fn judged(&self, slo: &Slo, rows: &[Row], guards: Guards) -> Vec<Course> {
         let policy = Policy {
             name: slo.policy.clone(),
-            rows: rows.to_vec(),
+            rows: rows.iter().copied().map(PolicyRow::from).collect(),
+            guards,
         };
         // Rules know no calendar, and their factors are the policy's own.
         let rolling = Slo {
@@ -227,8 +229,8 @@ mod tests {
                 Stretch::Events(20, CLEAN),
             ],
         };
-        let rows = Policy::workbook().rows;
-        let fast = &shape.judged(&slo, &rows)[0];
+        let rows = Policy::workbook().rows_over(slo.window);
+        let fast = &shape.judged(&slo, &rows, Guards::default())[0];
         // 51.8 s after the outage began; five minutes and one after it ended.
         assert_eq!(fast.iter().position(|firing| *firing), Some(61));
         assert_eq!(fast.iter().rposition(|firing| *firing), Some(70));

@@ -23,6 +23,8 @@ fn file(plan: &Plan, slo: &Slo) -> Artifact {
     let read = |what: Recorded, window| format!("max({})", what.of(slo, window));
     let mut rules: Vec<Yaml> = windows(plan, slo)
         .into_iter()
+        // Over the SLO's own window it is what was spent, below.
+        .filter(|window| *window != slo.window)
         .map(|window| {
             let name = format!("slo:sli_error:ratio_rate{window}");
             record(

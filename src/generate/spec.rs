@@ -11,7 +11,8 @@ use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
 use crate::model::{Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Worth};
-use crate::slo::policy::Policy;
+use crate::slo::guards::Guards;
+use crate::slo::policy::{Factor, Policy, PolicyRow, Threshold};
 
 /// What the names of our annotations begin with in `OpenSLO`.
 pub const OF_OPENSLO: &str = "vestibule/";
@@ -76,20 +77,42 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
     marks.push(("policy", slo.policy.clone()));
     let shipped = Policy::shipped();
     if shipped.iter().all(|policy| policy.name != slo.policy) {
-        let rows = plan.rows(slo).iter().map(|row| {
-            format!(
-                "{} {} {} {} {}",
-                row.severity.as_str(),
-                row.tier.as_str(),
-                row.long,
-                row.short,
-                decimal(u64::from(row.factor.0), 3)
-            )
-        });
+        let policy = plan.policy(slo);
+        let rows = policy.into_iter().flat_map(|policy| &policy.rows).map(row);
         marks.push(("rows", rows.collect::<Vec<_>>().join(", ")));
+        marks.extend(policy.map(|policy| ("guards", guards(policy.guards))));
     }
     marks.extend(slo.runbook.clone().map(|page| ("runbook", page)));
     marks
+}
+
+/// `page fast 1h 5m 14.4`, or `2%` at its end, or `2%/13.44` when it may not come to less.
+fn row(row: &PolicyRow) -> String {
+    let factor = |factor: Factor| decimal(u64::from(factor.0), 3);
+    let over = match row.over {
+        Threshold::Burn(burn) => factor(burn),
+        Threshold::Spend { share, least: None } => share.to_string(),
+        Threshold::Spend {
+            share,
+            least: Some(least),
+        } => format!("{share}/{}", factor(least)),
+    };
+    let (severity, tier) = (row.severity.as_str(), row.tier.as_str());
+    format!("{severity} {tier} {} {} {over}", row.long, row.short)
+}
+
+/// `6 5 volume confidence`: bad events that a page and a ticket need, and what else is asked for.
+fn guards(guards: Guards) -> String {
+    let mut text = format!("{} {}", guards.page_min_bad, guards.ticket_min_bad);
+    for (is_on, word) in [
+        (guards.volume_weight, " volume"),
+        (guards.confidence, " confidence"),
+    ] {
+        if is_on {
+            text.push_str(word);
+        }
+    }
+    text
 }
 
 /// Marks as the annotations of a format.

@@ -8,17 +8,7 @@
 //! ```
 //!
 //! A row's condition is exact and strict (see [`burn::exceeds`]); there is no "for" duration, the long window is one.
-//! Two guards stand before it, each of which can be switched off (see [`Guards`]):
-//!
-//! - **Few events.** A page needs 10 bad events in its long window and a ticket 5. At ten requests an hour one failure
-//!   burns a 99.9 % budget 100 times too fast over the hour, and 1.4 times over three days: right by the formula, and
-//!   no reason to wake anyone. At 50 requests a second the guard costs a fifth of a second. Weighing an hour by its
-//!   share of the month's traffic was considered and left out: a service that is used by day could then be down for
-//!   a whole night without a word.
-//!   A probe's slots are seconds, and few: there a page needs three failed slots and a ticket two.
-//! - **Little history.** A long window of which less than half was measured counts what is missing as good, at the
-//!   traffic that was seen (see [`burn::exceeds_young`]). So a fresh process pages on a total outage after 51.9 s, as
-//!   an old one does, and not on the first failures it sees. Until then the alert is pending.
+//! What stands before it, and can be switched off, is in [`Guards`].
 //!
 //! An alert resolves when its condition has not held for a minute, so that one that hovers at its factor is not told
 //! twice a minute. Without traffic the windows drain, the condition does not hold, and it resolves and says so.
@@ -28,8 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::burn;
-use super::policy::{Row, Severity};
-use crate::model::{MILLION, Objective, Sli, Slo, Span, Timestamp, Worth};
+use super::guards::Guards;
+use super::policy::Row;
+use crate::model::{Objective, Span, Timestamp};
 
 mod status;
 mod watch;
@@ -63,81 +54,10 @@ impl AlertState {
     }
 }
 
-/// What must be given beside a burn rate before an alert is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guards {
-    /// Bad events that a page needs in its long window; 0 switches the guard off.
-    pub page_min_bad: u64,
-    /// Bad events that a ticket needs in its long window; 0 switches the guard off.
-    pub ticket_min_bad: u64,
-    /// Whether missing history counts as good while less than half of the long window was measured.
-    pub young_history: bool,
-}
-
-impl Default for Guards {
-    fn default() -> Self {
-        Self {
-            page_min_bad: 10,
-            ticket_min_bad: 5,
-            young_history: true,
-        }
-    }
-}
-
-impl Guards {
-    /// No guards: the workbook's bare condition, as generated rules have it.
-    pub const OFF: Self = Self {
-        page_min_bad: 0,
-        ticket_min_bad: 0,
-        young_history: false,
-    };
-
-    /// The guards for an SLO of `sli`. A probe's events are seconds and come in slots: what tells nothing is one or two
-    /// failed slots, however long they are.
-    #[must_use]
-    pub fn of(self, sli: Sli) -> Self {
-        let Sli::Probe { every } = sli else {
-            return self;
-        };
-        let slots = |least: u64, slots: u64| least.min(1) * slots * every.as_secs();
-        Self {
-            page_min_bad: slots(self.page_min_bad, 3),
-            ticket_min_bad: slots(self.ticket_min_bad, 2),
-            ..self
-        }
-    }
-
-    /// The guards for an SLO: as [`Guards::of`], and where events are slices of time, a page needs more than two bad ones and a
-    /// ticket two. Of slices that count by their share, bad shares that add up to two slices and to one.
-    #[must_use]
-    pub fn for_slo(self, slo: &Slo) -> Self {
-        let Some(slices) = slo.slices else {
-            return self.of(slo.sli);
-        };
-        let (page, ticket) = match slices.worth {
-            Worth::Whole(_) => (3, 2),
-            Worth::Share => (2 * MILLION, MILLION),
-        };
-        Self {
-            page_min_bad: self.page_min_bad.min(1) * page,
-            ticket_min_bad: self.ticket_min_bad.min(1) * ticket,
-            ..self
-        }
-    }
-
-    /// Bad events that a row of this severity needs in its long window.
-    pub const fn min_bad(self, severity: Severity) -> u64 {
-        match severity {
-            Severity::Page => self.page_min_bad,
-            Severity::Ticket => self.ticket_min_bad,
-        }
-    }
-}
-
 /// What a row's two windows say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// The long window is over the factor and holds enough bad events.
+    /// The long window is over the factor, and the guards for few events let it pass.
     pub long: bool,
     /// The short window is over the factor.
     pub short: bool,
@@ -146,11 +66,20 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// What `row` says of the events in its long and short window.
-    pub fn of(row: &Row, objective: Objective, long: Span, short: Span, guards: Guards) -> Self {
-        let enough = long.tally.bad >= guards.min_bad(row.severity);
+    /// What `row` says of the events in its long and short window, and in the whole window of the SLO.
+    pub fn of(
+        row: &Row,
+        objective: Objective,
+        (long, short, whole): (Span, Span, Span),
+        guards: Guards,
+    ) -> Self {
+        let (tally, factor) = (long.tally, row.factor);
         Self {
-            long: enough && burn::exceeds(long.tally, objective, row.factor),
+            long: burn::exceeds(tally, objective, factor)
+                && tally.bad >= guards.min_bad(row.severity)
+                && (!guards.volume_weight
+                    || burn::exceeds_by_volume(long, whole, objective, factor))
+                && (!guards.confidence || burn::exceeds_surely(tally, objective, factor)),
             short: burn::exceeds(short.tally, objective, row.factor),
             proven: !guards.young_history
                 || burn::is_grown(long, row.long)
@@ -266,7 +195,7 @@ impl Alert {
 mod tests {
     use super::*;
     use crate::model::{Tally, Window};
-    use crate::slo::policy::Policy;
+    use crate::slo::policy::{Policy, Severity};
 
     const HOLDS: Condition = Condition {
         long: true,
@@ -418,13 +347,25 @@ mod tests {
                 true,
             ),
             ("half of the requests", Guards::default(), 5, false, true),
+            ("six of the requests", Guards::default(), 6, true, true),
+            (
+                "all of the requests, for sure",
+                Guards {
+                    confidence: true,
+                    ..Guards::default()
+                },
+                10,
+                true,
+                true,
+            ),
             ("all of the requests", Guards::default(), 10, true, true),
         ] {
-            for row in Policy::workbook().rows {
+            for row in Policy::workbook().rows_over(Window::days(30)) {
                 let hours = row.long.as_secs() / 3_600;
-                let long = span(hours * 10 - bad, bad, 3 * day);
+                let long = span(hours * 10 - bad, bad, row.long.as_secs());
                 let short = span(0, bad, 3 * day);
-                let holds = Condition::of(&row, objective, long, short, guards).holds();
+                let whole = span(7_200 - bad, bad, 30 * day);
+                let holds = Condition::of(&row, objective, (long, short, whole), guards).holds();
                 let expected = match row.severity {
                     Severity::Page => pages,
                     Severity::Ticket => tickets,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::alert::{Alert, AlertState, Condition, Guards};
+use super::alert::{Alert, AlertState, Condition};
 use super::budget::Budget;
 use super::policy::{Policy, Row};
 use crate::model::{Period, Slo, Span, Tally, Timestamp, Window};
@@ -102,9 +102,10 @@ pub struct Firing {
 }
 
 /// What an SLO's alerts would have done over its record, oldest first, as judged by `policy`.
-pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<Firing> {
-    let guards = guards.for_slo(slo);
-    let mut rows: Vec<Watched> = policy.rows.iter().map(Watched::new).collect();
+pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
+    let guards = policy.guards.for_slo(slo);
+    let nominal = policy.rows_over(slo.window);
+    let mut rows: Vec<Watched> = nominal.iter().map(Watched::new).collect();
     let mut firings: Vec<Firing> = Vec::new();
     let mut period: Option<Period> = None;
     for place in 0..record.minutes() {
@@ -114,7 +115,7 @@ pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<F
             && !period.is_some_and(|period| period.holds(last))
         {
             let begun = calendar.period(last);
-            for (watched, row) in rows.iter_mut().zip(&policy.rows) {
+            for (watched, row) in rows.iter_mut().zip(&nominal) {
                 watched.row = row.over(begun.length(), slo.window);
             }
             period = Some(begun);
@@ -129,15 +130,15 @@ pub fn run(slo: &Slo, policy: &Policy, guards: Guards, record: &Record) -> Vec<F
                 continue;
             }
             let short = record.over(row.short, place);
-            let condition = Condition::of(row, slo.objective, long, short, guards);
+            let whole = record.over(slo.window, place);
+            let spans = (long, short, whole);
+            let condition = Condition::of(row, slo.objective, spans, guards);
             if alert.evaluate(end, condition).is_none() {
                 continue;
             }
             match alert.state() {
                 AlertState::Firing => {
-                    let elapsed = period.map_or(slo.window, |period| period.elapsed(last));
                     let length = period.map_or(slo.window, Period::length);
-                    let whole = record.over(elapsed, place);
                     let budget = Budget::new(slo.objective, whole.tally);
                     let covered = whole.covered_s as f64 / length.as_secs() as f64;
                     *open = Some(firings.len());
@@ -232,7 +233,7 @@ mod tests {
 
     fn fired(bad: &[u64]) -> Vec<(String, u64, Option<u64>)> {
         let minute = |at: Timestamp| at.as_secs() / 60 - FIRST;
-        run(&slo(), &Policy::workbook(), Guards::default(), &record(bad))
+        run(&slo(), &Policy::workbook(), &record(bad))
             .into_iter()
             .map(|firing| (firing.alert, minute(firing.from), firing.until.map(minute)))
             .collect()
@@ -289,7 +290,7 @@ mod tests {
             },
             "the oldest hour is taken whole"
         );
-        let firings = run(&slo(), &Policy::workbook(), Guards::default(), &record);
+        let firings = run(&slo(), &Policy::workbook(), &record);
         let ids: Vec<&str> = firings.iter().map(|firing| firing.alert.as_str()).collect();
         assert_eq!(ids, ["s:ticket:long", "s:ticket:slow"]);
     }
@@ -325,7 +326,7 @@ mod tests {
                 }
             }
             live.sort();
-            let mut tested: Vec<_> = run(&slo(), &Policy::workbook(), Guards::default(), &record)
+            let mut tested: Vec<_> = run(&slo(), &Policy::workbook(), &record)
                 .into_iter()
                 .map(|firing| (firing.alert, firing.from, firing.until))
                 .collect();

@@ -54,6 +54,50 @@ pub fn exceeds_young(span: Span, window: Window, objective: Objective, factor: F
     tally.valid() > 0 && spent > allowed
 }
 
+/// As [`exceeds`], but of the traffic that is usual: whether the bad events in `long` are more than `factor` times what the
+/// objective allows of the requests that its measured seconds hold on average over the `whole` window of the SLO.
+///
+/// The same as weighing the burn rate by (valid in `long` ÷ its length) ÷ (valid in `whole` ÷ its length). True when
+/// nothing is known of the whole.
+pub fn exceeds_by_volume(long: Span, whole: Span, objective: Objective, factor: Factor) -> bool {
+    if whole.tally.valid() == 0 || whole.covered_s == 0 {
+        return true;
+    }
+    // bad > factor · budget · (valid of the whole ÷ its seconds) · seconds of the window.
+    let spent =
+        (u128::from(long.tally.bad) * 1_000_000_000).saturating_mul(u128::from(whole.covered_s));
+    let allowed = (u128::from(factor.0)
+        * u128::from(objective.budget_ppm())
+        * u128::from(whole.tally.valid()))
+    .saturating_mul(u128::from(long.covered_s));
+    spent > allowed
+}
+
+/// The square of the number of standard deviations that one-sided confidence is taken at, in ten-thousandths: 3.09, which
+/// is 99.9 %.
+pub const Z_SQUARED_E4: u32 = 95_481;
+
+/// As [`exceeds`], but not by chance: whether Wilson's lower bound of bad ÷ valid is above `factor` times the budget.
+///
+/// The bound is above *q* exactly when bad ÷ valid is, and (bad − valid·q)² > z²·valid·q·(1 − q) (E. B. Wilson, 1927): no
+/// root is drawn, and the comparison is exact.
+pub fn exceeds_surely(tally: Tally, objective: Objective, factor: Factor) -> bool {
+    const ONE: u128 = 1_000_000_000;
+    let threshold = u128::from(factor.0) * u128::from(objective.budget_ppm());
+    if threshold >= ONE {
+        return false;
+    }
+    let valid = u128::from(tally.valid());
+    let over = (u128::from(tally.bad) * ONE).saturating_sub(valid * threshold);
+    // At most 2^64 · 2^58, and z² takes it to 2^126.
+    let variance = valid * threshold * (ONE - threshold);
+    let (whole, rest) = (variance / 10_000, variance % 10_000);
+    let z_squared = u128::from(Z_SQUARED_E4);
+    let needed = whole * z_squared + rest * z_squared / 10_000;
+    // A square too large for the type is larger than anything that is needed.
+    over > 0 && over.checked_mul(over).is_none_or(|square| square > needed)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -94,6 +138,54 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_hour_counts_by_its_share_of_the_traffic() {
+        let (objective, month) = (objective("95%"), 30 * 86_400);
+        let span = |valid: u64, bad, covered_s| Span {
+            tally: tally(valid - bad, bad),
+            covered_s,
+        };
+        // 90,000 requests a month, and an hour of 120 with 100 bad: 2.22 % of the budget, more than 2 %.
+        let whole = span(90_000, 100, month);
+        for (bad, percent, exceeds) in [
+            (100, 2_000, true),
+            (100, 2_300, false),
+            (90, 2_000, false),
+            (91, 2_000, true),
+        ] {
+            // A share of the month's budget in an hour is 720 times as high a factor.
+            let factor = Factor::milli(percent * 720 / 100);
+            let hour = span(120, bad, 3_600);
+            let found = exceeds_by_volume(hour, whole, objective, factor);
+            assert_eq!(found, exceeds, "{bad} {percent}");
+        }
+        let nothing = span(0, 0, 0);
+        assert!(exceeds_by_volume(
+            nothing,
+            nothing,
+            objective,
+            Factor::milli(1)
+        ));
+    }
+
+    #[test]
+    fn so_many_must_fail_before_it_is_no_chance() {
+        let (objective, factor) = (objective("99.9%"), Factor::milli(14_400));
+        for (valid, least) in [
+            (10, 2),
+            (100, 6),
+            (1_000, 27),
+            (10_000, 181),
+            (100_000, 1_557),
+        ] {
+            let found =
+                (0..=valid).find(|bad| exceeds_surely(tally(valid - bad, *bad), objective, factor));
+            assert_eq!(found, Some(least), "of {valid}");
+        }
+        assert!(exceeds_surely(tally(0, u64::MAX), objective, factor));
+        assert!(!exceeds_surely(tally(0, 0), objective, factor));
+    }
+
+    #[test]
     fn a_total_outage_exceeds_at_the_same_second_however_young_the_process() {
         let (hour, factor) = (Window::hours(1), Factor::milli(14_400));
         for age in [51, 52, 300, 1_700] {
@@ -109,6 +201,45 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn wilsons_bound_is_what_the_books_say(
+            good in 0_u64..1_000_000,
+            bad in 0_u64..1_000_000,
+            ppm in 1_u32..1_000_000,
+            milli in 1_u32..100_000,
+        ) {
+            let objective = Objective::try_from_ppm(ppm).unwrap();
+            let threshold = f64::from(milli) / 1e3 * f64::from(objective.budget_ppm()) / 1e6;
+            let n = (good + bad) as f64;
+            let (p, z2) = (bad as f64 / n, 9.5481);
+            let bound = (p + z2 / (2.0 * n) - (z2 * (p * (1.0 - p) / n + z2 / (4.0 * n * n))).sqrt())
+                / (1.0 + z2 / n);
+            if n > 0.0 && threshold < 1.0 && (bound / threshold - 1.0).abs() > 1e-6 {
+                let found = exceeds_surely(tally(good, bad), objective, Factor::milli(milli));
+                prop_assert_eq!(found, bound > threshold);
+            }
+        }
+
+        #[test]
+        fn even_traffic_weighs_nothing(
+            good in 0_u64..1_000_000,
+            bad in 0_u64..1_000_000,
+            hours in 1_u64..720,
+            milli in 1_u32..100_000,
+        ) {
+            let (objective, factor) = (objective("99.9%"), Factor::milli(milli));
+            let long = Span { tally: tally(good, bad), covered_s: 3_600 };
+            let whole = Span {
+                tally: tally((good + bad) * hours, 0),
+                covered_s: 3_600 * hours,
+            };
+            prop_assert!(
+                good + bad == 0
+                    || exceeds_by_volume(long, whole, objective, factor)
+                        == exceeds(long.tally, objective, factor)
+            );
+        }
+
         #[test]
         fn the_exact_comparison_agrees_with_the_rate_away_from_equality(
             good in 0_u64..1_000_000,

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::alert::{
-    Alert, AlertKind, AlertState, AlertStatus, Condition, Guards, RowStatus, Transition,
-};
+use super::alert::{Alert, AlertKind, AlertState, AlertStatus, Condition, RowStatus, Transition};
 use super::budget::Budget;
-use super::policy::{Factor, Policy, Row, Severity, Tier};
+use super::guards::Guards;
+use super::policy::{LASTING, Policy, Row, Severity, Tier};
 use super::state::SloState;
 use super::{burn, forecast};
 use crate::model::{Period, Slo, SloKey, Span, Tally, Timestamp, Window};
@@ -19,7 +18,6 @@ use crate::model::{Period, Slo, SloKey, Span, Tally, Timestamp, Window};
 #[derive(Clone, Debug)]
 pub struct Engine {
     watched: Vec<Watched>,
-    guards: Guards,
     /// Firing alerts whose SLO or row is no longer configured: they are resolved with the next evaluation.
     orphans: Vec<Orphan>,
 }
@@ -93,16 +91,8 @@ impl Engine {
             .collect();
         Self {
             watched,
-            guards: Guards::default(),
             orphans: Vec::new(),
         }
-    }
-
-    /// The same engine with other guards.
-    #[must_use]
-    pub fn with_guards(mut self, guards: Guards) -> Self {
-        self.guards = guards;
-        self
     }
 
     /// Watches other SLOs by other policies. Alerts keep their state by their id; one that fires and is gone resolves
@@ -195,8 +185,7 @@ impl Engine {
                     .chain(elapsed)
                     .map(|window| read(watched.key, window)),
             );
-            let guards = self.guards.for_slo(&watched.slo);
-            watched.evaluate(now, &spans, guards, &mut evaluation);
+            watched.evaluate(now, &spans, &mut evaluation);
         }
         evaluation
     }
@@ -207,6 +196,8 @@ impl Engine {
 struct Watched {
     key: SloKey,
     slo: Arc<Slo>,
+    /// Those of its policy.
+    guards: Guards,
     /// Every window that is needed, rising.
     windows: Vec<Window>,
     /// The place of the budget's own among them; with a calendar, after them.
@@ -231,10 +222,9 @@ struct Armed {
 
 impl Watched {
     fn new(key: SloKey, slo: Slo, policies: &[Policy]) -> Self {
-        let rows = policies
-            .iter()
-            .find(|policy| policy.name == slo.policy)
-            .map_or(&[][..], |policy| &policy.rows);
+        let policy = policies.iter().find(|policy| policy.name == slo.policy);
+        let rows = policy.map_or_else(Vec::new, |policy| policy.rows_over(slo.window));
+        let guards = policy.map_or_else(Guards::default, |policy| policy.guards);
         let mut windows: Vec<Window> = burn::WINDOWS
             .into_iter()
             .chain(slo.calendar.is_none().then_some(slo.window))
@@ -259,6 +249,7 @@ impl Watched {
         };
         Self {
             key,
+            guards: guards.for_slo(&slo),
             slo: Arc::new(slo),
             windows,
             whole,
@@ -288,14 +279,9 @@ impl Watched {
     }
 
     /// Judges by `spans`, which are the events in [`Watched::windows`].
-    fn evaluate(
-        &mut self,
-        now: Timestamp,
-        spans: &[Span],
-        guards: Guards,
-        evaluation: &mut Evaluation,
-    ) {
-        let objective = self.slo.objective;
+    fn evaluate(&mut self, now: Timestamp, spans: &[Span], evaluation: &mut Evaluation) {
+        let (objective, guards) = (self.slo.objective, self.guards);
+        let whole = spans[self.whole];
         let burn: Vec<_> = self
             .windows
             .iter()
@@ -304,10 +290,10 @@ impl Watched {
             .collect();
         let recent = self.span(spans, RECENT).tally;
         let goes_on = burn::exceeds(recent, objective, LASTING);
-        let mut state = self.quiet_state(spans, guards);
+        let mut state = self.quiet_state(spans);
         for armed in &mut self.alerts {
             let (long, short) = (spans[armed.long], spans[armed.short]);
-            let condition = Condition::of(&armed.row, objective, long, short, guards);
+            let condition = Condition::of(&armed.row, objective, (long, short, whole), guards);
             state = state.max(alarm(armed.row.severity, condition, short, goes_on, guards));
             let from = armed.alert.evaluate(now, condition);
             let (burn_long, burn_short) = (burn[armed.long].1, burn[armed.short].1);
@@ -348,11 +334,9 @@ impl Watched {
                 });
             }
         }
-        let whole = spans[self.whole];
         let budget = Budget::new(objective, whole.tally);
         let window = self.length();
-        let empty_s =
-            forecast::time_to_empty_s(whole, window, objective, self.current(spans, guards));
+        let empty_s = forecast::time_to_empty_s(whole, window, objective, self.current(spans));
         let left_s = self.period.map_or(u64::MAX, |period| period.left_s(now));
         evaluation.slos.push(SloStatus {
             key: self.key,
@@ -371,13 +355,13 @@ impl Watched {
     }
 
     /// How it stands when no row minds: with little budget, with little history, without data, or well.
-    fn quiet_state(&self, spans: &[Span], guards: Guards) -> SloState {
+    fn quiet_state(&self, spans: &[Span]) -> SloState {
         let whole = spans[self.whole];
         if whole.tally.valid() == 0 {
             return SloState::NoData;
         }
         let left = forecast::expected_remaining_ratio(whole, self.length(), self.slo.objective);
-        if left.is_some_and(|left| left < LOW) && whole.tally.bad >= guards.ticket_min_bad {
+        if left.is_some_and(|left| left < LOW) && whole.tally.bad >= self.guards.ticket_min_bad {
             return SloState::Low;
         }
         if self.is_warming(spans) {
@@ -403,13 +387,14 @@ impl Watched {
 
     /// The events that tell how the budget burns now: the last five minutes. When they hold too few bad ones to give a
     /// rate, but some, or when they hold no request at all, the last hour instead.
-    fn current(&self, spans: &[Span], guards: Guards) -> Tally {
+    fn current(&self, spans: &[Span]) -> Tally {
+        let enough = self.guards.ticket_min_bad;
         let recent = self.span(spans, RECENT).tally;
-        if recent.bad >= guards.ticket_min_bad || (recent.bad == 0 && recent.valid() > 0) {
+        if recent.bad >= enough || (recent.bad == 0 && recent.valid() > 0) {
             return recent;
         }
         let hour = self.span(spans, Window::hours(1)).tally;
-        if hour.bad >= guards.ticket_min_bad {
+        if hour.bad >= enough {
             hour
         } else {
             Tally::default()
@@ -430,9 +415,6 @@ fn place(windows: &[Window], window: Window) -> usize {
         .binary_search(&window)
         .expect("every window that is asked for was put in when the SLO was taken up")
 }
-
-/// The burn rate at which a budget lasts exactly its window.
-const LASTING: Factor = Factor::milli(1_000);
 
 /// What one row makes of an SLO's state; [`SloState::Ok`] when nothing. Whether it `goes_on` now tells what rises from
 /// what recovers: a short window of hours stays over its factor long after the trouble has stopped.

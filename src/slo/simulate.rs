@@ -247,7 +247,7 @@ pub fn play(shape: &Shape, slo: &Slo, policies: &[Policy], past_s: u64) -> Vec<P
             past.over(window)
         });
         for change in evaluation.transitions {
-            let Some((place, row)) = row_of(policies, &change.alert) else {
+            let Some((place, row)) = row_of(policies, slo.window, &change.alert) else {
                 continue;
             };
             let firings = &mut played[place].firings;
@@ -278,7 +278,7 @@ pub fn play(shape: &Shape, slo: &Slo, policies: &[Policy], past_s: u64) -> Vec<P
 }
 
 /// The policy's place and the row that an alert's id names.
-fn row_of(policies: &[Policy], alert: &str) -> Option<(usize, Row)> {
+fn row_of(policies: &[Policy], window: Window, alert: &str) -> Option<(usize, Row)> {
     policies.iter().enumerate().find_map(|(place, policy)| {
         let rest = alert
             .strip_prefix(policy.name.as_str())?
@@ -287,7 +287,7 @@ fn row_of(policies: &[Policy], alert: &str) -> Option<(usize, Row)> {
             let named = rest.split_once(':');
             named == Some((row.severity.as_str(), row.tier.as_str()))
         })?;
-        Some((place, *row))
+        Some((place, row.over(window)))
     })
 }
 

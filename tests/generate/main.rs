@@ -318,8 +318,24 @@ sli = "probe"
 probe = "front"
 objective = "99%"
 
+[[slo]]
+id = "three-days"
+route = "a.b_c-d"
+sli = "availability"
+objective = "99.9%"
+window = "3d"
+policy = "sure"
+
+[[policy]]
+name = "sure"
+rows_of = "workbook"
+confidence = true
+
 [[policy]]
 name = "lone"
+page_min_bad = 0
+ticket_min_bad = 0
+volume_weight = false
 
 [[policy.row]]
 severity = "ticket"
@@ -360,8 +376,9 @@ fn the_unit_tests_notice_rules_that_are_wrong() {
             "and route:slo_errors_per_request:ratio_rate30m",
             "or route:slo_errors_per_request:ratio_rate30m",
         ),
-        ("the guard against few events", "> 9.5", "> 0.5"),
+        ("the guard against few events", "> 5.5", "> 0.5"),
         ("the other guard", "> 4.5", "> 0.5"),
+        ("what little traffic weighs", "<= 0.012 *", "<= 0 *"),
         (
             "no data is not zero",
             "slo=\"web-available\"} > 0)",

@@ -24,7 +24,7 @@ fn queries_of_sloths_dashboards_are_answered() {
     };
     let asked = [
         // What a list of services and SLOs is made from.
-        one("count(sloth_slo_info{sloth_service!=\"\"}) by ()", 4.0),
+        one("count(sloth_slo_info{sloth_service!=\"\"}) by ()", 5.0),
         one(
             "count(sloth_slo_info{sloth_objective=\"99\",sloth_slo=\"hour.ly\",sloth_version!=\"\",sloth_mode!=\"\",sloth_spec!=\"\"})",
             1.0,

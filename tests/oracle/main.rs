@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use vestibule::clock::{Clock, ManualClock, Tick};
 use vestibule::generate::{Links, Plan, What, generate};
 use vestibule::model::{Sli, Slo, Tally, Timestamp, Window};
+use vestibule::slo::guards::Guards;
 use vestibule::slo::policy::Policy;
 use vestibule::slo::simulate::{Shape, play};
 use vestibule::store::{self, MinuteBatch, SloMinute};
@@ -125,9 +126,25 @@ fn compare(who: &str, ours: &Firings, theirs: &Firings, margin: u64, wrong: &mut
 
 // === What is judged ===
 
+/// Those that are shipped, and one that tells only what is no chance, however little is usual.
 fn policies() -> Vec<Policy> {
-    Policy::shipped()
+    let sure = Policy {
+        name: "sure".to_owned(),
+        guards: Guards {
+            page_min_bad: 0,
+            ticket_min_bad: 0,
+            volume_weight: false,
+            confidence: true,
+            ..Guards::default()
+        },
+        ..Policy::hourly()
+    };
+    [Policy::shipped(), vec![sure]].concat()
 }
+
+/// The last of them, as a configuration has it.
+const SURE: &str = "[[policy]]\nname = \"sure\"\nrows_of = \"hourly\"\npage_min_bad = 0\nticket_min_bad = 0\n\
+                    volume_weight = false\nconfidence = true\n";
 
 fn slo(id: &str, policy: &str) -> Slo {
     Slo {
@@ -221,7 +238,7 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
 
     let mut config = format!(
         "[state]\ndir = {:?}\n[[listener]]\nname = \"l\"\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"u\"\n\
-         endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\nid = \"r\"\nupstream = \"u\"\n",
+         endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\nid = \"r\"\nupstream = \"u\"\n{SURE}",
         state.display().to_string()
     );
     for shape in shapes {
@@ -311,8 +328,8 @@ fn rules() -> Rules {
         all.into_iter().partition(|rule| rule.record.is_some());
     assert_eq!(
         alerts.len(),
-        6,
-        "four rows of one policy and two of the other"
+        8,
+        "four rows of one policy and two of each other"
     );
     let mut stages = Vec::new();
     while !open.is_empty() {

@@ -113,6 +113,17 @@ pub(crate) fn shapes() -> Vec<Shape> {
         shape("idle-gap", [busy(180, 300), of(40, 0, 0), busy(60, 300)]),
         shape("newborn-outage", [busy(30, ALL)]),
         shape("newborn-hiccup", [seconds(8, BUSY, ALL), busy(60, 0)]),
+        shape(
+            "quiet-hours",
+            [
+                before,
+                of(60, BUSY / 50, 0),
+                of(20, BUSY / 50, 500_000),
+                of(60, BUSY / 50, 0),
+                of(60, BUSY / 5, 100_000),
+                busy(10, 0),
+            ],
+        ),
         shape("surge", [before, of(30, 10 * BUSY, 20_000), busy(10, 0)]),
         shape("no-page-at-ten-an-hour", [few, of(6, 10, ALL)]),
         shape("dead-at-ten-an-hour", [few, of(180, 10, ALL)]),

@@ -1,7 +1,7 @@
 //! The same incidents told to the live engine, second by second, and to the generated rules, by real `promtool`: their
 //! alerts fire and resolve together.
 //!
-//! Both shipped policies watch every promise. A past of days is cut to [`PAST`], so that promtool has less to
+//! Both shipped policies and one with other guards watch every promise. A past of days is cut to [`PAST`], so that promtool has less to
 //! replay: enough that the page's windows are judged as grown, and both sides see the same.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,12 +81,14 @@ impl Replay {
 }
 
 fn replay(file: &Path, mut scenario: Scenario) -> Replay {
-    let hourly = scenario.slos.clone().into_iter().map(|slo| Promise {
-        id: format!("{}-hourly", slo.id),
-        policy: Some("hourly".to_owned()),
-        ..slo
+    let of_others = scenario.slos.iter().flat_map(|slo| {
+        ["hourly", "sure"].map(|policy| Promise {
+            id: format!("{}-{policy}", slo.id),
+            policy: Some(policy.to_owned()),
+            ..slo.clone()
+        })
     });
-    scenario.slos = scenario.slos.iter().cloned().chain(hourly).collect();
+    scenario.slos = scenario.slos.iter().cloned().chain(of_others).collect();
     scenario.history = scenario.history.map(|history| history.min(PAST));
     let said = scenario
         .expect
@@ -185,13 +187,14 @@ fn asked(
     begun: u64,
     last_min: u64,
 ) -> BTreeSet<(u64, String, bool)> {
-    let policies: BTreeMap<String, Policy> = Policy::shipped()
+    let policies: BTreeMap<String, Policy> = super::policies()
         .into_iter()
         .map(|policy| (policy.name.clone(), policy))
         .collect();
     let mut asked = BTreeSet::new();
     for slo in &scenario.slos {
-        for row in &policies[slo.policy.as_deref().unwrap_or("workbook")].rows {
+        let policy = &policies[slo.policy.as_deref().unwrap_or("workbook")];
+        for row in policy.rows_over(super::MONTH) {
             let (severity, tier) = (row.severity.as_str(), row.tier.as_str());
             let id = format!("{}:{severity}:{tier}", slo.id);
             let changes: Vec<(u64, bool)> = transitions
@@ -236,7 +239,7 @@ fn promtool(
 ) -> Option<String> {
     let plan = Plan {
         slos: scenario.promised(),
-        policies: Policy::shipped(),
+        policies: super::policies(),
         owners: BTreeMap::new(),
         links: Links {
             grafana: "http://localhost".to_owned(),

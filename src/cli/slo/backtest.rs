@@ -11,7 +11,6 @@ use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Resolved};
 use crate::model::{Slo, Tally, Timestamp};
-use crate::slo::alert::Guards;
 use crate::slo::backtest::{Firing, Record, lasted, run};
 use crate::slo::policy::{Policy, Severity};
 use crate::store::{self, History};
@@ -272,7 +271,7 @@ impl Past {
         let mut slos = Vec::new();
         for (slo, policy) in tried {
             let record = self.record(&slo.id);
-            let firings = run(slo, policy, Guards::default(), &record);
+            let firings = run(slo, policy, &record);
             let minutes = self.minutes.get(&slo.id);
             let counted = minutes
                 .into_iter()

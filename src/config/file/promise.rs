@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::MILLISECOND;
 use crate::config::keys::{Item, Keys, Located, Section};
 use crate::config::kind::{
-    BurnRate, CLIENT_ERRORS, NAME, OBJECTIVE, Promised, Promising, Spanning, Time, WEB_PAGE, Word,
-    ZONE,
+    BUDGET_SHARE, BurnRate, CLIENT_ERRORS, Count, Flag, NAME, OBJECTIVE, Promised, Promising,
+    Spanning, Time, WEB_PAGE, Word, ZONE,
 };
 use crate::config::outline::Rule;
 use crate::model::{ClientErrors, EmptySlice, Objective, Reading, Window, Zone};
-use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Tier};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Share, Tier};
 
 /// `[[slo]]`
 #[derive(Clone, Debug)]
@@ -197,23 +198,80 @@ impl Section for Slo {
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Policy {
     pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) rows_of: Option<Located<Shipped>>,
+    pub(in crate::config) page_min_bad: Located<usize>,
+    pub(in crate::config) ticket_min_bad: Located<usize>,
+    pub(in crate::config) volume_weight: Located<bool>,
+    pub(in crate::config) confidence: Located<bool>,
     pub(in crate::config) rows: Vec<Item<PolicyRow>>,
 }
+
+/// A policy that Vestibule brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Shipped {
+    Hourly,
+    Workbook,
+}
+
+const SHIPPED: Word<Shipped> =
+    Word(&[("workbook", Shipped::Workbook), ("hourly", Shipped::Hourly)]);
+
+/// How many bad events an alert may be told to wait for.
+pub(in crate::config) const MOST_MIN_BAD: u64 = 1_000_000;
 
 impl Section for Policy {
     const TITLE: &'static str = "`[[policy]]`";
 
     fn read(keys: &mut Keys<'_, '_>) -> Self {
-        Self {
+        let usual = Guards::default();
+        let count = Count(0..=MOST_MIN_BAD);
+        let policy = Self {
             name: keys.required("name", &NAME, "Its unique name."),
+            rows_of: keys.optional(
+                "rows_of",
+                &SHIPPED,
+                "the rows below",
+                "The policy whose rows it takes instead of its own: for what differs only in how few events are judged.",
+            ),
+            page_min_bad: keys.or(
+                "page_min_bad",
+                &count,
+                usual.page_min_bad as usize,
+                "Bad events that a page needs in its long window, so that one failure of ten requests wakes nobody. 0 \
+                 switches it off. For `sli = \"probe\"` it is three failed slots, unless 0.",
+            ),
+            ticket_min_bad: keys.or(
+                "ticket_min_bad",
+                &count,
+                usual.ticket_min_bad as usize,
+                "Bad events that a ticket needs in its long window; for `sli = \"probe\"` two failed slots, unless 0.",
+            ),
+            volume_weight: keys.or(
+                "volume_weight",
+                &Flag,
+                usual.volume_weight,
+                "Whether a long window counts by its share of the traffic that is usual over the SLO's window: with a \
+                 tenth of the usual requests, ten times the factor must be exceeded. A busier window counts as it is. \
+                 Switch it off where nights are quiet and matter.",
+            ),
+            confidence: keys.or(
+                "confidence",
+                &Flag,
+                usual.confidence,
+                "Whether the long window's ratio must be above the threshold with a confidence of 99.9 %, by Wilson's \
+                 lower bound. It asks for 2 bad of 10, 27 of 1,000 or 181 of 10,000 where 14.4 times too fast at 99.9% is \
+                 1, 15 and 145, and so delays what is certain anyway.",
+            ),
             rows: keys.tables(
                 "row",
-                1,
+                0,
                 16,
-                "A row fires while the burn rate over both its windows is above its factor: the long window says that \
+                "Needed without `rows_of`. A row fires while the burn rate over both its windows is above its factor: the long window says that \
                  it matters, the short one that it still goes on.",
             ),
-        }
+        };
+        keys.rule(Rule::AtMostOne("rows_of", "row"));
+        policy
     }
 }
 
@@ -225,6 +283,8 @@ pub(in crate::config) struct PolicyRow {
     pub(in crate::config) long: Option<Located<Window>>,
     pub(in crate::config) short: Option<Located<Window>>,
     pub(in crate::config) factor: Option<Located<Factor>>,
+    pub(in crate::config) spend: Option<Located<Share>>,
+    pub(in crate::config) least: Option<Located<Factor>>,
 }
 
 const SEVERITIES: Word<Severity> = Word(&[("page", Severity::Page), ("ticket", Severity::Ticket)]);
@@ -241,7 +301,7 @@ impl Section for PolicyRow {
 
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let window = Spanning(Window::from_secs(10)..=Window::days(366));
-        Self {
+        let row = Self {
             severity: keys.required(
                 "severity",
                 &SEVERITIES,
@@ -258,12 +318,29 @@ impl Section for PolicyRow {
                 &window,
                 "The window that says that it still goes on; shorter than `long`, commonly a twelfth of it.",
             ),
-            factor: keys.required(
+            factor: keys.optional(
                 "factor",
                 &BurnRate,
-                "The burn rate that must be exceeded. 1 spends the budget exactly in the SLO's window; spending a share \
-                 of it within `long` is share × window ÷ `long`.",
+                "`spend` says it",
+                "The burn rate that must be exceeded. 1 spends the budget exactly in the SLO's window.",
             ),
-        }
+            spend: keys.optional(
+                "spend",
+                &BUDGET_SHARE,
+                "`factor` says it",
+                "The share of the budget that is spent within `long` at the burn rate that must be exceeded, which is \
+                 share × the SLO's window ÷ `long`: 2% in an hour are 14.4 over 30 days, and 3.36 over 7.",
+            ),
+            least: keys.optional(
+                "least",
+                &BurnRate,
+                "whatever `spend` comes to",
+                "With `spend`: the lowest burn rate that it may come to, for SLOs with short windows. Below 1 an alert \
+                 fires although the budget lasts.",
+            ),
+        };
+        keys.rule(Rule::AtMostOne("factor", "spend"));
+        keys.rule(Rule::AtMostOne("factor", "least"));
+        row
     }
 }

@@ -7,7 +7,8 @@ use super::{Imported, Promise, Service};
 use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
 use crate::generate::spec::label;
 use crate::model::{Reading, Sli, Slices, Window, Worth};
-use crate::slo::policy::{DEFAULT_POLICY, Policy};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{DEFAULT_POLICY, Factor, Policy, Threshold};
 
 const HEAD: &str = "\
 # Written by `vestibule slo import`. What is left to say is who answers: give each upstream its endpoints, and each route
@@ -155,12 +156,48 @@ fn policy(text: &mut String, policy: &Policy) {
         text,
         &format!("\n[[policy]]\nname = {}\n", quoted(&policy.name)),
     );
+    let (guards, usual) = (policy.guards, Guards::default());
+    for (key, value, is_usual) in [
+        (
+            "page_min_bad",
+            guards.page_min_bad.to_string(),
+            guards.page_min_bad == usual.page_min_bad,
+        ),
+        (
+            "ticket_min_bad",
+            guards.ticket_min_bad.to_string(),
+            guards.ticket_min_bad == usual.ticket_min_bad,
+        ),
+        (
+            "volume_weight",
+            guards.volume_weight.to_string(),
+            guards.volume_weight == usual.volume_weight,
+        ),
+        (
+            "confidence",
+            guards.confidence.to_string(),
+            guards.confidence == usual.confidence,
+        ),
+    ] {
+        if !is_usual {
+            put(text, &format!("{key} = {value}\n"));
+        }
+    }
     for row in &policy.rows {
-        let (whole, rest) = (row.factor.0 / 1_000, row.factor.0 % 1_000);
+        let factor = |key: &str, factor: Factor| {
+            format!("{key} = {}.{:03}\n", factor.0 / 1_000, factor.0 % 1_000)
+        };
+        let over = match row.over {
+            Threshold::Burn(burn) => factor("factor", burn),
+            Threshold::Spend { share, least } => {
+                let least = least.map(|least| factor("least", least));
+                format!("spend = \"{share}\"\n{}", least.unwrap_or_default())
+            }
+        };
         put(
             text,
             &format!(
-                "\n[[policy.row]]\nseverity = \"{}\"\ntier = \"{}\"\nlong = \"{}\"\nshort = \"{}\"\nfactor = {whole}.{rest:03}\n",
+                "\n[[policy.row]]\nseverity = \"{}\"\ntier = \"{}\"\nlong = \"{}\"\nshort = \"{}\"\n{over}",
                 row.severity.as_str(),
                 row.tier.as_str(),
                 row.long,

@@ -6,8 +6,10 @@ use super::Imported;
 use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
+use crate::config::file::MOST_MIN_BAD;
 use crate::model::{Calendar, CalendarUnit, EmptySlice, Reading, Sli, Slices, Window, Worth, Zone};
-use crate::slo::policy::{Factor, Policy, Row, Severity, Tier};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
 
 /// What the marks say; each is `None` when they do not.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,7 @@ pub(super) fn read(
     let mut kind = None;
     let (mut unit, mut zone) = (None, None);
     let (mut under, mut every, mut rows, mut reading) = (None, None, None, None);
+    let mut guards = None;
     for (key, node, text) in annotations.marked(prefix) {
         let duration = || humantime::parse_duration(text).ok();
         let understood = match key {
@@ -73,8 +76,15 @@ pub(super) fn read(
                 true
             }
             "rows" => {
-                rows = text.split(", ").map(row).collect::<Option<Vec<Row>>>();
+                rows = text
+                    .split(", ")
+                    .map(row)
+                    .collect::<Option<Vec<PolicyRow>>>();
                 rows.is_some()
+            }
+            "guards" => {
+                guards = guards_of(text);
+                guards.is_some()
             }
             "runbook" => {
                 marks.runbook = Some(text.to_owned());
@@ -109,6 +119,7 @@ pub(super) fn read(
         let policy = Policy {
             name: name.clone(),
             rows,
+            guards: guards.unwrap_or_default(),
         };
         let known = |other: &Policy| other.name == *name;
         if !imported.policies.iter().any(known) && !Policy::shipped().iter().any(known) {
@@ -152,8 +163,48 @@ fn reading(text: &str) -> Option<Reading> {
     }
 }
 
+/// `6 5 volume confidence`
+fn guards_of(text: &str) -> Option<Guards> {
+    let mut parts = text.split(' ');
+    let mut count = || {
+        let count: u64 = parts.next()?.parse().ok()?;
+        (count <= MOST_MIN_BAD).then_some(count)
+    };
+    let mut guards = Guards {
+        page_min_bad: count()?,
+        ticket_min_bad: count()?,
+        volume_weight: false,
+        ..Guards::default()
+    };
+    for word in parts {
+        match word {
+            "volume" => guards.volume_weight = true,
+            "confidence" => guards.confidence = true,
+            _ => return None,
+        }
+    }
+    Some(guards)
+}
+
+/// `14.4`, `2%` or `2%/13.44`
+fn threshold(text: &str) -> Option<Threshold> {
+    let factor = |text| thousandths(text).map(Factor::milli);
+    let (share, least) = text
+        .split_once('/')
+        .map_or((text, None), |(share, least)| (share, Some(least)));
+    if !share.ends_with('%') {
+        return factor(text).map(Threshold::Burn);
+    }
+    let least = match least {
+        Some(least) => Some(factor(least)?),
+        None => None,
+    };
+    let share = share.parse().ok()?;
+    Some(Threshold::Spend { share, least })
+}
+
 /// `page fast 1h 5m 14.4`
-fn row(text: &str) -> Option<Row> {
+fn row(text: &str) -> Option<PolicyRow> {
     let parts: Vec<&str> = text.split(' ').collect();
     let &[severity, tier, long, short, factor] = parts.as_slice() else {
         return None;
@@ -164,12 +215,12 @@ fn row(text: &str) -> Option<Row> {
         _ => return None,
     };
     let tiers = [Tier::Fast, Tier::Medium, Tier::Slow, Tier::Long];
-    Some(Row {
+    Some(PolicyRow {
         severity,
         tier: tiers.into_iter().find(|own| own.as_str() == tier)?,
         long: long.parse().ok()?,
         short: short.parse().ok()?,
-        factor: Factor::milli(thousandths(factor)?),
+        over: threshold(factor)?,
     })
 }
 

@@ -12,7 +12,8 @@ use crate::generate::{Links, Plan};
 use crate::model::{
     Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Reading, Slices, Worth, Zone,
 };
-use crate::slo::policy::{Factor, Row, Severity, Tier};
+use crate::slo::guards::Guards;
+use crate::slo::policy::{Factor, PolicyRow, Severity, Share, Threshold, Tier};
 
 fn sources(text: &str) -> Vec<Source> {
     vec![Source {
@@ -52,7 +53,17 @@ fn plan(slos: Vec<Slo>, policies: Vec<Policy>) -> Plan {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let row = (1_u32..40_000, 1_u32..100, any::<bool>()).prop_map(|(milli, minutes, page)| Row {
+    let over = prop_oneof![
+        (1_u32..40_000).prop_map(|milli| Threshold::Burn(Factor::milli(milli))),
+        // What a year and the shortest of these windows come to can still be exceeded.
+        (1_u32..60, proptest::option::of(1_u32..40_000)).prop_map(|(ppm, least)| {
+            Threshold::Spend {
+                share: Share::ppm(ppm),
+                least: least.map(Factor::milli),
+            }
+        }),
+    ];
+    let row = (over, 1_u32..100, any::<bool>()).prop_map(|(over, minutes, page)| PolicyRow {
         severity: if page {
             Severity::Page
         } else {
@@ -61,11 +72,20 @@ fn policies() -> impl Strategy<Value = Policy> {
         tier: Tier::Fast,
         long: Window::minutes(minutes * 12),
         short: Window::minutes(minutes),
-        factor: Factor::milli(milli),
+        over,
     });
-    row.prop_map(|row| Policy {
+    let guards = (0_u64..100, 0_u64..100, any::<bool>(), any::<bool>());
+    let guards = guards.prop_map(|(page, ticket, volume_weight, confidence)| Guards {
+        page_min_bad: page,
+        ticket_min_bad: ticket,
+        volume_weight,
+        confidence,
+        ..Guards::default()
+    });
+    (row, guards).prop_map(|(row, guards)| Policy {
         name: "own.policy".to_owned(),
         rows: vec![row],
+        guards,
     })
 }
 

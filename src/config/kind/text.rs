@@ -15,6 +15,7 @@ use crate::model::{ClientErrors, Objective, Zone};
 use crate::proxy::config::{HeaderEdits, HeaderLine, Network};
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
+use crate::slo::policy::Share;
 
 mod receiver;
 mod upstream;
@@ -463,6 +464,14 @@ pub(in crate::config) const OBJECTIVE: Text<Objective> = Text {
             Refusal::new(code, error)
         })
     },
+    write: ToString::to_string,
+};
+
+/// A share of an error budget.
+pub(in crate::config) const BUDGET_SHARE: Text<Share> = Text {
+    expects: "a share like `2%`, above 0% and at most 100%",
+    pattern: Some(r"\d{1,3}(\.\d{1,4})? *%"),
+    read: |text| text.parse().map_err(Refusal::invalid),
     write: ToString::to_string,
 };
 

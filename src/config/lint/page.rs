@@ -30,11 +30,12 @@ pub fn page() -> String {
     page
 }
 
-const GROUPS: [(char, &str); 5] = [
+const GROUPS: [(char, &str); 6] = [
     ('R', "Routes"),
     ('L', "Resilience"),
     ('T', "TLS"),
     ('S', "Security"),
+    ('A', "Alerting"),
     ('O', "Operations"),
 ];
 
@@ -72,5 +73,9 @@ These are found whenever a configuration is read, not only by `check`; [config.m
 | `config::insecure_upstream` | an upstream's certificates are not verified |
 | `config::not_loopback` | the admin API would listen where others reach it |
 | `config::route_without_slo` | nothing is promised about a route |
+| `config::policy_never_fires` | every row of an SLO's policy asks for more than a total outage burns |
+| `config::row_never_fires` | one of them does: factor × (1 − objective) is 1 or more |
+| `config::short_window` | a row's short window is not shorter than its long one |
+| `config::window_beyond_history` | an SLO's or a row's window is longer than history is kept |
 | `config::unused` | nothing refers to an upstream, a certificate, a policy or an allowance |
 ";

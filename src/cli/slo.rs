@@ -11,6 +11,7 @@ use crate::generate::spec::{Spec, specify};
 mod backtest;
 mod import;
 mod shown;
+mod simulate;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SloCommand {
@@ -46,6 +47,13 @@ pub(super) enum SloCommand {
     /// seen, so the look begins where the minutes do. 78: the configuration is wrong.
     #[command(after_help = backtest::HELP)]
     Backtest(backtest::BacktestArguments),
+    /// Play incidents to the alerts and say when they would tell somebody, at what cost, and when they would end
+    ///
+    /// Runs the engine that judges live traffic over made-up traffic, second by second in model time, for every policy side
+    /// by side. Nothing needs to run and nothing is read but what is named. 64: there is no such shape, policy or SLO, or a
+    /// file of your own is wrong. 74: it cannot be read. 78: the configuration is wrong.
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::SimulateArguments),
     /// Print the SLOs of a configuration file as other tools write them
     ///
     /// They count the good and bad events of Vestibule's own series. Neither format can say all of an alerting policy.
@@ -88,6 +96,7 @@ pub(super) fn slo(command: SloCommand) -> Exit {
         SloCommand::List { connect, json } => shown::list(&connect.connect, json),
         SloCommand::Show { id, connect, json } => shown::show(&connect.connect, &id, json),
         SloCommand::Backtest(arguments) => backtest::backtest(&arguments),
+        SloCommand::Simulate(arguments) => simulate::simulate(&arguments),
         SloCommand::Export { from, format } => export(&from, format.spec()),
         SloCommand::Import(asked) => import::import(&asked),
     }

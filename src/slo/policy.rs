@@ -90,6 +90,11 @@ impl Share {
         })
     }
 
+    /// The share in parts per million.
+    pub const fn as_ppm(self) -> u32 {
+        self.0
+    }
+
     /// The burn rate that spends this share of the budget of `window` within `long`: share × window ÷ long, to the nearest
     /// thousandth (SRE Workbook, chapter 5).
     pub const fn burn(self, window: Window, long: Window) -> Factor {

@@ -502,3 +502,58 @@ fn vestibule_now() -> String {
     use vestibule::clock::Clock as _;
     vestibule::clock::SystemClock::new().now().to_string()
 }
+
+#[test]
+fn incidents_are_played_to_the_alerts_of_a_configuration() {
+    let (origin, hook) = (failing(), Origin::ok());
+    let home = Home::new(&config(&origin, &hook));
+    let json = |arguments: &[&str]| -> Value {
+        let run = home.vestibule(&[&["slo", "simulate", "--json"], arguments].concat());
+        assert!(run.status.success(), "{run:?}");
+        serde_json::from_str(&stdout(&run)).expect("it is JSON")
+    };
+    let outage = json(&["--shape", "total-outage", "--policy", "workbook"]);
+    let workbook = &outage["shapes"][0]["policies"][0];
+    // 51.84 s.
+    assert_eq!(workbook["page"]["detected_s"], 52, "{workbook}");
+    assert_eq!(workbook["page"]["tier"], "fast");
+    assert!(workbook["page"]["budget_ratio"].as_f64().expect("a number") > 0.02);
+    let failure = json(&["--shape", "low-traffic-failure"]);
+    for policy in failure["shapes"][0]["policies"].as_array().expect("a list") {
+        assert_eq!(
+            (&policy["page"], &policy["ticket"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
+    let slo = home.vestibule(&[
+        "slo",
+        "simulate",
+        "--shape",
+        "deploy-spike",
+        "--config",
+        "vestibule.toml",
+        "--slo",
+        "a-available",
+    ]);
+    assert!(stdout(&slo).contains("DETECTED AFTER"), "{slo:?}");
+
+    std::fs::write(
+        home.path("own.toml"),
+        "name = \"own\"\n[[stretch]]\nlasts = \"10m\"\nrequests = \"50/s\"\nerrors = \"20x\"\n",
+    )
+    .expect("it can be written");
+    let own = json(&["--file", "own.toml", "--policy", "workbook", "--young"]);
+    assert_eq!(own["past_s"], 0);
+    assert_eq!(own["shapes"][0]["trouble_until_s"], 600);
+    for (arguments, code) in [
+        (&["--shape", "nope"][..], 64),
+        (&["--policy", "nope"], 64),
+        (&["--config", "vestibule.toml", "--slo", "nope"], 64),
+        (&["--file", "nope.toml"], 74),
+        (&["--file", "vestibule.toml"], 64),
+        (&["--config", "own.toml"], 78),
+    ] {
+        let run = home.vestibule(&[&["slo", "simulate"], arguments].concat());
+        assert_eq!(run.status.code(), Some(code), "{arguments:?}: {run:?}");
+    }
+}

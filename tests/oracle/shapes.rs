@@ -106,10 +106,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
             "never-quite-well",
             [before, busy(15, 150_000), busy(120, 4_000)],
         ),
-        shape(
-            "clients-leave",
-            [before, busy(3, ALL), of(120, 0, 0), busy(1, 0)],
-        ),
+        shape("clients-leave", [before, busy(3, ALL), of(120, 0, 0)]),
         shape("idle-gap", [busy(180, 300), of(40, 0, 0), busy(60, 300)]),
         shape("newborn-outage", [busy(30, ALL)]),
         shape("newborn-hiccup", [seconds(8, BUSY, ALL), busy(60, 0)]),

@@ -60,7 +60,11 @@ fn spent(
     status: &SloStatus,
     now: Timestamp,
 ) -> Vec<SpentPart> {
+    let window = status.period.map(|period| period.elapsed(now));
+    let window = window.unwrap_or(status.slo.window);
     let lately_s = (now.as_secs() + 1).saturating_sub(lately_from(now).as_secs());
+    // Of a calendar's period that has just begun, all is of lately.
+    let lately_s = lately_s.min(window.as_secs());
     let lately = Window::from_secs(u32::try_from(lately_s).unwrap_or(u32::MAX));
     let all = status.tally;
     let lately_all = pipeline.tally_over(status.key, lately, now);
@@ -77,8 +81,6 @@ fn spent(
     if let (Sli::Availability(reading), true) =
         (status.slo.sli, is_configured && status.slo.slices.is_none())
     {
-        let window = status.period.map(|period| period.elapsed(now));
-        let window = window.unwrap_or(status.slo.window);
         let blame = pipeline.blame(route, window, now);
         let blame_lately = pipeline.blame(route, lately, now);
         let lately: HashMap<(Dimension, &str), u64> = blame_lately

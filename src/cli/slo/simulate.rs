@@ -216,7 +216,9 @@ fn bare(arguments: &SimulateArguments) -> Slo {
     Slo {
         id: "simulated".to_owned(),
         route: "simulated".to_owned(),
-        sli: Sli::Availability,
+        sli: Sli::AVAILABILITY,
+        calendar: None,
+        slices: None,
         probe: None,
         objective: arguments.objective.unwrap_or_else(usual),
         window: arguments.window.unwrap_or(Window::days(30)),

@@ -11,6 +11,8 @@ import path from 'node:path';
 
 const [root, vestibule, work, ...only] = process.argv.slice(2);
 const home = path.join(work, 'home');
+// Where the daemon keeps its state when it is not told.
+const STATE = 'vestibule-state';
 const pictures = path.join(root, 'docs/pictures');
 
 // Seconds of each part of the story, and of what is drawn.
@@ -64,12 +66,28 @@ address = "127.0.0.1:${ports.http}"
 [[listener]]
 name = "https"
 address = "127.0.0.1:${ports.https}"
-certificates = ["shop"]
+certificates = ["shop", "issued", "wanted"]
 
 [[certificate]]
 name = "shop"
 chain_file = "shop.pem"
 key_file = "shop-key.pem"
+
+# As if it had been issued; its authority does not answer now.
+[[certificate]]
+name = "issued"
+acme = "nobody"
+hosts = ["issued.example"]
+
+[[certificate]]
+name = "wanted"
+acme = "nobody"
+hosts = ["wanted.example"]
+
+[[acme]]
+name = "nobody"
+directory = "https://127.0.0.1:1/"
+accept_terms = true
 
 [[upstream]]
 name = "checkout"
@@ -357,6 +375,18 @@ const main = async () => {
     { cwd: home },
   );
   if (made.status !== 0) throw new Error(`openssl: ${made.stderr}`);
+  const kept = path.join(home, STATE, 'acme/nobody');
+  fs.mkdirSync(kept, { recursive: true });
+  const issued = spawnSync(
+    'openssl',
+    ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '20', '-subj', '/CN=issued.example',
+      '-addext', 'subjectAltName=DNS:issued.example', '-keyout', 'key.pem', '-out', 'chain.pem'],
+    { cwd: kept },
+  );
+  if (issued.status !== 0) throw new Error(`openssl: ${issued.stderr}`);
+  const pair = ['chain.pem', 'key.pem'].map((file) => fs.readFileSync(path.join(kept, file), 'utf8'));
+  fs.writeFileSync(path.join(kept, 'issued.pem'), pair.join(''));
+  fs.writeFileSync(path.join(kept, 'issued.json'), '{ "directory": "https://127.0.0.1:1/" }');
   fs.writeFileSync(path.join(home, 'vestibule.toml'), config(ports, admin));
   fs.writeFileSync(path.join(home, 'synthetic/all.toml'), probes(ports));
   call('generate', 'all');

@@ -314,6 +314,10 @@ impl Pipeline {
                 state.slicer = Some(Slicer::new(slices));
             }
         }
+        for state in self.slos.iter_mut().filter(|state| !state.configured) {
+            // What comes back begins with a slice that is not whole; meanwhile nothing is promised.
+            state.slicer = None;
+        }
         self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
         let mut rules = Rules::new(rules);

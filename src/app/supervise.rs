@@ -556,9 +556,11 @@ impl Daemon {
             .configure(&resolved, &probes)
             .map_err(|error| error.to_string())?;
         // Orders that are open go on: what authorities look for stays where it is.
+        let issued = resolved.acme.certificates.iter();
         let shown = generation
             .shown()
-            .with_answers(Arc::clone(self.shown.answers()));
+            .keeping(&self.shown, issued.map(|it| it.name.as_str()))
+            .and_then(|shown| shown.with_answers(Arc::clone(self.shown.answers())));
         let shown = Arc::new(shown.map_err(|error| error.to_string())?);
         self.workers
             .swap(&generation, &shown, &Arc::new(rules), change)
@@ -718,7 +720,9 @@ impl Daemon {
             scope: Scope::default(),
             text,
         });
-        pipeline.absorb_slots(now, runner.stop(), true);
+        // It waits for what cleans up after journeys; the admin API goes on meanwhile.
+        let slots = tokio::task::spawn_blocking(move || runner.stop()).await;
+        pipeline.absorb_slots(now, slots.unwrap_or_default(), true);
         if let Some(exporter) = exporter {
             pipeline.judge(now);
             let measured = Measured {

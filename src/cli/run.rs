@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -109,7 +110,7 @@ fn in_one_line(report: &Report) -> String {
 
 fn serve(resolved: Resolved, reload: Option<app::Reload>) -> Exit {
     let served = runtime().map_err(RunError::Thread).and_then(|runtime| {
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let (snapshots, mut watched) = watch::channel(None::<Arc<Snapshot>>);
             let signals = listen_for_signals().map_err(RunError::Thread)?;
             let greeting = resolved.clone();
@@ -130,7 +131,10 @@ fn serve(resolved: Resolved, reload: Option<app::Reload>) -> Exit {
             .await;
             greet.abort();
             served
-        })
+        });
+        // A name that is still being looked up need not be waited for.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
     });
     match served {
         Ok(()) => Exit::Ok,

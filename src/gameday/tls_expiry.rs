@@ -3,8 +3,9 @@
 //! The certificate is real and short-lived, made by an authority of its own. A probe shakes hands every second as a client
 //! would, and an SLO counts it. After the end a renewed pair is put in place and read by a reload; nothing restarts.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(&Moment)) -> Result<Timeline,
         Some(dir) => dir.clone(),
         None => std::env::temp_dir().join(format!("vestibule-gameday-{}", std::process::id())),
     };
-    fs::create_dir_all(&dir)?;
+    if options.state_dir.is_some() {
+        fs::create_dir_all(&dir)?;
+    } else {
+        // Nobody else's: keys are kept there.
+        DirBuilder::new().mode(0o700).create(&dir)?;
+    }
     telemetry::to_file(File::create(dir.join("vestibule.log"))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -150,7 +150,9 @@ fn request(
     secrets: Option<HeaderValue>,
 ) -> Result<Request<Full<Bytes>>, Failed> {
     let settings = &attempt.manner.http;
-    let has_body = !settings.body.is_empty() && *method == settings.method;
+    // What a journey was told stays with those who are asked for it, whoever redirects.
+    let may_follow = at_home || attempt.carried.is_none();
+    let has_body = !settings.body.is_empty() && *method == settings.method && may_follow;
     let body = if has_body {
         Bytes::from(settings.body.clone())
     } else {

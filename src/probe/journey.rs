@@ -50,6 +50,25 @@ impl Carried {
         (!pairs.is_empty()).then_some(header)
     }
 
+    /// A text in which no captured value can be read: the name stands in its place. Those of one to three characters
+    /// are no secrets, and may be part of anything.
+    fn hidden(&self, text: String) -> String {
+        let mut values: Vec<(&String, &String)> = self.values.iter().collect();
+        values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        let mut text = text;
+        for (name, value) in values.into_iter().filter(|(_, value)| value.len() > 3) {
+            let one = BTreeMap::from([(name.clone(), value.clone())]);
+            let place = format!("{{{{{name}}}}}");
+            for writing in [Writing::Plain, Writing::Form, Writing::Json] {
+                let written = Template(&place).filled(&one, writing).unwrap_or_default();
+                if !written.is_empty() {
+                    text = text.replace(&written, &place);
+                }
+            }
+        }
+        text
+    }
+
     /// Takes what later steps need out of an answer.
     pub(super) fn capture(
         &mut self,
@@ -175,7 +194,10 @@ async fn one(
         failure,
     });
     absorb(&mut attempt.seen, seen, step.cleanup);
-    ended.map_err(|failed| failed.within(&format!("step {}", step.name)))
+    ended.map_err(|failed| {
+        let failed = failed.said(|detail| carried.hidden(detail));
+        failed.within(&format!("step {}", step.name))
+    })
 }
 
 /// The journey has seen what its step has. What cleans up is not what users wait for, and takes nothing from their time.
@@ -208,7 +230,7 @@ fn prepared(
 ) -> Result<(Url, Manner), Failed> {
     let fill = |text: &str, writing: Writing| {
         Template(text).filled(values, writing).map_err(|name| {
-            let detail = format!("there is no value for {name}");
+            let detail = format!("there is no value for {name} that can stand there");
             Failed::new(ProbeFailure::AssertCapture, detail)
         })
     };
@@ -219,7 +241,8 @@ fn prepared(
     })?;
     let mut manner = step.manner.clone();
     if url.place != start.place {
-        keep_at_home(&mut manner, journey);
+        let is_told = step.target.starts_with("{{");
+        keep_at_home(&mut manner, journey, is_told);
     }
     for (name, value) in &mut manner.http.headers {
         let Ok(text) = value.to_str() else { continue };
@@ -229,13 +252,12 @@ fn prepared(
             Failed::new(ProbeFailure::AssertCapture, detail)
         })?;
     }
-    let is_json = manner.http.headers.iter().any(|(name, value)| {
-        *name == CONTENT_TYPE && value.to_str().is_ok_and(|value| value.contains("json"))
-    });
-    let writing = if is_json {
-        Writing::Json
-    } else {
-        Writing::Plain
+    let mut types = manner.http.headers.iter().filter(|it| it.0 == CONTENT_TYPE);
+    let content_type = types.next().and_then(|(_, value)| value.to_str().ok());
+    let writing = match content_type.map(str::to_ascii_lowercase) {
+        Some(kind) if kind.contains("json") => Writing::Json,
+        Some(kind) if kind.contains("x-www-form-urlencoded") => Writing::Form,
+        Some(_) | None => Writing::Plain,
     };
     manner.http.body = fill(&manner.http.body, writing)?;
     let expect = &mut manner.expect;
@@ -251,14 +273,15 @@ fn prepared(
 }
 
 /// The secrets of a journey, and where it connects to instead, are for its own host.
-fn keep_at_home(manner: &mut Manner, journey: &Manner) {
+/// Where an answer said where to go (`is_told`), the step's own as well.
+fn keep_at_home(manner: &mut Manner, journey: &Manner, is_told: bool) {
     manner.connect_to = None;
     manner.tls.server_name = None;
     manner.http.bearer_file = None;
     manner.http.basic = None;
     manner.http.headers.retain(|header| {
         let secret = header.0 == AUTHORIZATION || header.0 == COOKIE;
-        header.0 != HOST && !(secret && journey.http.headers.contains(header))
+        header.0 != HOST && !journey.http.headers.contains(header) && !(secret && is_told)
     });
 }
 

@@ -161,6 +161,14 @@ impl Failed {
         self.failure
     }
 
+    /// The same in other words.
+    pub(super) fn said(self, words: impl FnOnce(String) -> String) -> Self {
+        Self {
+            detail: words(self.detail),
+            ..self
+        }
+    }
+
     /// The same, said to have happened in a part of the whole.
     pub(super) fn within(self, part: &str) -> Self {
         Self {

@@ -88,6 +88,33 @@ impl Shown {
         shown.compiled()
     }
 
+    /// The same with those of `names` that are missing here as they were `before`: what was issued and cannot be read at
+    /// this moment goes on being shown.
+    ///
+    /// # Errors
+    /// When the provider lacks what TLS needs.
+    pub fn keeping<'a>(
+        &self,
+        before: &Self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, TlsError> {
+        let mut shown = self.clone();
+        for name in names {
+            let is_it = |(it, _): &&(String, Arc<ServerCertificate>)| it == name;
+            if shown.certificates.iter().any(|it| is_it(&it)) {
+                continue;
+            }
+            if let Some(kept) = before.certificates.iter().find(is_it) {
+                tracing::warn!(
+                    name,
+                    "what was issued cannot be read, and is shown as it was"
+                );
+                shown.certificates.push(kept.clone());
+            }
+        }
+        shown.compiled()
+    }
+
     /// What certificate authorities are shown.
     pub fn answers(&self) -> &Arc<Answers> {
         &self.answers

@@ -73,6 +73,12 @@ impl Slicer {
             self.begin(start, now, start == now);
             return None;
         };
+        if start < open.start {
+            // The clock was set back. What is open is judged for what it is, and as of now.
+            let judged = self.slices.judge(open.requests, false);
+            self.begin(start, now, false);
+            return (judged.valid() > 0).then_some((now, judged));
+        }
         let has_stalled = now > open.now + STALL_S;
         open.is_whole &= !has_stalled;
         open.now = open.now.max(now);

@@ -104,8 +104,8 @@ pub struct Firing {
 /// What an SLO's alerts would have done over its record, oldest first, as judged by `policy`.
 pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
     let guards = policy.guards.for_slo(slo);
-    let nominal = policy.rows_over(slo.window);
-    let mut rows: Vec<Watched> = nominal.iter().map(Watched::new).collect();
+    let rows = policy.rows_over(slo.window);
+    let mut rows: Vec<Watched> = rows.iter().map(Watched::new).collect();
     let mut firings: Vec<Firing> = Vec::new();
     let mut period: Option<Period> = None;
     for place in 0..record.minutes() {
@@ -115,8 +115,8 @@ pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
             && !period.is_some_and(|period| period.holds(last))
         {
             let begun = calendar.period(last);
-            for (watched, row) in rows.iter_mut().zip(&nominal) {
-                watched.row = row.over(begun.length(), slo.window);
+            for (watched, row) in rows.iter_mut().zip(&policy.rows) {
+                watched.row = row.within(begun.length(), slo.window);
             }
             period = Some(begun);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::alert::{Alert, AlertKind, AlertState, AlertStatus, Condition, RowStatus, Transition};
 use super::budget::Budget;
 use super::guards::Guards;
-use super::policy::{LASTING, Policy, Row, Severity, Tier};
+use super::policy::{LASTING, Policy, PolicyRow, Row, Severity, Tier};
 use super::state::SloState;
 use super::{burn, forecast};
 use crate::model::{Period, Slo, SloKey, Span, Tally, Timestamp, Window};
@@ -202,6 +202,8 @@ struct Watched {
     windows: Vec<Window>,
     /// The place of the budget's own among them; with a calendar, after them.
     whole: usize,
+    /// The place of the one that says how much traffic is usual: a calendar's period may only have begun.
+    usual: usize,
     /// The period of the calendar that the last evaluation fell in.
     period: Option<Period>,
     alerts: Vec<Armed>,
@@ -212,7 +214,7 @@ struct Watched {
 struct Armed {
     id: String,
     /// As the policy has it.
-    nominal: Row,
+    nominal: PolicyRow,
     /// As the period's length makes it.
     row: Row,
     long: usize,
@@ -227,24 +229,27 @@ impl Watched {
         let guards = policy.map_or_else(Guards::default, |policy| policy.guards);
         let mut windows: Vec<Window> = burn::WINDOWS
             .into_iter()
-            .chain(slo.calendar.is_none().then_some(slo.window))
+            .chain([slo.window])
             .chain(rows.iter().flat_map(|row| [row.long, row.short]))
             .collect();
         windows.sort_unstable();
         windows.dedup();
+        let nominal = policy.map_or(&[][..], |policy| &policy.rows);
         let alerts = rows
             .iter()
-            .map(|row| Armed {
+            .zip(nominal)
+            .map(|(row, nominal)| Armed {
                 id: format!("{}:{}:{}", slo.id, row.severity.as_str(), row.tier.as_str()),
-                nominal: *row,
+                nominal: *nominal,
                 row: *row,
                 long: place(&windows, row.long),
                 short: place(&windows, row.short),
                 alert: Alert::default(),
             })
             .collect();
+        let usual = place(&windows, slo.window);
         let whole = match &slo.calendar {
-            None => place(&windows, slo.window),
+            None => usual,
             Some(_) => windows.len(),
         };
         Self {
@@ -253,6 +258,7 @@ impl Watched {
             slo: Arc::new(slo),
             windows,
             whole,
+            usual,
             period: None,
             alerts,
         }
@@ -268,7 +274,7 @@ impl Watched {
         }
         let period = calendar.period(now);
         for armed in &mut self.alerts {
-            armed.row = armed.nominal.over(period.length(), self.slo.window);
+            armed.row = armed.nominal.within(period.length(), self.slo.window);
         }
         self.period = Some(period);
     }
@@ -293,7 +299,12 @@ impl Watched {
         let mut state = self.quiet_state(spans);
         for armed in &mut self.alerts {
             let (long, short) = (spans[armed.long], spans[armed.short]);
-            let condition = Condition::of(&armed.row, objective, (long, short, whole), guards);
+            let condition = Condition::of(
+                &armed.row,
+                objective,
+                (long, short, spans[self.usual]),
+                guards,
+            );
             state = state.max(alarm(armed.row.severity, condition, short, goes_on, guards));
             let from = armed.alert.evaluate(now, condition);
             let (burn_long, burn_short) = (burn[armed.long].1, burn[armed.short].1);

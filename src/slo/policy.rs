@@ -168,6 +168,16 @@ pub struct PolicyRow {
 }
 
 impl PolicyRow {
+    /// The row for a calendar's period of `length` in a promise whose periods are `nominal` long. A share of the budget is
+    /// one of this period's; a factor is meant for the nominal length (see [`Row::over`]).
+    #[must_use]
+    pub fn within(self, length: Window, nominal: Window) -> Row {
+        match self.over {
+            Threshold::Burn(_) => self.over(nominal).over(length, nominal),
+            Threshold::Spend { .. } => self.over(length),
+        }
+    }
+
     /// The row for an SLO with a budget over `window`.
     pub const fn over(self, window: Window) -> Row {
         let Self {

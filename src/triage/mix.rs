@@ -121,6 +121,9 @@ impl Shift<'_> {
     }
 }
 
+/// Routes that are said to have lost their requests by one change; more are no shadowed route but another matter.
+const MOST_LOST: usize = 4;
+
 /// The routes that lost their requests by `change`.
 fn shifts<'a>(now: Timestamp, change: &'a Event, evidence: &'a Evidence<'_>) -> Vec<Shift<'a>> {
     let (now_s, at) = (now.as_secs(), change.at.as_secs());
@@ -167,40 +170,43 @@ fn shifts<'a>(now: Timestamp, change: &'a Event, evidence: &'a Evidence<'_>) -> 
             && expected(*requests) >= MISSED
             && since(route.id) as f64 * 10.0 <= expected(*requests)
     });
-    lost.filter_map(|(route, _, requests)| {
-        let got = since(route.id);
-        let missed = expected(*requests) - got as f64;
-        let proof = (evidence.proof)(route.id);
-        let grown = known.iter().filter(|(other, _, _)| other.id != route.id);
-        let grown = grown.map(|(other, _, requests)| {
-            let gain = since(other.id) as f64 - expected(*requests);
-            (other.id, gain)
-        });
-        // The one that grew by just as much, if this one was never quiet in the hour before: a job that ends is none.
-        let grown = grown.min_by(|a, b| (a.1 - missed).abs().total_cmp(&(b.1 - missed).abs()));
-        let is_same = |gain: f64| (gain - missed).abs() <= missed * ALIKE;
-        let hour = (evidence.minutes)(route.id, until.saturating_sub(HOUR_S)..until);
-        let grown = grown.filter(|(_, gain)| is_same(*gain) && hour.len() as u64 * 60 >= HOUR_S);
-        let named = |id: &str| (id != NO_ROUTE).then(|| id.to_owned());
-        let to = match (&proof, grown) {
-            (Some(proof), _) if proof.taken_by.as_deref() != Some(route.id) => {
-                proof.taken_by.clone()
-            }
-            (_, Some((id, _))) => named(id),
-            (_, None) => return None,
-        };
-        Some(Shift {
-            route,
-            change,
-            to,
-            before_per_s: *requests as f64 / before_s,
-            requests: (*requests, got),
-            onset_secs: last_busy(route.id, at, *requests as f64 / before_s, evidence)
-                .unwrap_or(at),
-            proof,
+    // For each of them the whole table is looked through.
+    lost.take(MOST_LOST)
+        .filter_map(|(route, _, requests)| {
+            let got = since(route.id);
+            let missed = expected(*requests) - got as f64;
+            let proof = (evidence.proof)(route.id);
+            let grown = known.iter().filter(|(other, _, _)| other.id != route.id);
+            let grown = grown.map(|(other, _, requests)| {
+                let gain = since(other.id) as f64 - expected(*requests);
+                (other.id, gain)
+            });
+            // The one that grew by just as much, if this one was never quiet in the hour before: a job that ends is none.
+            let grown = grown.min_by(|a, b| (a.1 - missed).abs().total_cmp(&(b.1 - missed).abs()));
+            let is_same = |gain: f64| (gain - missed).abs() <= missed * ALIKE;
+            let hour = (evidence.minutes)(route.id, until.saturating_sub(HOUR_S)..until);
+            let grown =
+                grown.filter(|(_, gain)| is_same(*gain) && hour.len() as u64 * 60 >= HOUR_S);
+            let named = |id: &str| (id != NO_ROUTE).then(|| id.to_owned());
+            let to = match (&proof, grown) {
+                (Some(proof), _) if proof.taken_by.as_deref() != Some(route.id) => {
+                    proof.taken_by.clone()
+                }
+                (_, Some((id, _))) => named(id),
+                (_, None) => return None,
+            };
+            Some(Shift {
+                route,
+                change,
+                to,
+                before_per_s: *requests as f64 / before_s,
+                requests: (*requests, got),
+                onset_secs: last_busy(route.id, at, *requests as f64 / before_s, evidence)
+                    .unwrap_or(at),
+                proof,
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// The second after the last one around a change at `at` in which a route got its usual requests; `None` when it is not

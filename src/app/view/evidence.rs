@@ -1,6 +1,6 @@
 //! What the verdict is drawn from, gathered from all parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{LATELY_S, MINUTE_S, View};
 use crate::model::{EndpointTally, Timestamp};
@@ -8,6 +8,7 @@ use crate::proxy::config::Route;
 use crate::routing::matcher::Matcher;
 use crate::routing::pattern::HostPattern;
 use crate::routing::witness::{Samples, stray};
+use crate::sli::ring::RouteRing;
 use crate::snapshot::{CertificateView, Urgency};
 use crate::triage::Verdict;
 use crate::triage::engine::verdicts;
@@ -41,10 +42,12 @@ impl View<'_> {
         let events: Vec<_> = pipeline.events.iter().cloned().collect();
         let degraded = pipeline.degraded.values();
         let certificates = pipeline.certs.views();
-        let ring = |id: &str| {
-            let route = self.routes.iter().find(|route| route.id == id);
-            route.map(|route| &route.state.ring)
-        };
+        let rings: HashMap<&str, &RouteRing> = self
+            .routes
+            .iter()
+            .map(|route| (route.id, &route.state.ring))
+            .collect();
+        let ring = |id: &str| rings.get(id).copied();
         let evidence = Evidence {
             routes,
             edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),

@@ -369,7 +369,7 @@ impl Care {
         loop {
             self.ask_when().await;
             let now = self.office.clock.now();
-            let next = self.next();
+            let next = self.next(now);
             budget::forget(now, &mut self.record.asked_for);
             let left = budget::left(now, &self.record.asked_for, self.lifetime_ms());
             self.tell_standing(&next, left);
@@ -407,12 +407,13 @@ impl Care {
         let stored = self.stored.as_ref()?;
         let hosts = &self.wanted.hosts;
         let is_it = self.record.directory == self.teller.authority.directory
-            && stored.facts.names.len() == hosts.len()
+            // Authorities may add names of their own to those that were ordered.
+            && (self.record.hosts == *hosts || stored.facts.names.len() == hosts.len())
             && hosts.iter().all(|host| stored.facts.names.contains(host));
         is_it.then_some(stored)
     }
 
-    fn next(&self) -> Next {
+    fn next(&self, now: Timestamp) -> Next {
         let due = self.fitting().map(|stored| {
             let issued_at = self.record.issued_at.unwrap_or(stored.facts.not_before);
             let id = renewal::id(&stored.facts);
@@ -427,7 +428,8 @@ impl Care {
         let at = due.map_or(Timestamp::default(), |(at, _)| at);
         Next {
             at: if self.record.failures > 0 {
-                at.max(self.record.retry_at)
+                // A pause lasts no longer than a day, however far ahead a clock that has been set since wrote it.
+                at.max(self.record.retry_at.min(now.plus(LONGEST_WORD)))
             } else {
                 at
             },
@@ -489,7 +491,9 @@ impl Care {
     /// Asks the authority when to renew, if it is time to.
     async fn ask_when(&mut self) {
         let now = self.office.clock.now();
-        if !self.asks() || self.record.ask_at > now {
+        // What lies further ahead was written by a clock that has been set since.
+        let waits = self.record.ask_at > now && self.record.ask_at <= now.plus(LONGEST_WORD);
+        if !self.asks() || waits {
             return;
         }
         let Some(id) = self.fitting().and_then(|it| renewal::id(&it.facts)) else {
@@ -641,7 +645,7 @@ impl Care {
         watch.lap(Phase::Serve);
         self.ask_when().await;
         let took: Duration = watch.phases.iter().map(|(_, took)| *took).sum();
-        let due = self.next().at;
+        let due = self.next(office.clock.now()).at;
         let text = format!(
             "certificate {} issued by {} in {:.1} s, renewal due {due}{}",
             self.wanted.name,
@@ -677,6 +681,7 @@ impl Care {
         self.record = Record {
             directory: self.teller.authority.directory.clone(),
             issued_at: Some(now),
+            hosts: self.wanted.hosts.clone(),
             asked_for: std::mem::take(&mut self.record.asked_for),
             ..Record::default()
         };

@@ -30,6 +30,9 @@ pub(super) struct Record {
     /// The directory that issued it.
     #[serde(default)]
     pub(super) directory: String,
+    /// The hosts that it was ordered for.
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
     /// When it was issued.
     #[serde(default)]
     pub(super) issued_at: Option<Timestamp>,

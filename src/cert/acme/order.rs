@@ -548,6 +548,10 @@ impl Purchase<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            // Whose the service manager's are.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_PID")
             .kill_on_drop(true)
             .output();
         let output = match tokio::time::timeout(HOOK_PATIENCE, run).await {

@@ -176,6 +176,9 @@ fn conditions(keys: &mut Tree, kind: Kind, out: &mut Writing) {
     }
     if kind == Kind::Http {
         // There any status will do when none is asked for.
+        if let Some((least, most)) = wants.range {
+            wants.statuses.push(format!("{least}-{most}"));
+        }
         let any = vec!["100-599".to_owned()];
         out.put_list(
             "expect.status",
@@ -205,6 +208,8 @@ fn conditions(keys: &mut Tree, kind: Kind, out: &mut Writing) {
 #[derive(Default)]
 struct Wants {
     statuses: Vec<String>,
+    /// All that hold for the status as a range: conditions are met together.
+    range: Option<(u16, u16)>,
     body: Vec<String>,
     json: Vec<toml::Table>,
     records: Vec<String>,
@@ -225,12 +230,19 @@ impl Wants {
         match (left, operator) {
             // A run that does not connect fails.
             ("[CONNECTED]", "==") if right == "true" => {}
-            ("[STATUS]", _) => self.statuses.extend(statuses(operator, right)?),
+            ("[STATUS]", "==") if self.statuses.is_empty() && self.range.is_none() => {
+                self.statuses = alternatives(right);
+            }
+            ("[STATUS]", _) if operator != "==" && self.statuses.is_empty() => {
+                let (least, most) = statuses(operator, right)?;
+                let (lower, upper) = self.range.unwrap_or((100, 599));
+                self.range = Some((least.max(lower), most.min(upper)));
+            }
             ("[RESPONSE_TIME]", "<" | "<=") => {
                 let ms: u64 = right.parse().ok()?;
                 self.under_ms = Some(self.under_ms.map_or(ms, |other| other.min(ms)));
             }
-            ("[DNS_RCODE]", "==") => self.rcodes.extend(alternatives(right)),
+            ("[DNS_RCODE]", "==") if self.rcodes.is_empty() => self.rcodes = alternatives(right),
             ("[BODY]", "==") if kind == Kind::Dns && !right.contains('(') => {
                 self.records.push(right.to_owned());
             }
@@ -242,20 +254,14 @@ impl Wants {
     }
 }
 
-/// The statuses that fulfil a comparison.
-fn statuses(operator: &str, right: &str) -> Option<Vec<String>> {
-    let number = || {
-        right
-            .parse::<u16>()
-            .ok()
-            .filter(|it| (101..=598).contains(it))
-    };
+/// The statuses that fulfil a comparison, from and to.
+fn statuses(operator: &str, right: &str) -> Option<(u16, u16)> {
+    let number: u16 = right.parse().ok().filter(|it| (101..=598).contains(it))?;
     Some(match operator {
-        "==" => alternatives(right),
-        "<" => vec![format!("100-{}", number()? - 1)],
-        "<=" => vec![format!("100-{}", number()?)],
-        ">" => vec![format!("{}-599", number()? + 1)],
-        ">=" => vec![format!("{}-599", number()?)],
+        "<" => (100, number - 1),
+        "<=" => (100, number),
+        ">" => (number + 1, 599),
+        ">=" => (number, 599),
         _ => return None,
     })
 }
@@ -382,6 +388,7 @@ endpoints:
     client: {timeout: 5s, insecure: true, ignore-redirect: true}
     conditions:
       - "[STATUS] == any(200, 204)"
+      - "[STATUS] < 500"
       - "[BODY].status == UP"
       - "[BODY].name == pat(shop*)"
       - "len([BODY].items) == 2"
@@ -398,6 +405,7 @@ endpoints:
   - name: any
     url: "http://a.example"
     enabled: false
+    conditions: ["[STATUS] >= 200", "[STATUS] < 300"]
   - name: shell
     url: "ssh://a.example:22"
 "#,
@@ -406,6 +414,7 @@ endpoints:
         assert_eq!(
             imported.left_out,
             [
+                "endpoint core.front-door: conditions: `[STATUS] < 500`: there is nothing like it here",
                 "endpoint core.front-door: conditions: `[CERTIFICATE_EXPIRATION] > 48h`: there is nothing like it here",
                 "endpoint core.front-door: alerts: there is nothing like it here",
                 "endpoint shell: all of it: there is no probe for \"ssh://a.example:22\" here",
@@ -447,7 +456,10 @@ endpoints:
         assert_eq!(name.manner.expect.answer.has, ["192.0.2.7"]);
         assert_eq!(name.manner.question.name, "shop.example");
         assert_eq!(mail.manner.dialogue.starttls, Some(StartTls::Smtp));
-        assert!(any.paused && any.manner.expect.statuses[0].has(404));
+        assert!(
+            any.paused
+                && any.manner.expect.statuses == [crate::probe::definition::Statuses::SUCCESS]
+        );
         assert_eq!(any.manner.http.redirects, 10);
     }
 }

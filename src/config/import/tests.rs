@@ -63,7 +63,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             }
         }),
     ];
-    let row = (over, 1_u32..100, any::<bool>()).prop_map(|(over, minutes, page)| PolicyRow {
+    let row = (over, 5_u32..100, any::<bool>()).prop_map(|(over, minutes, page)| PolicyRow {
         severity: if page {
             Severity::Page
         } else {

@@ -56,12 +56,19 @@ pub enum Writing {
     /// Within a JSON string (RFC 8259, 7).
     Json,
     /// Within a URL: everything that is not unreserved is percent-encoded (RFC 3986, 2.3), but for a value that begins the
-    /// URL, which is one itself.
+    /// URL, which is one itself. Nothing, `.` and `..` would change where it leads, and are no values there.
     Url,
+    /// Within a form (`application/x-www-form-urlencoded`): percent-encoded likewise.
+    Form,
 }
 
 impl Writing {
-    fn put(self, value: &str, out: &mut String) {
+    /// Whether it may stand in its place, which is where the text `begins` or not.
+    fn takes(self, value: &str, begins: bool) -> bool {
+        self != Self::Url || begins || !matches!(value, "" | "." | "..")
+    }
+
+    fn put(self, value: &str, begins: bool, out: &mut String) {
         match self {
             Self::Plain => out.push_str(value),
             Self::Json => {
@@ -69,8 +76,8 @@ impl Writing {
                 let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
                 out.push_str(inner.unwrap_or_default());
             }
-            Self::Url if out.is_empty() => out.push_str(value),
-            Self::Url => {
+            Self::Url if begins => out.push_str(value),
+            Self::Url | Self::Form => {
                 for byte in value.bytes() {
                     match byte {
                         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -111,17 +118,23 @@ impl<'a> Template<'a> {
     /// The text with its places filled.
     ///
     /// # Errors
-    /// The name of a value that there is none of.
+    /// The name of a value that there is none of, or none that may stand there.
     pub fn filled(
         self,
         values: &BTreeMap<String, String>,
         writing: Writing,
     ) -> Result<String, &'a str> {
         let mut out = String::with_capacity(self.0.len());
-        for piece in self.pieces() {
+        for (number, piece) in self.pieces().enumerate() {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Place(name) => writing.put(values.get(name).ok_or(name)?, &mut out),
+                Piece::Place(name) => {
+                    let (value, begins) = (values.get(name).ok_or(name)?, number == 0);
+                    if !writing.takes(value, begins) {
+                        return Err(name);
+                    }
+                    writing.put(value, begins, &mut out);
+                }
             }
         }
         Ok(out)
@@ -140,6 +153,9 @@ impl<'a> Template<'a> {
                 return Some(Piece::Text(std::mem::take(&mut rest)));
             };
             rest = after;
+            if before.is_empty() {
+                return Some(Piece::Place(name));
+            }
             place = Some(name);
             Some(Piece::Text(before))
         })
@@ -245,6 +261,15 @@ mod tests {
             "{\"v\":\"a/../b?c=\\\"d\\\"&e\"}"
         );
         assert_eq!(filled("{{url}}", Writing::Url), "https://b.example/x?y=1");
+        assert_eq!(
+            filled("a={{v}}", Writing::Form),
+            "a=a%2F..%2Fb%3Fc%3D%22d%22%26e"
+        );
+        for value in ["", ".", ".."] {
+            let up = BTreeMap::from([("v".to_owned(), value.to_owned())]);
+            let is = Template("/orders/{{v}}").filled(&up, Writing::Url);
+            assert_eq!(is, Err("v"), "{value:?}");
+        }
     }
 
     proptest! {

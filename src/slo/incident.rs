@@ -47,7 +47,7 @@ pub struct Incident<'a> {
 
 /// The least share of a budget that is worth a line when no alert fired.
 const NOTICEABLE: f64 = 0.01;
-/// Bad events below which nothing is an incident.
+/// Bad events below which nothing that no alert told is an incident.
 const ENOUGH: u64 = 10;
 /// Quiet that does not tell two incidents apart.
 const TOGETHER: Duration = Duration::from_secs(300);
@@ -62,7 +62,7 @@ pub fn incidents<'a>(counted: &[Counted<'a>], events: &'a [Event]) -> Vec<Incide
             let runs = runs(one.pieces.iter().copied(), one.slo.objective);
             runs.into_iter().map(move |run| (run, *one))
         })
-        .filter(|(run, one)| run.bad >= ENOUGH && is_worth_a_line(run, one, events))
+        .filter(|(run, one)| is_worth_a_line(run, one, events))
         .collect();
     spells.sort_by_key(|(run, one)| (run.from_secs, one.slo.id.clone()));
     let mut incidents: Vec<Incident<'a>> = Vec::new();
@@ -116,7 +116,8 @@ fn is_worth_a_line(run: &Run, one: &Counted<'_>, events: &[Event]) -> bool {
             && event.at >= from
             && event.at <= late
     };
-    run.bad as f64 >= one.allowed * NOTICEABLE || events.iter().any(told)
+    let is_much = run.bad >= ENOUGH && run.bad as f64 >= one.allowed * NOTICEABLE;
+    is_much || events.iter().any(told)
 }
 
 /// Adds a spell of an SLO that may have had one before in the same incident.

@@ -145,7 +145,14 @@ impl Found {
             let begin = to.as_secs().saturating_sub(window);
             let whole = reader.slo_over(&slo.id, begin, to.as_secs())?;
             // What is missing of the window is taken to be as busy as what was measured.
-            let covered = to.since(history.counting_since).as_secs().clamp(1, window);
+            // An SLO that came later was not measured before.
+            let mut stored = history.slos.iter().zip(&history.origins);
+            let own = stored.find(|((id, _), _)| *id == slo.id);
+            let first = own.map_or(Timestamp::default(), |(_, origin)| {
+                Timestamp::from_secs(origin.since_secs)
+            });
+            let since = history.counting_since.max(first);
+            let covered = to.since(since).as_secs().clamp(1, window);
             let ppm = f64::from(slo.objective.budget_ppm());
             let allowed = whole.valid() as f64 * ppm / 1e6 * window as f64 / covered as f64;
             pieces.push((slo, of_slo, allowed));

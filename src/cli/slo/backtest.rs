@@ -1,6 +1,6 @@
 //! `vestibule slo backtest`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::config::{self, Resolved};
 use crate::model::{Slo, Tally, Timestamp};
 use crate::slo::backtest::{Firing, Record, lasted, run};
 use crate::slo::policy::{Policy, Severity};
-use crate::store::{self, History};
+use crate::store::{self, History, Origin};
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -67,6 +67,8 @@ struct SloOutcome {
     objective: String,
     /// Whether anything of it is in the history.
     known: bool,
+    /// Whether what is in the history counts something else: another reading, threshold, slice or route.
+    counted_otherwise: bool,
     good: u64,
     bad: u64,
     firings: Vec<Fired>,
@@ -106,7 +108,7 @@ pub(super) fn backtest(arguments: &BacktestArguments) -> Exit {
     };
     let now = SystemClock::new().now();
     let read = store::read(&resolved.store.dir, now)
-        .and_then(|history| Past::read(&history, arguments.days, now));
+        .and_then(|history| Past::read(&history, arguments.days, now, &resolved.slos));
     let past = match read {
         Ok(past) => past,
         Err(error) => {
@@ -178,6 +180,8 @@ struct Past {
     hours: BTreeMap<String, Vec<(u64, Tally)>>,
     /// Minutes in which nothing was measured.
     unmeasured: Vec<(u64, u64)>,
+    /// SLOs of which something else was counted, which is left out.
+    otherwise: HashSet<String>,
 }
 
 const DAY_MINUTES: u64 = 1_440;
@@ -189,12 +193,23 @@ impl Past {
         history: &History,
         days: Option<u64>,
         now: Timestamp,
+        slos: &[Slo],
     ) -> Result<Option<Self>, store::QueryError> {
+        let is_other = |(id, origin): (&String, &Origin)| {
+            let own = slos.iter().find(|slo| slo.id == *id);
+            own.is_some_and(|slo| !origin.is_of(&slo.counted()))
+        };
+        let stored = history.slos.iter().map(|(id, _)| id);
+        let others = stored.zip(&history.origins).map(is_other);
+        let others: Vec<bool> = others.collect();
         let back = days.map_or(now.as_secs(), |days| days * 86_400);
         let since = now.as_secs().saturating_sub(back);
         let mut minutes: Vec<Vec<(u64, Tally)>> = vec![Vec::new(); history.slos.len()];
         let (mut first, mut end) = (u64::MAX, 0);
         history.slo_minutes(since, |row| {
+            if others[row.slo] {
+                return;
+            }
             let minute = row.start_secs / 60;
             (first, end) = (first.min(minute), end.max(minute + 1));
             minutes[row.slo].push((minute, row.tally));
@@ -204,6 +219,9 @@ impl Past {
         }
         let mut hours: BTreeMap<String, Vec<(u64, Tally)>> = BTreeMap::new();
         history.slo_hours(0, |row| {
+            if others[row.slo] {
+                return;
+            }
             let id = history.slos[row.slo].0.clone();
             let of_slo = hours.entry(id).or_default();
             of_slo.push((row.start_secs, row.tally));
@@ -223,9 +241,15 @@ impl Past {
             let (from, to) = (gap.from.as_secs() + 30, gap.to.as_secs() + 30);
             (from / 60, to / 60)
         });
+        let otherwise = history
+            .slos
+            .iter()
+            .zip(&others)
+            .filter(|(_, other)| **other);
         Ok(Some(Self {
             first,
             end,
+            otherwise: otherwise.map(|((id, _), _)| id.clone()).collect(),
             minutes: history
                 .slos
                 .iter()
@@ -284,6 +308,7 @@ impl Past {
                 policy: policy.name.clone(),
                 objective: slo.objective.to_string(),
                 known: minutes.is_some(),
+                counted_otherwise: self.otherwise.contains(&slo.id),
                 good,
                 bad,
                 firings: firings
@@ -346,11 +371,15 @@ fn text(outcome: &Outcome) -> String {
             policy,
             objective,
             known,
+            counted_otherwise,
             good,
             bad,
             firings,
         } = slo;
         let what = match (known, firings.len()) {
+            (false, _) if *counted_otherwise => {
+                "what was counted is something else, and is not judged by this".to_owned()
+            }
             (false, _) => "nothing was counted for it".to_owned(),
             (true, 0) => format!("nothing fires; {bad} bad of {}", good + bad),
             (true, many) => format!("fires {many} times; {bad} bad of {}", good + bad),

@@ -31,19 +31,12 @@ pub(super) fn tests(plan: &Plan) -> Vec<Artifact> {
 }
 
 fn file(name: &str, rules: &str, step_min: u64, tests: Vec<Yaml>) -> Artifact {
-    let groups = rules.strip_prefix("slo-").map_or_else(Vec::new, |id| {
-        ["slo", "budget"]
-            .map(|part| format!("vestibule-{part}-{id}"))
-            .into()
-    });
     let document = Yaml::map([
         (
             "rule_files",
             Yaml::texts([format!("../rules/{rules}.yaml")]),
         ),
         ("evaluation_interval", Yaml::Word(minutes(step_min))),
-        // Otherwise promtool takes groups in any order, and what one group reads of another is of now or of before.
-        ("group_eval_order", Yaml::texts(groups)),
         ("tests", Yaml::List(tests)),
     ]);
     Artifact {

@@ -162,9 +162,15 @@ fn recordings(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
     let mut shorter = None;
     for window in covered(plan, slo) {
         rules.push(coverage(slo, window, shorter));
-        shorter = Some(window);
+        shorter = Some((window, Recorded::Coverage.of(slo, window)));
     }
     rules
+}
+
+/// A series of the other group of the same SLO. Groups are evaluated at moments of their own, in any order, and one may be
+/// late: what is read of another is its last sample, not that of this moment.
+fn of_other_group(series: &str) -> String {
+    format!("last_over_time({series}[15m])")
 }
 
 /// How many events there were in a window. A rate times the window's length would be the same in Prometheus, but not in
@@ -183,8 +189,9 @@ fn increased(slo: &Slo, what: Recorded, window: Window) -> Yaml {
 /// How much of a window there are samples from: the age of the oldest sample in it, looked for in 120 steps of at most
 /// three hours.
 ///
-/// A step of three days is 36 minutes, so a young series' age is read in a `shorter` window, whose steps are finer.
-fn coverage(slo: &Slo, window: Window, shorter: Option<Window>) -> Yaml {
+/// A step of three days is 36 minutes, so a young series' age is read in a `shorter` window, whose steps are finer: in
+/// what is recorded of that.
+fn coverage(slo: &Slo, window: Window, shorter: Option<(Window, String)>) -> Yaml {
     let (seconds, step) = (window.as_secs(), (window.as_secs() / 120).clamp(15, 10_800));
     let oldest = format!(
         "min(min_over_time(timestamp({})[{window}:{step}s]))",
@@ -193,12 +200,8 @@ fn coverage(slo: &Slo, window: Window, shorter: Option<Window>) -> Yaml {
     let share = format!("(time() - {oldest}) / {seconds}");
     let share = shorter.map_or_else(
         || format!("clamp_max({share}, 1)"),
-        |shorter| {
-            let known = format!(
-                "max({}) * {} / {seconds}",
-                Recorded::Coverage.of(slo, shorter),
-                shorter.as_secs()
-            );
+        |(shorter, recorded)| {
+            let known = format!("max({recorded}) * {} / {seconds}", shorter.as_secs());
             format!("clamp_max(\n  {share} > {known}\n  or {known},\n  1\n)")
         },
     );
@@ -213,44 +216,44 @@ fn budget(plan: &Plan, slo: &Slo) -> Vec<Yaml> {
     let (longs, guards) = (long_windows(plan, slo), plan.guards(slo));
     // An alert's window has some already.
     let is_alerts = longs.contains(&window);
-    if !is_alerts {
-        rules.push(increased(slo, Recorded::BadIncrease, window));
-    }
-    if !is_alerts || !guards.confidence {
-        rules.push(increased(slo, Recorded::ValidIncrease, window));
-    }
-    if guards.volume_weight {
-        // What the alerts' group does not read itself.
-        let mut shorter = None;
-        let steps = [Window::hours(6), Window::days(1), Window::days(3)];
-        let steps: BTreeSet<Window> = steps.into_iter().chain(covered(plan, slo)).collect();
-        for step in steps.range(..window).copied().chain([window]) {
-            if !covered(plan, slo).contains(&step) {
-                rules.push(coverage(slo, step, shorter));
-            }
-            shorter = Some(step);
+    let mut counted = |what: Recorded, is_there: bool| {
+        let recorded = what.of(slo, window);
+        if is_there {
+            return of_other_group(&recorded);
         }
+        rules.push(increased(slo, what, window));
+        recorded
+    };
+    let bad = counted(Recorded::BadIncrease, is_alerts);
+    let valid = counted(Recorded::ValidIncrease, is_alerts && guards.confidence);
+    if guards.volume_weight {
+        let known = covered(plan, slo);
+        let mut share_of = |window: Window, shorter: Option<(Window, String)>| {
+            let recorded = Recorded::Coverage.of(slo, window);
+            if known.contains(&window) {
+                return of_other_group(&recorded);
+            }
+            rules.push(coverage(slo, window, shorter));
+            recorded
+        };
+        let steps = [Window::hours(6), Window::days(1), Window::days(3)];
+        let steps: BTreeSet<Window> = steps.into_iter().chain(known.iter().copied()).collect();
+        let shorter = steps.range(..window).fold(None, |shorter, step| {
+            Some((*step, share_of(*step, shorter)))
+        });
+        let coverage = share_of(window, shorter);
         rules.push(record(
             slo,
             Recorded::Usual,
             window,
-            format!(
-                "{} / ({} * {})",
-                Recorded::ValidIncrease.of(slo, window),
-                window.as_secs(),
-                Recorded::Coverage.of(slo, window)
-            ),
+            format!("{valid} / ({} * {coverage})", window.as_secs()),
         ));
     }
     rules.push(record(
         slo,
         Recorded::Remaining,
         window,
-        format!(
-            "1 - {} / ({share} * {} > 0)",
-            Recorded::BadIncrease.of(slo, window),
-            Recorded::ValidIncrease.of(slo, window)
-        ),
+        format!("1 - {bad} / ({share} * {valid} > 0)"),
     ));
     rules
 }
@@ -281,11 +284,11 @@ pub(super) fn condition(slo: &Slo, row: &Row, guards: Guards) -> String {
     if guards.volume_weight {
         // Until it is known what is usual, everything is.
         lines.push(format!(
-            "unless {} <= {over} * {} * {} * last_over_time({}[15m])",
+            "unless {} <= {over} * {} * {} * {}",
             Recorded::BadIncrease.of(slo, long),
             long.as_secs(),
             Recorded::Coverage.of(slo, long),
-            Recorded::Usual.of(slo, slo.window),
+            of_other_group(&Recorded::Usual.of(slo, slo.window)),
         ));
     }
     if guards.confidence {

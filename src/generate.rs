@@ -133,7 +133,7 @@ impl Plan {
     /// What must be given beside the burn rate of the SLO's rows.
     fn guards(&self, slo: &Slo) -> Guards {
         let guards = self.policy(slo).map(|policy| policy.guards);
-        guards.unwrap_or_default().for_slo(slo)
+        guards.unwrap_or_default().of(slo)
     }
 
     fn policy(&self, slo: &Slo) -> Option<&Policy> {

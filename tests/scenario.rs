@@ -20,8 +20,7 @@ use vestibule::routing::witness::{Samples, stray};
 use vestibule::sli::ring::{Point, RouteRing, TallyRing};
 use vestibule::slo::alert::{AlertKind, AlertStatus, Claim, Watch};
 use vestibule::slo::engine::{Engine, Evaluation};
-use vestibule::slo::guards::Guards;
-use vestibule::slo::policy::{Policy, Severity};
+use vestibule::slo::policy::Severity;
 use vestibule::triage::Verdict;
 use vestibule::triage::engine::verdicts;
 use vestibule::triage::evidence::{
@@ -33,6 +32,8 @@ use vestibule::triage::evidence::{
 mod meaning;
 #[path = "scenario/parity.rs"]
 mod parity;
+#[path = "scenario/policies.rs"]
+mod policies;
 
 /// One scenario file. Times are times of day on one day in UTC.
 #[derive(Deserialize)]
@@ -221,22 +222,6 @@ struct World<'a> {
     watched: Vec<AlertStatus>,
 }
 
-/// Those that are shipped, and one that tells only what is no chance, however little is usual.
-fn policies() -> Vec<Policy> {
-    let sure = Policy {
-        name: "sure".to_owned(),
-        guards: Guards {
-            page_min_bad: 0,
-            ticket_min_bad: 0,
-            volume_weight: false,
-            confidence: true,
-            ..Guards::default()
-        },
-        ..Policy::hourly()
-    };
-    [Policy::shipped(), vec![sure]].concat()
-}
-
 /// The window of every promise.
 const MONTH: Window = Window::days(30);
 
@@ -248,7 +233,7 @@ impl<'a> World<'a> {
             scenario,
             routes: vec![RouteRing::default(); scenario.routes.len()],
             slos: vec![TallyRing::new(MONTH); scenario.slos.len()],
-            engine: Engine::new(slos.collect(), &policies()),
+            engine: Engine::new(slos.collect(), &policies::policies()),
             endpoints: scenario
                 .routes
                 .iter()

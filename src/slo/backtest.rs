@@ -103,7 +103,7 @@ pub struct Firing {
 
 /// What an SLO's alerts would have done over its record, oldest first, as judged by `policy`.
 pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
-    let guards = policy.guards.for_slo(slo);
+    let guards = policy.guards.of(slo);
     let rows = policy.rows_over(slo.window);
     let mut rows: Vec<Watched> = rows.iter().map(Watched::new).collect();
     let mut firings: Vec<Firing> = Vec::new();

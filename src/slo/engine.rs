@@ -254,7 +254,7 @@ impl Watched {
         };
         Self {
             key,
-            guards: guards.for_slo(&slo),
+            guards: guards.of(&slo),
             slo: Arc::new(slo),
             windows,
             whole,

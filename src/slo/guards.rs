@@ -17,7 +17,7 @@
 //! A policy has them; the live engine, backtests and generated rules read the same.
 
 use super::policy::Severity;
-use crate::model::{MILLION, Sli, Slo, Worth};
+use crate::model::{MILLION, Sli, Slices, Slo, Worth};
 
 /// What must be given beside a burn rate before an alert is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,31 +56,18 @@ impl Guards {
         young_history: false,
     };
 
-    /// The guards for an SLO of `sli`. A probe's events are seconds and come in slots: what tells nothing is one or two
-    /// failed slots, however long they are.
+    /// The guards for an SLO. A probe's events are seconds and come in slots: what tells nothing is one or two failed slots,
+    /// however long they are. Where events are slices of time, a page needs more than two bad ones and a ticket two; of
+    /// slices that count by their share, bad shares that add up to two slices and to one.
     #[must_use]
-    pub fn of(self, sli: Sli) -> Self {
-        let Sli::Probe { every } = sli else {
-            return self;
-        };
-        let slots = |least: u64, slots: u64| least.min(1) * slots * every.as_secs();
-        Self {
-            page_min_bad: slots(self.page_min_bad, 3),
-            ticket_min_bad: slots(self.ticket_min_bad, 2),
-            ..self
-        }
-    }
-
-    /// The guards for an SLO: as [`Guards::of`], and where events are slices of time, a page needs more than two bad ones and a
-    /// ticket two. Of slices that count by their share, bad shares that add up to two slices and to one.
-    #[must_use]
-    pub fn for_slo(self, slo: &Slo) -> Self {
-        let Some(slices) = slo.slices else {
-            return self.of(slo.sli);
-        };
-        let (page, ticket) = match slices.worth {
-            Worth::Whole(_) => (3, 2),
-            Worth::Share => (2 * MILLION, MILLION),
+    pub fn of(self, slo: &Slo) -> Self {
+        let (page, ticket) = match (slo.slices, slo.sli) {
+            (None, Sli::Availability(_) | Sli::Latency { .. }) => return self,
+            (None, Sli::Probe { every }) => (3 * every.as_secs(), 2 * every.as_secs()),
+            (Some(Slices { worth, .. }), _) => match worth {
+                Worth::Whole(_) => (3, 2),
+                Worth::Share => (2 * MILLION, MILLION),
+            },
         };
         Self {
             page_min_bad: self.page_min_bad.min(1) * page,

@@ -12,6 +12,8 @@
 )]
 
 mod peer;
+#[path = "../scenario/policies.rs"]
+mod policies;
 mod shapes;
 
 use std::collections::BTreeMap;
@@ -26,12 +28,11 @@ use serde_json::{Value, json};
 use vestibule::clock::{Clock, ManualClock, Tick};
 use vestibule::generate::{Links, Plan, What, generate};
 use vestibule::model::{Sli, Slo, Tally, Timestamp, Window};
-use vestibule::slo::guards::Guards;
-use vestibule::slo::policy::Policy;
 use vestibule::slo::simulate::{Shape, play};
 use vestibule::store::{self, MinuteBatch, SloMinute};
 
 use peer::{Server, run};
+use policies::policies;
 use shapes::{HOURS, shapes};
 
 /// When the history begins: an hour's beginning, long ago, so that nobody takes it for something that goes on.
@@ -126,23 +127,7 @@ fn compare(who: &str, ours: &Firings, theirs: &Firings, margin: u64, wrong: &mut
 
 // === What is judged ===
 
-/// Those that are shipped, and one that tells only what is no chance, however little is usual.
-fn policies() -> Vec<Policy> {
-    let sure = Policy {
-        name: "sure".to_owned(),
-        guards: Guards {
-            page_min_bad: 0,
-            ticket_min_bad: 0,
-            volume_weight: false,
-            confidence: true,
-            ..Guards::default()
-        },
-        ..Policy::hourly()
-    };
-    [Policy::shipped(), vec![sure]].concat()
-}
-
-/// The last of them, as a configuration has it.
+/// The last of [`policies`], as a configuration has it.
 const SURE: &str = "[[policy]]\nname = \"sure\"\nrows_of = \"hourly\"\npage_min_bad = 0\nticket_min_bad = 0\n\
                     volume_weight = false\nconfidence = true\n";
 

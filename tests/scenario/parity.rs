@@ -187,7 +187,7 @@ fn asked(
     begun: u64,
     last_min: u64,
 ) -> BTreeSet<(u64, String, bool)> {
-    let policies: BTreeMap<String, Policy> = super::policies()
+    let policies: BTreeMap<String, Policy> = super::policies::policies()
         .into_iter()
         .map(|policy| (policy.name.clone(), policy))
         .collect();
@@ -239,7 +239,7 @@ fn promtool(
 ) -> Option<String> {
     let plan = Plan {
         slos: scenario.promised(),
-        policies: super::policies(),
+        policies: super::policies::policies(),
         owners: BTreeMap::new(),
         links: Links {
             grafana: "http://localhost".to_owned(),

@@ -40,6 +40,7 @@ mod probes;
 mod quiet;
 mod reload;
 mod restore;
+mod slower;
 mod spending;
 mod supervise;
 mod view;
@@ -233,6 +234,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (names, wanted) = watch::channel(names::wanted(&resolved));
     let (tell_names, looked) = mpsc::channel(1);
     let looking_up = tokio::spawn(names::run(wanted, tell_names));
+    let (tell_slower, slower) = mpsc::channel(1);
+    let comparing = tokio::spawn(slower::run(resolved.store.dir.clone(), clock, tell_slower));
     let (issuer, told) = Issuer::start(clock).map_err(RunError::Thread)?;
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
@@ -294,6 +297,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         signals,
         sights,
         looked,
+        slower,
         issued: told,
         refreshes,
         deploys,
@@ -304,6 +308,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     daemon.run(channels).await;
     looking.abort();
     looking_up.abort();
+    comparing.abort();
     if let Some(api) = api {
         // Dropping its future removes the socket.
         api.abort();

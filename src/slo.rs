@@ -14,5 +14,6 @@ pub mod outage;
 pub mod policy;
 pub mod silence;
 pub mod simulate;
+pub mod slowdown;
 pub mod state;
 pub mod usual;

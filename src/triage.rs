@@ -11,6 +11,7 @@ mod mix;
 mod onset;
 mod sentence;
 mod side;
+mod slowdown;
 mod suspect;
 mod words;
 

@@ -8,6 +8,7 @@ use crate::model::{NO_ROUTE, Objective, RouteKey, Sli, Tally, Timestamp};
 use crate::slo::alert::{AlertKind, Claim};
 use crate::slo::outage::{LOOK_S, Outage};
 use crate::slo::policy::Severity;
+use crate::slo::slowdown::Slowdown;
 use crate::slo::usual::{self, BUSY_MINUTES, SILENCE_S};
 use crate::snapshot::Urgency;
 
@@ -55,6 +56,8 @@ pub(super) fn claims(pipeline: &mut Pipeline, now: Timestamp) -> Vec<Claim> {
         let promise = promises.get(&id);
         claims.extend(surge(&id, state, promise, now_secs));
         claims.extend(silence(&id, state, promise, now_secs));
+        let slowdown = pipeline.slower.get(&id);
+        claims.extend(slowdown.map(|found| slower(&id, *found, promise)));
     }
     claims
 }
@@ -154,6 +157,29 @@ fn silence(
         ),
         lasts: Duration::ZERO,
     })
+}
+
+fn slower(id: &str, found: Slowdown, promise: Option<&Promise>) -> Claim {
+    Claim {
+        id: format!("slowdown:{id}"),
+        kind: AlertKind::Slowdown,
+        severity: Severity::Ticket,
+        about: id.to_owned(),
+        route: Some(id.to_owned()),
+        runbook: promise.and_then(|(_, runbook)| runbook.clone()),
+        text: format!(
+            "{id} grows slower by the day: 95% of its requests took {} four days ago, {} over the last day (+{}%)",
+            humantime::format_duration(rounded(found.before_us)),
+            humantime::format_duration(rounded(found.now_us)),
+            found.percent()
+        ),
+        lasts: Duration::ZERO,
+    }
+}
+
+/// To whole milliseconds.
+const fn rounded(micros: u64) -> Duration {
+    Duration::from_millis(micros.saturating_add(500) / 1_000)
 }
 
 fn outage(pipeline: &Pipeline, now_secs: u64) -> Option<Claim> {

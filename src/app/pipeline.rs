@@ -16,6 +16,7 @@ use super::names::Names;
 use super::probes::{Absorbed, Probes};
 use super::quiet::{Ended, Quiet};
 use super::restore;
+use super::slower::Slower;
 use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::export::otlp::Baseline;
@@ -54,6 +55,8 @@ pub(super) struct Pipeline {
     pub(super) health: Health,
     pub(super) loads: Loads,
     pub(super) names: Names,
+    /// Routes that grow slower by the day.
+    pub(super) slower: Slower,
     pub(super) handshakes: Handshakes,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
@@ -230,6 +233,7 @@ impl Pipeline {
             health: Health::default(),
             loads: Loads::default(),
             names: Names::default(),
+            slower: Slower::default(),
             handshakes: Handshakes::default(),
             probes: Probes::default(),
             certs: Certs::default(),

@@ -12,6 +12,7 @@ use super::certs;
 use super::machine::Machine;
 use super::names::{self, Looked};
 use super::pipeline::Pipeline;
+use super::slower::Slower;
 use super::view::{self, Memory, Surroundings};
 use super::workers::{Gathered, ListenerChange, Workers};
 use super::{Reload, Signal, reload};
@@ -77,6 +78,7 @@ pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
     pub(super) looked: mpsc::Receiver<Looked>,
+    pub(super) slower: mpsc::Receiver<Slower>,
     pub(super) issued: mpsc::Receiver<Told>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
@@ -306,6 +308,7 @@ impl Daemon {
                         self.pipeline.note(event);
                     }
                 }
+                Some(slower) = channels.slower.recv() => self.pipeline.slower = slower,
                 Some(told) = channels.issued.recv() => self.issued(told).await,
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;

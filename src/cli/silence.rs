@@ -40,8 +40,8 @@ pub(super) enum SilenceCommand {
 }
 
 const ADD_HELP: &str = "\
-Labels: slo, route, owner, severity (page, ticket), tier (fast, medium, slow, long), kind (burn, surge, no_data, outage,
-certificate, degraded, crash), name (of a certificate), part (of Vestibule). An absent label is empty.
+Labels: slo, route, owner, severity (page, ticket), tier (fast, medium, slow, long), kind (burn, surge, no_data, slowdown,
+outage, certificate, degraded, crash), name (of a certificate), part (of Vestibule). An absent label is empty.
 
 Examples:
   vestibule silence add route=checkout --for 2h --reason 'moving the database'

@@ -32,6 +32,8 @@ pub const CERTIFICATE_WRONG: &str = "VestibuleCertificateWrong";
 pub(super) const RENEWAL_OVERDUE: &str = "VestibuleCertificateRenewalOverdue";
 /// A busy route gets no request any more. Only Vestibule itself notices.
 pub(super) const NO_REQUESTS: &str = "VestibuleRouteSilent";
+/// A route grows slower by the day. Vestibule compares percentiles by the hour, the rule the mean of a day.
+pub(super) const LATENCY_RISES: &str = "VestibuleLatencyRises";
 /// The process before this one was not stopped. Only Vestibule itself notices.
 pub(super) const CRASHED: &str = "VestibuleCrashed";
 /// No Vestibule answers the scraper.
@@ -46,6 +48,7 @@ pub const fn alertname(kind: AlertKind, severity: Severity) -> &'static str {
         (AlertKind::Burn, Severity::Ticket) => BURNS_SLOWLY,
         (AlertKind::Surge, _) => SURGED,
         (AlertKind::NoData, _) => NO_REQUESTS,
+        (AlertKind::Slowdown, _) => LATENCY_RISES,
         (AlertKind::Outage, _) => OUTAGE,
         (AlertKind::Certificate, Severity::Page) => CERTIFICATE_ENDS,
         (AlertKind::Certificate, Severity::Ticket) => RENEWAL_OVERDUE,

@@ -23,7 +23,7 @@ fn prose(name: &str) -> &'static str {
         alarm::WATCHDOG => include_str!("../../docs/runbooks/watchdog.md"),
         "VestibuleCrashLoops" => include_str!("../../docs/runbooks/crash-loop.md"),
         alarm::SURGED => include_str!("../../docs/runbooks/errors-surged.md"),
-        "VestibuleLatencyRises" => include_str!("../../docs/runbooks/latency-rises.md"),
+        alarm::LATENCY_RISES => include_str!("../../docs/runbooks/latency-rises.md"),
         "VestibuleMisroutesSurged" => include_str!("../../docs/runbooks/misroutes.md"),
         "VestibuleOverloaded" => include_str!("../../docs/runbooks/overloaded.md"),
         "VestibuleNamesDoNotResolve" => include_str!("../../docs/runbooks/names.md"),

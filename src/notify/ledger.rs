@@ -205,6 +205,7 @@ fn ending(told: &Notice, present: Present<'_>) -> String {
         (AlertKind::Certificate, None) => "has a good certificate",
         (AlertKind::Burn, _) => "no longer burns too fast",
         (AlertKind::Surge, _) => "no longer fails more than usual",
+        (AlertKind::Slowdown, _) => "no longer grows slower by the day",
         (AlertKind::NoData, _) => {
             let mut routes = present.routes.iter();
             let route = routes.find(|route| route.id == told.route);
@@ -243,6 +244,7 @@ fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
     let verdict = match alert.kind {
         AlertKind::Burn | AlertKind::Surge => present.verdicts.into_iter().flatten().find(about_it),
         AlertKind::NoData
+        | AlertKind::Slowdown
         | AlertKind::Outage
         | AlertKind::Certificate
         | AlertKind::Degraded

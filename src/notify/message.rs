@@ -120,6 +120,7 @@ fn alertmanager(notice: &Notice, instance: &str, now: Timestamp) -> Value {
         AlertKind::Burn
         | AlertKind::Surge
         | AlertKind::NoData
+        | AlertKind::Slowdown
         | AlertKind::Outage
         | AlertKind::Crash => ("", ""),
     };

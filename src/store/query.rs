@@ -118,6 +118,34 @@ impl Reader {
             .map_err(doing("read a route's latencies"))
     }
 
+    /// How long the valid requests of each route took in one hour, in hours since the Unix epoch, by the route's id. Not yet
+    /// whole for the hour that goes on, and for a while after it: then `None`. Stored distributions that cannot be read are
+    /// left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn hour_latencies(&self, hour: u64) -> Result<Option<Vec<(String, Latency)>>, QueryError> {
+        self.latencies_of(value::stored(hour))
+            .map_err(doing("read an hour's latencies"))
+    }
+
+    fn latencies_of(&self, hour: i64) -> rusqlite::Result<Option<Vec<(String, Latency)>>> {
+        let view = self.connection.unchecked_transaction()?;
+        if rollup::rolled(&view)? < rollup::watermark(hour.saturating_add(1)) {
+            return Ok(None);
+        }
+        let mut statement = view.prepare_cached(HOUR_OF_ALL)?;
+        let mut rows = statement.query([hour, value::ROUTES])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = value::text(row, 0);
+            if let (Some(id), Blob::Read(latency)) = (id, value::latency(row, 1)) {
+                found.push((id, *latency));
+            }
+        }
+        Ok(Some(found))
+    }
+
     /// The newest `limit` events, newest first. Rows that are no events are left out.
     ///
     /// # Errors
@@ -261,6 +289,9 @@ const SLO_HOUR: &str = "SELECT good, bad, 0 FROM slo_hour WHERE hour = ?1 AND sl
 const SLO_MINUTE: &str = "SELECT good, bad, 0 FROM slo_minute WHERE minute = ?1 AND slo_id = ?2";
 const MINUTE: &str = "SELECT total FROM latency_minute WHERE k = ?1";
 const HOUR: &str = "SELECT total FROM latency_hour WHERE k = ?1";
+/// The distributions of an hour, each with its route; ?2 is how many route numbers an hour's keys hold.
+const HOUR_OF_ALL: &str = "SELECT route.name, latency_hour.total FROM latency_hour \
+    JOIN route ON route.id = latency_hour.k - ?1 * ?2 WHERE k BETWEEN ?1 * ?2 AND (?1 + 1) * ?2 - 1";
 
 fn add(connection: &Connection, sum: &mut Latency, sql: &str, key: i64) -> rusqlite::Result<()> {
     let stored = connection

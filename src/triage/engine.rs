@@ -12,8 +12,8 @@ use super::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence
 use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{
-    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side, suspect,
-    words,
+    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side,
+    slowdown, suspect, words,
 };
 use crate::model::{Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
@@ -31,6 +31,11 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
             incidents.entry(trouble.group()).or_default().push(trouble);
         }
     }
+    let in_trouble: Vec<String> = incidents
+        .values()
+        .flatten()
+        .map(|trouble| trouble.route.id.to_owned())
+        .collect();
     // Upstreams that an incident is told of already.
     let failing: Vec<String> = incidents
         .values()
@@ -52,6 +57,7 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
     verdicts.extend(shift);
     verdicts.extend(silent(now, evidence, &lost));
     verdicts.extend(flapping::verdict(now, evidence, &failing));
+    verdicts.extend(slowdown::verdict(evidence, &in_trouble));
     verdicts.extend(clients::verdict(now, evidence));
     verdicts.extend(degraded(evidence));
     verdicts.sort_by(|a, b| {

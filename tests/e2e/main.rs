@@ -33,6 +33,7 @@ mod promises;
 mod proxy;
 mod retry;
 mod routing;
+mod slowdown;
 mod synthetic;
 mod terminal;
 mod tls;

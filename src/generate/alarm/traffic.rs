@@ -1,6 +1,6 @@
 //! What requests, endpoints and clients are troubled by, and can wait for working hours.
 
-use super::{Alarm, DEBUG, ONCALL, Proof, SELF, proof};
+use super::{Alarm, DEBUG, LATENCY_RISES, ONCALL, Proof, SELF, proof};
 use crate::catalog::{ACCEPT_FAILURES, DURATION, ENDPOINT_HEALTHY, FAULTS, HANDSHAKES, REQUESTS};
 use crate::generate::promql::{matching, select};
 use crate::model::Fault;
@@ -24,7 +24,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
     };
     vec![
         Alarm {
-            name: "VestibuleLatencyRises",
+            name: LATENCY_RISES,
             severity: ticket,
             expr: format!(
                 "{} > 1.15 * {}\nand sum by (route) (increase({}_count[1d])) > 999.5",

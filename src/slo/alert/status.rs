@@ -19,6 +19,8 @@ pub enum AlertKind {
     Surge,
     /// A route that was busy a moment ago gets no request any more.
     NoData,
+    /// A route grows slower by the day.
+    Slowdown,
     /// Most requests through the ingress fail, on most of its routes.
     Outage,
     /// A certificate ends soon, or is not the right one.
@@ -31,10 +33,11 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Burn,
         Self::Surge,
         Self::NoData,
+        Self::Slowdown,
         Self::Outage,
         Self::Certificate,
         Self::Degraded,
@@ -47,6 +50,7 @@ impl AlertKind {
             Self::Burn => "burn",
             Self::Surge => "surge",
             Self::NoData => "no_data",
+            Self::Slowdown => "slowdown",
             Self::Outage => "outage",
             Self::Certificate => "certificate",
             Self::Degraded => "degraded",
@@ -65,7 +69,12 @@ impl AlertKind {
         match self {
             Self::Outage => true,
             Self::Certificate => matches!(severity, Severity::Page),
-            Self::Burn | Self::Surge | Self::NoData | Self::Degraded | Self::Crash => false,
+            Self::Burn
+            | Self::Surge
+            | Self::NoData
+            | Self::Slowdown
+            | Self::Degraded
+            | Self::Crash => false,
         }
     }
 }

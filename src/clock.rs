@@ -1,5 +1,6 @@
 //! The only reader of time. Everything else is handed a [`Tick`] or a [`Timestamp`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +34,16 @@ pub trait Clock {
     fn tick(&self) -> Tick;
     /// The wall-clock time, for slots, events and people. May jump.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn tick(&self) -> Tick {
+        (**self).tick()
+    }
+
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
 }
 
 /// The machine's clocks.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vestibule::clock::{Clock, ManualClock, Tick};
+use vestibule::clock::ManualClock;
 use vestibule::model::{Counts, Latency, Tally, Timestamp};
 use vestibule::snapshot::Gap;
 use vestibule::store::{
@@ -27,21 +27,9 @@ const STATE_DIR: &str = "VESTIBULE_TEST_STATE_DIR";
 const FIRST_MINUTE: &str = "VESTIBULE_TEST_FIRST_MINUTE";
 
 /// A clock that a test holds on to.
-#[derive(Clone, Debug)]
-struct Watch(Arc<ManualClock>);
-
-impl Clock for Watch {
-    fn tick(&self) -> Tick {
-        self.0.tick()
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
-fn watch(minute: u64) -> Watch {
+fn watch(minute: u64) -> Arc<ManualClock> {
     let start = Timestamp::from_secs(minute * 60);
-    Watch(Arc::new(ManualClock::new(start)))
+    Arc::new(ManualClock::new(start))
 }
 
 /// A minute large enough that a kill has a chance to come in its middle.
@@ -91,7 +79,7 @@ fn child_that_writes_until_it_is_killed() {
     let clock = watch(first);
     let opened = store::open(&Config::new(PathBuf::from(dir)), clock.clone()).unwrap();
     for minute in first..first + 100_000 {
-        clock.0.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(60));
         opened.writer.minute(batch(minute)).unwrap();
         opened.writer.flush(PATIENCE).unwrap();
         println!("wrote {minute}");
@@ -269,7 +257,7 @@ fn a_full_disk_delays_minutes_and_then_loses_the_oldest_only() {
     writer.flush(PATIENCE).unwrap();
     assert_eq!(writer.status().backlog, 0);
     let end = refused + 1 + Writer::CAPACITY + 4;
-    clock.0.advance(Duration::from_secs((end - M0) * 60));
+    clock.advance(Duration::from_secs((end - M0) * 60));
     writer.close(PATIENCE).unwrap();
 
     let history = store::open(&config, watch(end)).unwrap().history;

@@ -19,7 +19,7 @@ use super::encoded::Encoded;
 use super::retention::Pass;
 use super::schema;
 use super::*;
-use crate::clock::{ManualClock, Tick};
+use crate::clock::ManualClock;
 use crate::model::{Counts, Event, EventKind, Latency, Scope, Tally, Timestamp};
 use crate::snapshot::Gap;
 
@@ -28,22 +28,8 @@ const M0: u64 = 29_700_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A clock that a test holds on to.
-#[derive(Clone, Debug)]
-struct Watch(Arc<ManualClock>);
-
-impl Watch {
-    fn at_minute(minute: u64) -> Self {
-        Self(Arc::new(ManualClock::new(start_of(minute))))
-    }
-}
-
-impl Clock for Watch {
-    fn tick(&self) -> Tick {
-        self.0.tick()
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
+fn clock_at(minute: u64) -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(start_of(minute)))
 }
 
 fn start_of(minute: u64) -> Timestamp {
@@ -51,18 +37,14 @@ fn start_of(minute: u64) -> Timestamp {
 }
 
 fn open_at(dir: &TempDir, minute: u64) -> Opened {
-    open(
-        &Config::new(dir.path().to_owned()),
-        Watch::at_minute(minute),
-    )
-    .unwrap()
+    open(&Config::new(dir.path().to_owned()), clock_at(minute)).unwrap()
 }
 
 /// Opens a store whose run lasts to the end of `minute`, writes the batches, and closes it.
 fn write_run(dir: &TempDir, from: u64, to: u64, batches: impl IntoIterator<Item = MinuteBatch>) {
-    let watch = Watch::at_minute(from);
+    let watch = clock_at(from);
     let opened = open(&Config::new(dir.path().to_owned()), watch.clone()).unwrap();
-    watch.0.advance(Duration::from_secs((to - from) * 60));
+    watch.advance(Duration::from_secs((to - from) * 60));
     for batch in batches {
         opened.writer.minute(batch).unwrap();
         opened.writer.flush(PATIENCE).unwrap();

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vestibule::clock::{Clock, ManualClock, Tick};
+use vestibule::clock::ManualClock;
 use vestibule::generate::{Links, Plan, What, generate};
 use vestibule::model::{Sli, Slo, Tally, Timestamp, Window};
 use vestibule::slo::simulate::{Shape, play};
@@ -171,22 +171,10 @@ fn tier(tier: &str) -> String {
 
 // === By our own history ===
 
-#[derive(Clone)]
-struct Watch(Arc<ManualClock>);
-
-impl Clock for Watch {
-    fn tick(&self) -> Tick {
-        self.0.tick()
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
 /// The real binary over a stored history.
 fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
     let state = dir.join("state");
-    let watch = Watch(Arc::new(ManualClock::new(Timestamp::from_secs(START))));
+    let watch = Arc::new(ManualClock::new(Timestamp::from_secs(START)));
     let opened = store::open(&store::Config::new(state.clone()), watch.clone()).unwrap();
     let counted: Vec<Vec<Tally>> = shapes
         .iter()
@@ -213,7 +201,7 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
             routes: Vec::new(),
             slos,
         };
-        watch.0.advance(Duration::from_secs(MINUTE));
+        watch.advance(Duration::from_secs(MINUTE));
         opened.writer.minute(batch).unwrap();
         if minute % 20 == 19 {
             opened.writer.flush(Duration::from_secs(30)).unwrap();

@@ -3,24 +3,12 @@
 use std::path::Path;
 
 use super::*;
-use crate::clock::{Clock, ManualClock, Tick};
+use crate::clock::{Clock, ManualClock};
 use crate::store::{self, Config};
 
 /// A whole day in universal time, in seconds.
 const START: u64 = 20_600 * 86_400;
 const PATIENCE: Duration = Duration::from_secs(30);
-
-#[derive(Clone)]
-struct Watch(Arc<ManualClock>);
-
-impl Clock for Watch {
-    fn tick(&self) -> Tick {
-        self.0.tick()
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
 
 fn resolved(dir: &Path, slices: &str) -> Resolved {
     let text = format!(
@@ -33,9 +21,7 @@ fn resolved(dir: &Path, slices: &str) -> Resolved {
 
 /// Runs a process from second `from` to `to`: one tick a second, with the requests of the second before.
 fn run(dir: &Path, slices: &str, (from, to): (u64, u64), requests: &dyn Fn(u64) -> Tally) -> Tally {
-    let watch = Watch(Arc::new(ManualClock::new(Timestamp::from_secs(
-        START + from,
-    ))));
+    let watch = Arc::new(ManualClock::new(Timestamp::from_secs(START + from)));
     let opened = store::open(&Config::new(dir.to_owned()), watch.clone()).unwrap();
     let mut pipeline = Pipeline::new(Some(opened.writer));
     let resolved = resolved(dir, slices);
@@ -46,7 +32,7 @@ fn run(dir: &Path, slices: &str, (from, to): (u64, u64), requests: &dyn Fn(u64) 
     let route = pipeline.directory.route("r").unwrap();
     for second in from..to {
         pipeline.tick(Timestamp::from_secs(START + second));
-        watch.0.advance(Duration::from_secs(1));
+        watch.advance(Duration::from_secs(1));
         let mut slot = Box::<RouteSlot>::default();
         slot.slos.push((slo, requests(second)));
         let gathered = Gathered {

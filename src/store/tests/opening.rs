@@ -7,14 +7,14 @@ fn a_second_store_on_the_same_directory_is_told_who_has_it() {
     let dir = TempDir::new().unwrap();
     let first = open_at(&dir, M0);
     let config = Config::new(dir.path().to_owned());
-    let error = open(&config, Watch::at_minute(M0)).unwrap_err();
+    let error = open(&config, clock_at(M0)).unwrap_err();
     let OpenError::Locked { pid, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!(*pid, Some(std::process::id()));
     assert!(error.to_string().contains(&std::process::id().to_string()));
     first.writer.close(PATIENCE).unwrap();
-    open(&config, Watch::at_minute(M0)).unwrap();
+    open(&config, clock_at(M0)).unwrap();
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_place_where_nothing_can_be_written_is_named() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let config = Config::new(dir.path().join("file").join("state"));
-    let error = open(&config, Watch::at_minute(M0)).unwrap_err();
+    let error = open(&config, clock_at(M0)).unwrap_err();
     assert!(matches!(error, OpenError::Files { .. }), "{error}");
     assert!(error.to_string().contains("state"), "{error}");
 }
@@ -32,7 +32,7 @@ fn only_the_owner_can_read_a_new_state_directory() {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::new().unwrap();
     let state = dir.path().join("a").join("b");
-    let opened = open(&Config::new(state.clone()), Watch::at_minute(M0)).unwrap();
+    let opened = open(&Config::new(state.clone()), clock_at(M0)).unwrap();
     opened.writer.minute(minute(M0, 1, 0)).unwrap();
     opened.writer.flush(PATIENCE).unwrap();
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -47,7 +47,7 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
     let dir = TempDir::new().unwrap();
     let garbage = vec![b'x'; 8_192];
     fs::write(dir.path().join(FILE), &garbage).unwrap();
-    let error = open(&Config::new(dir.path().to_owned()), Watch::at_minute(M0)).unwrap_err();
+    let error = open(&Config::new(dir.path().to_owned()), clock_at(M0)).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("aside"), "{error}");
     assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), garbage);
@@ -74,7 +74,7 @@ fn damage_inside_is_found_after_a_stop_that_was_not_clean() {
     let start = (page as usize - 1) * 4_096;
     bytes[start..start + 200].fill(0x5a);
     fs::write(&path, bytes).unwrap();
-    let error = open(&Config::new(dir.path().to_owned()), Watch::at_minute(M0)).unwrap_err();
+    let error = open(&Config::new(dir.path().to_owned()), clock_at(M0)).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
 }
 
@@ -84,7 +84,7 @@ fn a_newer_format_and_another_programs_file_are_refused_untouched() {
     write_run(&dir, M0, M0 + 1, [minute(M0, 1, 0)]);
     raw(&dir).pragma_update(None, "user_version", 99).unwrap();
     let config = Config::new(dir.path().to_owned());
-    let error = open(&config, Watch::at_minute(M0)).unwrap_err();
+    let error = open(&config, clock_at(M0)).unwrap_err();
     let OpenError::Newer { found: 99, .. } = error else {
         panic!("{error}");
     };
@@ -93,7 +93,7 @@ fn a_newer_format_and_another_programs_file_are_refused_untouched() {
     raw(&dir).execute("CREATE TABLE theirs (x)", []).unwrap();
     let before = fs::read(dir.path().join(FILE)).unwrap();
     let config = Config::new(dir.path().to_owned());
-    let error = open(&config, Watch::at_minute(M0)).unwrap_err();
+    let error = open(&config, clock_at(M0)).unwrap_err();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
     assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), before);
 }

@@ -171,7 +171,7 @@ fn dropping_the_last_handle_writes_what_waits() {
     let config = Config::new(dir.path().to_owned());
     let history = (0..3_000)
         .find_map(|_| {
-            let opened = open(&config, Watch::at_minute(M0 + 1)).ok();
+            let opened = open(&config, clock_at(M0 + 1)).ok();
             if opened.is_none() {
                 std::thread::sleep(Duration::from_millis(10));
             }

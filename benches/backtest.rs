@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use vestibule::model::{Sli, Slo, Tally, Window};
+use vestibule::model::{About, Sli, Slo, Tally, Window};
 use vestibule::slo::backtest::{Record, run};
 use vestibule::slo::policy::Policy;
 
@@ -22,7 +22,8 @@ const MINUTES: u64 = 30 * 1_440;
 fn main() {
     let slo = Slo {
         id: "s".to_owned(),
-        route: "r".to_owned(),
+        about: About::Route("r".to_owned()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
         probe: None,

@@ -14,7 +14,9 @@
 
 use std::time::{Duration, Instant};
 
-use vestibule::model::{Calendar, CalendarUnit, Sli, Slo, SloKey, Tally, Timestamp, Window, Zone};
+use vestibule::model::{
+    About, Calendar, CalendarUnit, Sli, Slo, SloKey, Tally, Timestamp, Window, Zone,
+};
 use vestibule::sli::ring::{Point, TallyRing};
 use vestibule::slo::engine::Engine;
 use vestibule::slo::policy::Policy;
@@ -64,7 +66,8 @@ fn main() {
 fn slo(key: u32, calendar: Option<Calendar>) -> Slo {
     Slo {
         id: format!("slo-{key}"),
-        route: format!("route-{key}"),
+        about: About::Route(format!("route-{key}")),
+        owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
         probe: None,

@@ -37,6 +37,7 @@ mod pages;
 mod past;
 mod pipeline;
 mod probes;
+mod promises;
 mod quiet;
 mod reload;
 mod restore;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::model::{Slo, Window};
+use crate::model::{About, Sli, Slo, Window};
 use crate::slo::alert::AlertKind;
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, Row, Severity};
@@ -44,14 +44,23 @@ pub struct Plan {
     pub slos: Vec<Slo>,
     /// Every policy that an SLO may name.
     pub policies: Vec<Policy>,
-    /// Who answers for a route, by its id. A route without an owner is not in it.
-    pub owners: BTreeMap<String, String>,
+    /// Where every route leads and who answers for it, by its id.
+    pub places: BTreeMap<String, Place>,
     /// Where links lead.
     pub links: Links,
     /// Whether SLOs are recorded under Sloth's names as well.
     pub sloth: bool,
     /// Where scrapers reach the admin API; `None`: only over its socket.
     pub admin: Option<SocketAddr>,
+}
+
+/// What a route belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its upstream.
+    pub upstream: String,
+    /// Who answers for it; `None`: nobody is named.
+    pub owner: Option<String>,
 }
 
 /// One file.
@@ -156,6 +165,37 @@ impl Plan {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Each SLO about several routes, with those that are about a part of the same events: when one of them pages, the wide
+    /// one says nothing new to the same owner.
+    fn widened(&self) -> Vec<(Vec<&str>, &str)> {
+        let wide = self.slos.iter().filter(|slo| slo.about.route().is_none());
+        let narrower = wide.map(|wide| {
+            let parts = self.slos.iter().filter(|slo| self.is_part(slo, wide));
+            (parts.map(|slo| slo.id.as_str()).collect(), &*wide.id)
+        });
+        narrower
+            .filter(|(parts, _): &(Vec<&str>, &str)| !parts.is_empty())
+            .collect()
+    }
+
+    /// Whether every event of `slo` is one of `wide`, which is about more.
+    fn is_part(&self, slo: &Slo, wide: &Slo) -> bool {
+        let same_kind = match (slo.sli, wide.sli) {
+            (Sli::Availability(_), Sli::Availability(_))
+            | (Sli::Latency { .. }, Sli::Latency { .. }) => true,
+            (Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. }, _) => false,
+        };
+        let is_inside = match &slo.about {
+            About::Route(id) => self.places.get(id).is_some_and(|place| {
+                wide.about
+                    .holds(id, Some(&place.upstream), place.owner.as_deref())
+            }),
+            About::Upstream(_) | About::Owner(_) => wide.about == About::Ingress,
+            About::Ingress => false,
+        };
+        same_kind && is_inside && slo.about != wide.about
     }
 
     /// Where the page of the alert `name` is.

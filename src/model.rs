@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, opens a file or knows how it will be shown. Counts are integers, promises are parts per
 //! million, durations on records are integer microseconds.
 
+mod about;
 mod access;
 mod attempt;
 mod calendar;
@@ -25,6 +26,7 @@ mod spread;
 mod time;
 mod trace;
 
+pub use about::About;
 pub use access::{AccessRecord, WriteAccessLine};
 pub use attempt::{Attempt, Attempts, MAX_ATTEMPTS};
 pub use calendar::{Calendar, CalendarUnit, CalendarUnitError, Period, Zone, ZoneError};

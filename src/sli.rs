@@ -3,4 +3,5 @@
 pub mod blame;
 pub mod recorder;
 pub mod ring;
+pub mod shares;
 pub mod slicer;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault, Missed,
+    About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault, Missed,
     ProbeFailure, ProbePhase, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::state::SloState;
@@ -327,13 +327,28 @@ pub struct EndpointView {
     pub p99_us: Option<u64>,
 }
 
+impl Snapshot {
+    /// Where an SLO is looked at closer: its route, or of several the one with the most bad requests of the last minute.
+    pub fn spender(&self, slo: &SloView) -> Option<String> {
+        let routes = self.routes.iter().filter(|route| slo.holds(route));
+        let worst = routes.max_by_key(|route| (route.now.bad, route.now.requests));
+        worst.map(|route| route.id.clone())
+    }
+}
+
 /// One SLO.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SloView {
     /// Its id.
     pub id: String,
-    /// The route it is about.
+    /// The route it is about; empty when about several together.
     pub route: String,
+    /// What it is about: `route:checkout`, `upstream:web`, `owner:payments` or `ingress`.
+    #[serde(default)]
+    pub scope: String,
+    /// Who answers for that; `null`: nobody is named, or several are.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// `availability`, `latency` or `probe`.
     pub sli: String,
     /// Which requests count as failed, with `availability`: `fault`, those that the edge or the upstream failed, or `all`,
@@ -415,6 +430,26 @@ impl SloView {
         match &self.period {
             None => self.window.to_string(),
             Some(period) => period.unit.clone(),
+        }
+    }
+
+    /// What it is about, in a word: the route's id, or the scope of several together.
+    pub fn about(&self) -> &str {
+        if self.route.is_empty() {
+            &self.scope
+        } else {
+            &self.route
+        }
+    }
+
+    /// Whether it counts the requests of `route`, alone or with others.
+    pub fn holds(&self, route: &RouteView) -> bool {
+        match About::from_scope(&self.scope) {
+            // An older daemon says no scope.
+            None => self.route == route.id,
+            Some(about) => {
+                about.holds(&route.id, route.upstream.as_deref(), route.owner.as_deref())
+            }
         }
     }
 

@@ -154,6 +154,9 @@ pub struct Verdict {
     pub routes: Vec<String>,
     /// The SLO that burns fastest.
     pub slo: Option<String>,
+    /// Every SLO that it speaks for, that one first: those of its routes, and those about several routes that burn with them.
+    #[serde(default)]
+    pub slos: Vec<String>,
     /// When it began, found in the data.
     pub onset: Option<Timestamp>,
     /// The change most likely behind it; `None`: no change found in the hour before.

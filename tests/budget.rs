@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use vestibule::model::{
-    Calendar, CalendarUnit, Objective, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
+    About, Calendar, CalendarUnit, Objective, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
 };
 use vestibule::sli::ring::{Point, TallyRing};
 use vestibule::slo::engine::{Engine, SloStatus};
@@ -14,7 +14,8 @@ const MONTH_HOURS: u64 = 30 * 24;
 fn slo(calendar: Option<Calendar>) -> Slo {
     Slo {
         id: "a".to_owned(),
-        route: "r".to_owned(),
+        about: About::Route("r".to_owned()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
         probe: None,

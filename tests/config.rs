@@ -19,7 +19,7 @@ use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
 use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
-use vestibule::model::{Reading, Sli, Timestamp, TraceShare, Window};
+use vestibule::model::{About, Reading, Sli, Timestamp, TraceShare, Window};
 use vestibule::slo::guards::Guards;
 use vestibule::slo::policy::{Factor, Policy, Tier};
 
@@ -439,6 +439,16 @@ fn every_key_reaches_its_part() {
     let slo = &slos[3];
     assert_eq!(slo.sli, Sli::Probe { every });
     assert_eq!(slo.probe.as_deref(), Some("shop-front"));
+    let wide = slos[4..7]
+        .iter()
+        .map(|slo| (&slo.about, slo.owner.as_deref()));
+    let team = "team checkout".to_owned();
+    let told = [
+        (&About::Upstream("shop".to_owned()), Some(&*team)),
+        (&About::Owner(team.clone()), Some(&*team)),
+        (&About::Ingress, Some(&*team)),
+    ];
+    assert_eq!(wide.collect::<Vec<_>>(), told);
     assert_eq!(probes.definitions[0].name, "shop-front");
     assert_eq!(probes.key_file, dir.path().join("shared.key"));
     let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();

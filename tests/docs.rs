@@ -14,7 +14,8 @@ use vestibule::catalog;
 use vestibule::cli::Exit;
 use vestibule::config;
 use vestibule::model::{
-    EventKind, Fault, Missed, ProbeFailure, Side, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
+    About, EventKind, Fault, Missed, ProbeFailure, Side, Sli, Slo, SloKey, Span, Tally, Timestamp,
+    Window,
 };
 use vestibule::probe::blackbox;
 use vestibule::slo::alert::AlertState;
@@ -158,7 +159,8 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
         slices: None,
         probe: None,
         id: text(&slo["id"]),
-        route: text(&slo["route"]),
+        about: About::Route(text(&slo["route"])),
+        owner: None,
         sli: Sli::AVAILABILITY,
         objective: format!("{}%", slo["objective_ppm"].as_f64().unwrap() / 1e4)
             .parse()

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use vestibule::model::{Sli, Slo, SloKey, Span, Tally, Timestamp, Window};
+use vestibule::model::{About, Sli, Slo, SloKey, Span, Tally, Timestamp, Window};
 use vestibule::sli::ring::{Point, TallyRing};
 use vestibule::slo::alert::{AlertState, Transition};
 use vestibule::slo::burn;
@@ -22,7 +22,8 @@ const MONTH: Window = Window::days(30);
 fn slo(objective: &str) -> Slo {
     Slo {
         id: "checkout-avail".to_owned(),
-        route: "checkout".to_owned(),
+        about: About::Route("checkout".to_owned()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
         probe: None,

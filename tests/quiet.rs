@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use vestibule::model::{
-    Counts, Event, EventKind, Fault, Scope, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
+    About, Counts, Event, EventKind, Fault, Scope, Sli, Slo, SloKey, Span, Tally, Timestamp, Window,
 };
 use vestibule::slo::engine::{Engine, Evaluation};
 use vestibule::slo::policy::Policy;
@@ -75,7 +75,8 @@ fn slo(route: &str, what: &str, sli: Sli, objective: &str) -> Slo {
         calendar: None,
         slices: None,
         id: format!("{route}-{what}"),
-        route: route.to_owned(),
+        about: About::Route(route.to_owned()),
+        owner: None,
         sli,
         probe: None,
         objective: objective.parse().unwrap(),
@@ -353,7 +354,7 @@ impl Day {
             slos: evaluation
                 .slos
                 .iter()
-                .filter(|it| it.slo.route == route.id)
+                .filter(|it| it.slo.about.route() == Some(&route.id))
                 .collect(),
             alerts: evaluation
                 .alerts
@@ -373,6 +374,7 @@ impl Day {
         };
         let evidence = Evidence {
             routes: routes.collect(),
+            wide: Vec::new(),
             edge: self
                 .routes
                 .iter()

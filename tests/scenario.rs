@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use vestibule::model::{
-    Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, Latency, NO_ROUTE, Phase,
+    About, Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, Latency, NO_ROUTE, Phase,
     RouteSlot, Scope, Side, Sli, Slo, SloKey, Tally, Timestamp, Window,
 };
 use vestibule::routing::matcher::{Listeners, Matcher, Rule};
@@ -379,7 +379,7 @@ impl<'a> World<'a> {
             slos: evaluation
                 .slos
                 .iter()
-                .filter(|slo| slo.slo.route == route.id)
+                .filter(|slo| slo.slo.about.route() == Some(&route.id))
                 .collect(),
             alerts: self
                 .watched
@@ -392,6 +392,7 @@ impl<'a> World<'a> {
         });
         let evidence = Evidence {
             routes: routes.collect(),
+            wide: Vec::new(),
             edge: self
                 .routes
                 .iter()
@@ -641,7 +642,8 @@ impl Scenario {
     fn promised(&self) -> Vec<Slo> {
         let promised = |slo: &Promise| Slo {
             id: slo.id.clone(),
-            route: slo.route.clone(),
+            about: About::Route(slo.route.clone()),
+            owner: None,
             slices: None,
             probe: None,
             sli: match slo.under_ms {

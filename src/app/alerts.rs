@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::pipeline::{Pipeline, RouteState};
-use crate::model::{NO_ROUTE, Objective, RouteKey, Sli, Tally, Timestamp};
+use crate::model::{About, NO_ROUTE, Objective, RouteKey, Sli, Tally, Timestamp};
 use crate::slo::alert::{AlertKind, Claim};
 use crate::slo::outage::{LOOK_S, Outage};
 use crate::slo::policy::Severity;
@@ -69,12 +69,12 @@ fn promises(pipeline: &Pipeline) -> HashMap<String, Promise> {
     let mut promises: HashMap<String, Promise> = HashMap::new();
     for status in &pipeline.evaluation.slos {
         let slo = &status.slo;
-        if slo.sli != Sli::AVAILABILITY {
+        let (Sli::AVAILABILITY, About::Route(route)) = (slo.sli, &slo.about) else {
             continue;
-        }
+        };
         let promise = (slo.objective, slo.runbook.clone());
         let known = promises
-            .entry(slo.route.clone())
+            .entry(route.clone())
             .or_insert_with(|| promise.clone());
         if slo.objective > known.0 {
             *known = promise;

@@ -135,10 +135,8 @@ fn refill(
     at: Timestamp,
 ) -> Result<(), QueryError> {
     let begun = at.minus(MINUTE);
-    for state in &mut pipeline.slos {
-        // The slices of then are stored as well.
-        state.is_of_the_past();
-    }
+    // The slices of then are stored as well.
+    pipeline.promises.are_of_the_past();
     pipeline.restore(history, begun)?;
     for state in &mut pipeline.routes {
         state.counts = crate::model::Counts::default();
@@ -191,7 +189,7 @@ fn refill(
     };
     pipeline.absorb(at.as_secs() - 1, &gathered);
     for (slo, tally) in tallies {
-        super::pipeline::of(&mut pipeline.slos, slo.index()).count(at.as_secs() - 1, tally);
+        pipeline.promises.count(at.as_secs() - 1, slo, tally);
     }
     Ok(())
 }

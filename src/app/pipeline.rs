@@ -3,9 +3,8 @@
 //!
 //! Everything here runs on one thread and owns what it touches; time is an argument.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::alerts::{self, Crash};
 use super::certs::Certs;
@@ -14,6 +13,7 @@ use super::health::Health;
 use super::loads::Loads;
 use super::names::Names;
 use super::probes::{Absorbed, Probes};
+use super::promises::Promises;
 use super::quiet::{Ended, Quiet};
 use super::restore;
 use super::slower::Slower;
@@ -21,23 +21,20 @@ use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::export::otlp::Baseline;
 use crate::model::{
-    Calendar, Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full,
-    MAX_FURTHER_BOUNDS, NO_ROUTE, Period, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord,
-    Tally, Timestamp, Window,
+    About, Counts, Directory, EndpointKey, EndpointTally, Event, EventKind, Exponential, Full,
+    MAX_FURTHER_BOUNDS, NO_ROUTE, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord, Tally,
+    Timestamp, Window,
 };
 use crate::probe::run::Probe;
 use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing, DeployPhase};
 use crate::sli::recorder::Rules;
-use crate::sli::ring::{HourRing, RouteRing, TallyRing};
-use crate::sli::slicer::Slicer;
+use crate::sli::ring::{HourRing, RouteRing};
 use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::slo::usual::SILENCE_S;
 use crate::snapshot::{Degradation, RouteTotals};
-use crate::store::{
-    BadPart, History, MinuteBatch, Origin, QueryError, RouteMinute, SloMinute, Writer,
-};
+use crate::store::{BadPart, History, MinuteBatch, Origin, QueryError, RouteMinute, Writer};
 
 /// Everything that is known, and who is told.
 #[derive(Debug)]
@@ -45,8 +42,7 @@ pub(super) struct Pipeline {
     pub(super) directory: Directory,
     /// By [`RouteKey::index`]. Routes no longer configured keep their counters and are not shown.
     pub(super) routes: Vec<RouteState>,
-    /// By [`SloKey::index`].
-    pub(super) slos: Vec<SloState>,
+    pub(super) promises: Promises,
     /// By [`EndpointKey::index`], since the process started.
     pub(super) endpoints: Vec<EndpointTally>,
     /// All traffic together.
@@ -110,123 +106,15 @@ pub(super) struct RouteState {
     minute: RouteSlot,
 }
 
-/// One SLO.
-#[derive(Debug)]
-pub(super) struct SloState {
-    pub(super) configured: bool,
-    ring: TallyRing,
-    /// Puts its requests together when its events are slices of time.
-    slicer: Option<Slicer>,
-    /// Requests of the minute being filled, of slices.
-    requests_minute: Tally,
-    /// The calendar that its budget follows, and the period that is on.
-    calendar: Option<(Calendar, Option<Period>)>,
-    /// Since the state directory began.
-    pub(super) tally: Tally,
-    /// The minute being filled.
-    minute: Tally,
-}
-
 /// Events kept in memory.
 const EVENTS: usize = 1_000;
-
-/// How long ago the last gap ended when it is that of this start.
-const GAP_ENDS: Duration = Duration::from_secs(2);
-
-/// The longest window an SLO may have.
-const LONGEST: Window = Window::days(92);
-
-impl Default for SloState {
-    fn default() -> Self {
-        Self {
-            configured: false,
-            ring: TallyRing::new(LONGEST),
-            slicer: None,
-            requests_minute: Tally::default(),
-            calendar: None,
-            tally: Tally::default(),
-            minute: Tally::default(),
-        }
-    }
-}
-
-impl SloState {
-    /// Counts requests of a second: each by itself, or in its slice.
-    fn add(&mut self, second: u64, tally: Tally) {
-        if let Some(slicer) = &mut self.slicer {
-            slicer.add(second, tally);
-            self.requests_minute += tally;
-        } else {
-            self.count(second, tally);
-        }
-    }
-
-    /// Puts nothing together any more: what is told is events already.
-    pub(super) fn is_of_the_past(&mut self) {
-        self.slicer = None;
-    }
-
-    /// Counts events of a second.
-    pub(super) fn count(&mut self, second: u64, tally: Tally) {
-        self.ring.add(second, tally);
-        self.tally += tally;
-        self.minute += tally;
-    }
-
-    /// Second `now` begins.
-    fn advance(&mut self, now: Timestamp) {
-        self.turn(now);
-        self.ring.advance(now.as_secs());
-        let judged = self
-            .slicer
-            .as_mut()
-            .and_then(|it| it.advance(now.as_secs()));
-        if let Some((second, events)) = judged {
-            self.count(second, events);
-        }
-    }
-
-    /// Takes up the slice that was open when the process before this one ended, and judges it if it is over.
-    fn resume(&mut self, history: &History, id: &str, now: Timestamp) -> Result<(), QueryError> {
-        let Some(slicer) = &mut self.slicer else {
-            return Ok(());
-        };
-        let rules = slicer.slices();
-        let now_secs = now.as_secs();
-        let gap = history
-            .gaps
-            .first()
-            .filter(|gap| gap.to >= now.minus(GAP_ENDS));
-        let stopped = gap.map_or(now_secs, |gap| gap.from.as_secs());
-        let start = rules.start(stopped);
-        let end = start + rules.every.as_secs();
-        let requests = history.slo_over(&Slo::requests_id(id), start, end)?;
-        if end > now_secs {
-            slicer.resume(now_secs, requests);
-        } else if stopped > start {
-            self.count(now_secs, rules.judge(requests, false));
-        }
-        Ok(())
-    }
-
-    /// Keeps the counter at the beginning of the calendar's period that `now` is in.
-    fn turn(&mut self, now: Timestamp) {
-        if let Some((calendar, period)) = &mut self.calendar
-            && !period.is_some_and(|period| period.holds(now))
-        {
-            let begun = calendar.period(now);
-            self.ring.pin(begun.start_secs);
-            *period = Some(begun);
-        }
-    }
-}
 
 impl Pipeline {
     pub(super) fn new(store: Option<Writer>) -> Self {
         Self {
             directory: Directory::default(),
             routes: Vec::new(),
-            slos: Vec::new(),
+            promises: Promises::default(),
             endpoints: Vec::new(),
             edge: RouteRing::default(),
             evaluation: Evaluation::default(),
@@ -268,11 +156,10 @@ impl Pipeline {
         // What was counted so far this minute is of what was promised before.
         self.hand_over_minute();
         for slo in &resolved.slos {
-            let (key, route) = (
-                self.directory.slo(&slo.id, &slo.counted())?,
-                self.directory.route(&slo.route)?,
-            );
-            rules.push((route, key, slo.sli));
+            let key = self.directory.slo(&slo.id, &slo.counted())?;
+            for route in self.routes_of(resolved, &slo.about)? {
+                rules.push((route, key, slo.sli));
+            }
             slos.push((key, slo.clone()));
         }
         let mut routes = vec![RouteKey::NONE];
@@ -285,14 +172,16 @@ impl Pipeline {
         for key in routes {
             of(&mut self.routes, key.index()).configured = true;
         }
-        for (route, _, sli) in &rules {
-            // There at zero before the first request, and for as long as the process lives.
-            if let Sli::Latency { under } = sli {
+        for slo in &resolved.slos {
+            // There at zero before the first request, and for as long as the process lives. Of several routes together it
+            // is counted, but no bucket of each of them ends there.
+            if let (Sli::Latency { under }, Some(route)) = (slo.sli, slo.about.route()) {
+                let route = self.directory.route(route)?;
                 let durations = &mut of(&mut self.routes, route.index()).totals.durations;
                 let under_us = u64::try_from(under.as_micros()).unwrap_or(u64::MAX);
                 durations.know(under_us);
                 if !durations.knows(under_us) {
-                    let route = self.directory.route_id(*route);
+                    let route = self.directory.route_id(route);
                     tracing::warn!(
                         route,
                         under_us,
@@ -306,22 +195,7 @@ impl Pipeline {
             let key = self.directory.route(&route.id)?;
             of(&mut self.routes, key.index()).upstream = Some(route.upstream.clone());
         }
-        for state in &mut self.slos {
-            state.configured = false;
-        }
-        for (key, slo) in &slos {
-            let state = of(&mut self.slos, key.index());
-            state.configured = true;
-            state.calendar = slo.calendar.clone().map(|calendar| (calendar, None));
-            // Another way to slice is another key, so that one that is there is of these.
-            if let (Some(slices), None) = (slo.slices, &state.slicer) {
-                state.slicer = Some(Slicer::new(slices));
-            }
-        }
-        for state in self.slos.iter_mut().filter(|state| !state.configured) {
-            // What comes back begins with a slice that is not whole; meanwhile nothing is promised.
-            state.slicer = None;
-        }
+        self.promises.configure(&slos);
         self.probes.configure(probes, &slos);
         self.engine.replace(slos, &resolved.policies);
         let mut rules = Rules::new(rules);
@@ -330,6 +204,19 @@ impl Pipeline {
             rules.count_at(RouteKey(index as u32), state.totals.durations.further());
         }
         Ok(rules)
+    }
+
+    /// Every route whose requests count for an SLO about `about`.
+    fn routes_of(&mut self, resolved: &Resolved, about: &About) -> Result<Vec<RouteKey>, Full> {
+        let mut routes = Vec::new();
+        if *about == About::Ingress {
+            routes.push(RouteKey::NONE);
+        }
+        let of_it = resolved.proxy.routes.iter().filter(|it| it.is_in(about));
+        for route in of_it {
+            routes.push(self.directory.route(&route.id)?);
+        }
+        Ok(routes)
     }
 
     /// Takes up what earlier runs left.
@@ -348,7 +235,7 @@ impl Pipeline {
         }
         for ((id, tally), origin) in history.slos.iter().zip(&history.origins) {
             if let Some(key) = self.key_of(id, origin) {
-                of(&mut self.slos, key.index()).tally = *tally;
+                self.promises.carry(key, *tally);
             }
         }
         let alerts: Vec<_> = history
@@ -362,38 +249,10 @@ impl Pipeline {
         self.watch.restore(alerts.iter().cloned(), now);
         self.engine.restore(alerts.iter().cloned());
         self.probes.restore(history, now)?;
-        for state in &mut self.slos {
-            state.turn(now);
-        }
         let coverage = restore::Coverage::new(history, now);
+        self.promises
+            .restore(history, &coverage, &self.directory, now)?;
         let directory = &self.directory;
-        let origins: HashMap<&str, &Origin> = history
-            .slos
-            .iter()
-            .zip(&history.origins)
-            .map(|((id, _), origin)| (id.as_str(), origin))
-            .collect();
-        let slos = self.slos.iter_mut().enumerate();
-        let mut rings: HashMap<String, &mut TallyRing> = slos
-            .filter_map(|(index, state)| {
-                let key = SloKey(index as u32);
-                let id = directory.slo_id(key);
-                let origin = origins.get(id)?;
-                let is_own = origin.is_of(directory.counted(key));
-                is_own.then(|| (id.to_owned(), &mut state.ring))
-            })
-            .collect();
-        restore::slos(history, &coverage, &mut rings, now)?;
-        for (index, state) in self.slos.iter_mut().enumerate() {
-            let key = SloKey(index as u32);
-            let id = directory.slo_id(key);
-            if origins
-                .get(id)
-                .is_some_and(|origin| origin.is_of(directory.counted(key)))
-            {
-                state.resume(history, id, now)?;
-            }
-        }
         let mut rings = by_route(&mut self.routes, directory, |state| &mut state.ring);
         restore::routes(history, &coverage, &mut rings, now)?;
         self.restore_silence(&alerts);
@@ -459,7 +318,7 @@ impl Pipeline {
             state.totals.add(slot);
             state.minute.merge(slot);
             for (slo, tally) in &slot.slos {
-                of(&mut self.slos, slo.index()).add(second, *tally);
+                self.promises.add(second, *key, *slo, *tally);
             }
             for (endpoint, tally) in &slot.endpoints {
                 *of(&mut self.endpoints, endpoint.index()) += *tally;
@@ -479,7 +338,7 @@ impl Pipeline {
             let Absorbed { tallies, events } = self.probes.absorb(record);
             for (slo, tally) in tallies {
                 let second = now.as_secs().saturating_sub(1);
-                of(&mut self.slos, slo.index()).count(second, tally);
+                self.promises.count(second, slo, tally);
             }
             for event in events {
                 self.note(event);
@@ -563,9 +422,7 @@ impl Pipeline {
         for state in &mut self.routes {
             state.ring.advance(now_secs);
         }
-        for state in &mut self.slos {
-            state.advance(now);
-        }
+        self.promises.advance(now);
         self.edge.advance(now_secs);
         let minute = now_secs / 60;
         if self.minute.is_some_and(|begun| begun != minute) {
@@ -576,12 +433,8 @@ impl Pipeline {
 
     /// Judges everything as of `now`, announcing what changed.
     pub(super) fn judge(&mut self, now: Timestamp) {
-        let slos = &self.slos;
-        let read = |key: SloKey, window: Window| {
-            slos.get(key.index())
-                .map(|state| state.ring.over(window, now.as_secs()))
-                .unwrap_or_default()
-        };
+        let promises = &self.promises;
+        let read = |key, window| promises.over(key, window, now);
         self.evaluation = self.engine.evaluate(now, &read);
         let transitions = std::mem::take(&mut self.evaluation.transitions);
         self.announce(&transitions);
@@ -589,11 +442,8 @@ impl Pipeline {
 
     /// Ends the silences and the windows of deploys whose time is over, and says so.
     pub(super) fn end_silences(&mut self, now: Timestamp) {
-        let (directory, slos) = (&self.directory, &self.slos);
-        let read = |id: &str| {
-            let key = directory.find_slo(id)?;
-            slos.get(key.index()).map(|state| state.tally)
-        };
+        let (directory, promises) = (&self.directory, &self.promises);
+        let read = |id: &str| promises.tally(directory.find_slo(id)?);
         let Ended { silences, deploys } = self.quiet.second(now, read);
         for silence in silences {
             self.note(Event {
@@ -640,27 +490,29 @@ impl Pipeline {
 
     /// Valid events of an SLO in a window that ends now.
     pub(super) fn tally_over(&self, slo: SloKey, window: Window, now: Timestamp) -> Tally {
-        let state = self.slos.get(slo.index());
-        state.map_or_else(Tally::default, |state| {
-            state.ring.over(window, now.as_secs()).tally
-        })
+        self.promises.over(slo, window, now).tally
     }
 
-    /// What a route's bad requests in a window that ends now were.
-    pub(super) fn blame(&self, route: &str, window: Window, now: Timestamp) -> Blame {
-        let place = (0..self.routes.len())
-            .find(|place| self.directory.route_id(RouteKey(*place as u32)) == route);
-        place.map_or_else(Blame::default, |place| {
-            self.routes[place]
-                .blame
-                .over(window.as_secs(), now.as_secs())
-        })
+    /// What the bad requests of each of `routes` in a window that ends now were.
+    pub(super) fn blames(
+        &self,
+        routes: &HashSet<&str>,
+        window: Window,
+        now: Timestamp,
+    ) -> Vec<(&str, Blame)> {
+        let named = self.routes.iter().enumerate().map(|(place, state)| {
+            let id = self.directory.route_id(RouteKey(place as u32));
+            (id, state)
+        });
+        named
+            .filter(|(id, _)| routes.contains(id))
+            .map(|(id, state)| (id, state.blame.over(window.as_secs(), now.as_secs())))
+            .collect()
     }
 
     /// Valid events of an SLO since the state directory began; `None` when there is no such SLO.
     pub(super) fn counted(&self, slo: &str) -> Option<Tally> {
-        let key = self.directory.find_slo(slo)?;
-        self.slos.get(key.index()).map(|state| state.tally)
+        self.promises.tally(self.directory.find_slo(slo)?)
     }
 
     /// Looks for what is the matter besides budgets as of `now`, announcing what changed.
@@ -708,12 +560,8 @@ impl Pipeline {
 
     /// Judges everything as of `now` and tells nobody: for what is looked back on.
     pub(super) fn judge_silently(&mut self, now: Timestamp) {
-        let slos = &self.slos;
-        let read = |key: SloKey, window: Window| {
-            slos.get(key.index())
-                .map(|state| state.ring.over(window, now.as_secs()))
-                .unwrap_or_default()
-        };
+        let promises = &self.promises;
+        let read = |key, window| promises.over(key, window, now);
         self.evaluation = self.engine.evaluate(now, &read);
         self.evaluation.transitions.clear();
     }
@@ -771,23 +619,13 @@ impl Pipeline {
         }
     }
 
-    /// Events of an SLO's history, for the search of an onset: by second and by minute.
-    pub(super) fn history(&self, key: SloKey) -> crate::triage::evidence::History {
-        self.slos
-            .get(key.index())
-            .map_or_else(Default::default, |state| crate::triage::evidence::History {
-                seconds: state.ring.seconds().collect(),
-                minutes: state.ring.minutes().collect(),
-            })
-    }
-
     /// Gives the minute being filled to the store, so that the rest of it adds to it later.
     pub(super) fn hand_over_minute(&mut self) {
         let Some(minute) = self.minute else { return };
         let mut batch = MinuteBatch {
             minute,
             routes: Vec::new(),
-            slos: Vec::new(),
+            slos: self.promises.minute(&self.directory),
         };
         for (index, state) in self.routes.iter_mut().enumerate() {
             let slot = std::mem::take(&mut state.minute);
@@ -812,28 +650,6 @@ impl Pipeline {
                     bytes_out: slot.bytes_out,
                     retries: slot.retries,
                     bad_parts: parts,
-                });
-            }
-        }
-        for (index, state) in self.slos.iter_mut().enumerate() {
-            let tally = std::mem::take(&mut state.minute);
-            let requests = std::mem::take(&mut state.requests_minute);
-            let key = SloKey(index as u32);
-            let slo = self.directory.slo_id(key);
-            // The last requests of what was replaced come late; its history is closed.
-            let is_current = self.directory.find_slo(slo) == Some(key);
-            if is_current && (state.configured || tally.valid() > 0) {
-                batch.slos.push(SloMinute {
-                    slo: slo.to_owned(),
-                    counted: self.directory.counted(key).to_owned(),
-                    tally,
-                });
-            }
-            if is_current && state.slicer.is_some() {
-                batch.slos.push(SloMinute {
-                    slo: Slo::requests_id(slo),
-                    counted: self.directory.counted(key).to_owned(),
-                    tally: requests,
                 });
             }
         }
@@ -867,13 +683,9 @@ impl Pipeline {
             let id = self.directory.route_id(RouteKey(index as u32));
             (id.to_owned(), state.counts)
         });
-        let slos = self.slos.iter().enumerate().map(|(index, state)| {
-            let id = self.directory.slo_id(SloKey(index as u32));
-            (id.to_owned(), state.tally)
-        });
         Baseline {
             routes: routes.collect(),
-            slos: slos.collect(),
+            slos: self.promises.tallies(&self.directory).collect(),
         }
     }
 

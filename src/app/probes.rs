@@ -410,7 +410,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ProbeFailure, ProbeRun};
+    use crate::model::{About, ProbeFailure, ProbeRun};
 
     fn probe(name: &str) -> Arc<Probe> {
         use crate::probe::definition::{Definition, HostPort, Manner, Target};
@@ -451,7 +451,8 @@ mod tests {
     fn probes() -> Probes {
         let slo = Slo {
             id: "s".to_owned(),
-            route: "web".to_owned(),
+            about: About::Route("web".to_owned()),
+            owner: None,
             sli: crate::model::Sli::Probe {
                 every: Duration::from_secs(30),
             },

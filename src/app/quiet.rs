@@ -166,6 +166,7 @@ fn subject<'a>(alert: &'a AlertStatus, owner: Option<&'a str>) -> Subject<'a> {
         tier: alert.burn.map(|burn| burn.row.tier),
         slo: alert.slo.as_deref().unwrap_or_default(),
         route: alert.route.as_deref().unwrap_or_default(),
+        scope: alert.scope.as_deref().unwrap_or_default(),
         owner: owner.unwrap_or_default(),
         about: &alert.about,
     }
@@ -269,7 +270,7 @@ mod tests {
         let open = |silences: &mut Silences, _: &mut Bookings| {
             let names = routes.iter().map(String::as_str);
             let lasts = Duration::from_secs(600);
-            let opened = silences.open_window("shop", names, ("ci", "v1"), lasts, NOW);
+            let opened = silences.open_window("shop", (names, None), ("ci", "v1"), lasts, NOW);
             opened.cloned().unwrap()
         };
         let window = quiet.change(open);

@@ -69,10 +69,11 @@ fn spending(
             0.0
         }
     };
-    let mut routes = snapshot.routes.iter();
-    let upstream = routes
-        .find(|route| route.id == slo.route)
-        .and_then(|route| route.upstream.as_deref());
+    let of_it = snapshot.routes.iter().filter(|route| slo.holds(route));
+    let (routes, upstreams): (Vec<&str>, Vec<Option<&str>>) = of_it
+        .map(|route| (route.id.as_str(), route.upstream.as_deref()))
+        .unzip();
+    let upstreams: Vec<&str> = upstreams.into_iter().flatten().collect();
     let mut runs = match Objective::try_from_ppm(slo.objective_ppm) {
         Ok(objective) => attribution::runs(pieces.iter().copied(), objective),
         // A snapshot of our own has none that is no objective.
@@ -86,7 +87,7 @@ fn spending(
         to: Timestamp::from_secs(run.to_secs),
         bad: run.bad,
         ratio: share(run.bad),
-        event: attribution::change_before(run, events, &slo.route, upstream).cloned(),
+        event: attribution::change_before(run, events, &routes, &upstreams).cloned(),
     });
     let to = snapshot.at.as_secs();
     let step_s = (to - begun(slo, to)).div_ceil(COLUMNS).max(1);

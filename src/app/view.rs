@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{Calendar, EndpointKey, Reading, Sli, SloKey, Tally, Timestamp, Window, Worth};
+use crate::model::{Calendar, EndpointKey, Reading, Sli, Tally, Timestamp, Window, Worth};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -153,10 +153,14 @@ impl View<'_> {
         slos
     }
 
-    /// Who answers for the route that an alert is about.
+    /// Who answers for what an alert is about.
     fn owner(&self, alert: &AlertStatus) -> Option<&str> {
-        let route = alert.route.as_deref()?;
-        self.routes.iter().find(|it| it.id == route)?.owner()
+        if let Some(route) = alert.route.as_deref() {
+            return self.routes.iter().find(|it| it.id == route)?.owner();
+        }
+        let id = alert.slo.as_ref()?;
+        let mut slos = self.around.resolved.slos.iter();
+        slos.find(|slo| slo.id == *id)?.owner.as_deref()
     }
 
     /// The loudest first, and among equals an outage of everything.
@@ -285,11 +289,6 @@ impl View<'_> {
     fn totals(&self, gathered: &Gathered) -> Totals {
         let pipeline = self.pipeline;
         let directory = &pipeline.directory;
-        let slos = pipeline
-            .slos
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| state.configured);
         let endpoints = self
             .around
             .resolved
@@ -317,14 +316,7 @@ impl View<'_> {
                 .map(|route| (route.id.to_owned(), route.state.totals.clone()))
                 .collect(),
             endpoints: endpoints.collect(),
-            slos: slos
-                .map(|(index, state)| {
-                    (
-                        directory.slo_id(SloKey(index as u32)).to_owned(),
-                        state.tally,
-                    )
-                })
-                .collect(),
+            slos: pipeline.promises.in_force(directory).collect(),
             events: pipeline.happened,
             tunnels: gathered.tunnels,
             handshakes: gathered.handshakes,
@@ -342,7 +334,9 @@ fn slo(status: &SloStatus) -> SloView {
     let slo = &status.slo;
     SloView {
         id: slo.id.clone(),
-        route: slo.route.clone(),
+        route: slo.about.route().unwrap_or_default().to_owned(),
+        scope: slo.about.scope(),
+        owner: slo.owner.clone(),
         sli: slo.sli.as_str().to_owned(),
         reading: match slo.sli {
             Sli::Availability(reading) => Some(reading.as_str().to_owned()),
@@ -402,6 +396,7 @@ fn alert(status: &AlertStatus, owner: Option<&str>) -> AlertView {
         about,
         slo,
         route,
+        scope,
         burn,
         runbook,
         text,
@@ -412,6 +407,7 @@ fn alert(status: &AlertStatus, owner: Option<&str>) -> AlertView {
         about,
         slo: slo.unwrap_or_default(),
         route: route.unwrap_or_default(),
+        scope: scope.unwrap_or_default(),
         owner: owner.map(ToOwned::to_owned),
         severity,
         tier: burn.map(|burn| burn.row.tier),

@@ -1,12 +1,13 @@
 //! `vestibule generate`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::{Exit, complain, fancy, say};
 use crate::config::{self, Resolved};
-use crate::generate::{Artifact, Plan, SHORTEST, What, generate};
+use crate::generate::{Artifact, Place, Plan, SHORTEST, What, generate};
+use crate::proxy::config::Route;
 
 /// Writes what is asked for below `out`, or with `check` says which files there are not as they would be written.
 /// `out` as `-` prints.
@@ -58,17 +59,20 @@ pub(super) fn run(what: &[What], from: &Path, out: &Path, check: bool) -> Exit {
 
 /// What is generated for a configuration.
 pub(super) fn plan(resolved: Resolved) -> Plan {
-    let owner = |route: crate::proxy::config::Route| Some((route.id, route.owner?));
-    let owners: BTreeMap<String, String> = resolved
-        .proxy
-        .routes
-        .into_iter()
-        .filter_map(owner)
-        .collect();
+    let routes = resolved.proxy.routes.into_iter();
+    let places = routes.map(|route| {
+        let Route {
+            id,
+            upstream,
+            owner,
+            ..
+        } = route;
+        (id, Place { upstream, owner })
+    });
     Plan {
         slos: resolved.slos,
         policies: resolved.policies,
-        owners,
+        places: places.collect(),
         links: resolved.links,
         sloth: resolved.sloth,
         admin: resolved.admin.listen,

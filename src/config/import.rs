@@ -15,7 +15,7 @@ use super::code::Code;
 use super::finding::{Finding, Findings};
 use super::report::Report;
 use crate::generate::spec::Spec;
-use crate::model::{Sli, Slo, Window};
+use crate::model::{About, Sli, Slo, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Policy};
 
 mod draft;
@@ -194,23 +194,37 @@ impl Imported {
         self.notes.iter().any(|note| note.fate == Fate::Lost)
     }
 
-    /// Leaves out the SLOs of probes, which need their definition, for a file that has none.
-    pub fn without_probes(&mut self) {
+    /// Leaves out what needs something that no document has: SLOs of probes their definition, those of an upstream or an
+    /// owner the routes that lead there or belong to them.
+    pub fn without_surroundings(&mut self) {
+        let stands_alone = |promise: &Promise| {
+            !matches!(promise.slo.sli, Sli::Probe { .. })
+                && match &promise.slo.about {
+                    About::Route(_) | About::Ingress => true,
+                    About::Upstream(_) | About::Owner(_) => false,
+                }
+        };
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.promises)
             .into_iter()
-            .partition(|promise| !matches!(promise.slo.sli, Sli::Probe { .. }));
+            .partition(stands_alone);
         self.promises = kept;
         for promise in left {
-            let probe = promise.slo.probe.as_deref().unwrap_or_default();
+            let what = match &promise.slo.probe {
+                Some(probe) => format!(
+                    "left out: it counts probe `{probe}`, which is defined beside the configuration; import with --into"
+                ),
+                None => format!(
+                    "left out: it is about {}, whose routes no document names; import with --into",
+                    promise.slo.about
+                ),
+            };
             self.notes.push(Note {
                 fate: Fate::Lost,
                 file: promise.place.file_name,
                 line: promise.place.line,
                 column: promise.place.column,
                 field: promise.slo.id,
-                what: format!(
-                    "left out: it counts probe `{probe}`, which is defined beside the configuration; import with --into"
-                ),
+                what,
             });
         }
     }

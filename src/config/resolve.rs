@@ -11,7 +11,7 @@ use super::synthetic::Probes;
 use crate::cert::acme;
 use crate::export::accesslog;
 use crate::generate::Links;
-use crate::model::{Calendar, ClientErrors, Reading, Sli, Slices, Slo, Worth, Zone};
+use crate::model::{About, Calendar, ClientErrors, Reading, Sli, Slices, Slo, Worth, Zone};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
@@ -71,7 +71,8 @@ pub(super) fn resolve(
         modules,
     } = found;
     let definitions: Vec<_> = definitions.into_iter().map(|(_, probe)| probe).collect();
-    let slos = all(slos, |it| slo(it, &definitions))?;
+    let routes = all(routes, route)?;
+    let slos = all(slos, |it| slo(it, &definitions, &routes))?;
     let probes = probe::Config {
         definitions,
         modules,
@@ -92,7 +93,7 @@ pub(super) fn resolve(
         listeners: all(listeners, listener)?,
         certificates: all(certificates, |it| certificate(it, base, &acme))?,
         upstreams: all(upstreams, |it| upstream(it, base))?,
-        routes: all(routes, route)?,
+        routes,
         rate_limits: all(rate_limits, rate_limit)?,
         limits: client_limits(&limits),
         trusted_proxies: values(data_plane.trusted_proxies),
@@ -347,11 +348,13 @@ fn retry(retry: file::RouteRetry) -> Option<proxy::Retry> {
     })
 }
 
-fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
+fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option<Slo> {
     let slices = slices(&slo);
+    let about = about(&slo)?;
     Some(Slo {
         id: slo.id?.value,
-        route: slo.route?.value,
+        owner: owner_of(&about, routes),
+        about,
         sli: match slo.sli?.value {
             Indicator::Availability => {
                 let also = slo.bad_status.into_iter().map(|statuses| statuses.value);
@@ -388,6 +391,37 @@ fn slo(slo: file::Slo, probes: &[Definition]) -> Option<Slo> {
         policy: slo.policy.value,
         runbook: slo.runbook.map(|page| page.value),
     })
+}
+
+/// What an SLO is about; `None` when nothing says so.
+fn about(slo: &file::Slo) -> Option<About> {
+    let file::Slo {
+        route,
+        upstream,
+        owner,
+        ingress,
+        ..
+    } = slo;
+    let text = |name: &Located<String>| name.value.clone();
+    (route.as_ref().map(text).map(About::Route))
+        .or_else(|| upstream.as_ref().map(text).map(About::Upstream))
+        .or_else(|| owner.as_ref().map(text).map(About::Owner))
+        .or_else(|| ingress.value.then_some(About::Ingress))
+}
+
+/// Who answers for what an SLO is about: the one who answers for every route of it.
+fn owner_of(about: &About, routes: &[proxy::Route]) -> Option<String> {
+    if let About::Owner(owner) = about {
+        return Some(owner.clone());
+    }
+    let mut owners = routes
+        .iter()
+        .filter(|route| route.is_in(about))
+        .map(|route| route.owner.as_deref());
+    let first = owners.next()??;
+    owners
+        .all(|owner| owner == Some(first))
+        .then(|| first.to_owned())
 }
 
 /// The slices of an SLO; `None` when each request counts by itself.

@@ -16,6 +16,7 @@ use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
 mod issued;
+mod promises;
 
 /// Holds `file` to the rules between its keys. Warnings only come once nothing is wrong: before that, half of them
 /// would be consequences of the errors.
@@ -34,6 +35,7 @@ pub(super) fn check(
     issued::check(file, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
+    promises::check(file, findings);
     check_readings(&file.slos, findings);
     check_zones(&file.slos, findings);
     check_slices(file, findings);
@@ -53,7 +55,6 @@ struct AllNames<'f> {
     authorities: Names<'f>,
     upstreams: Names<'f>,
     policies: Names<'f>,
-    routes: Names<'f>,
     limits: Names<'f>,
 }
 
@@ -105,6 +106,9 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         if let Some(id) = &slo.value.route {
             routes.refer(id, findings);
         }
+        if let Some(name) = &slo.value.upstream {
+            upstreams.refer(name, findings);
+        }
         policies.refer(&slo.value.policy, findings);
     }
     AllNames {
@@ -112,7 +116,6 @@ fn check_names<'f>(file: &'f File, findings: &mut Findings) -> AllNames<'f> {
         authorities,
         upstreams,
         policies,
-        routes,
         limits,
     }
 }
@@ -626,7 +629,7 @@ fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
     }
     for route in &file.routes {
         if let Some(id) = &route.value.id
-            && !names.routes.is_used(&id.value)
+            && !promises::has_promise(&route.value, &file.slos)
         {
             let message = format!("no SLO is about route `{}`", id.value);
             let finding = Finding::new(Code::RouteWithoutSlo, id.span.clone(), message)

@@ -18,8 +18,7 @@ pub(super) fn alertmanager(plan: &Plan) -> Artifact {
     let owners: BTreeSet<&str> = plan
         .slos
         .iter()
-        .filter_map(|slo| plan.owners.get(&slo.route))
-        .map(String::as_str)
+        .filter_map(|slo| slo.owner.as_deref())
         .collect();
     let mut receivers = vec!["others".to_owned(), "vestibule-watchdog".to_owned()];
     let mut routes = vec![watchdog()];
@@ -50,7 +49,7 @@ pub(super) fn alertmanager(plan: &Plan) -> Artifact {
                 ("routes", Yaml::List(vec![ours])),
             ]),
         ),
-        ("inhibit_rules", inhibitions()),
+        ("inhibit_rules", inhibitions(plan)),
         ("time_intervals", working_hours()),
         ("receivers", Yaml::List(receivers.collect())),
     ]);
@@ -82,11 +81,12 @@ fn watchdog() -> Yaml {
 fn of_team(name: &str, owner: Option<&str>) -> Yaml {
     // What is one incident for people: everything about a promise of a route. An alert about no promise is one for what
     // it names.
-    let together = ["slo", "route", "region"];
+    let together = ["slo", "route", "scope", "region"];
     let apart = [
         "alertname",
         "slo",
         "route",
+        "scope",
         "upstream",
         "name",
         "probe",
@@ -130,7 +130,7 @@ fn matchers(matchers: &[(&str, &str, &str)]) -> Yaml {
 
 /// Which alert makes which others superfluous. Labels that neither side has count as equal, which is meant: without a
 /// `region` there is one.
-fn inhibitions() -> Yaml {
+fn inhibitions(plan: &Plan) -> Yaml {
     let rule = |source: Yaml, target: Yaml, equal: &[&str]| {
         Yaml::map([
             ("source_matchers", source),
@@ -146,7 +146,7 @@ fn inhibitions() -> Yaml {
             &["slo", "route", "region"],
         )
     };
-    Yaml::List(vec![
+    let mut rules = vec![
         rule(
             named(alarm::OUTAGE),
             matchers(&[(
@@ -174,7 +174,27 @@ fn inhibitions() -> Yaml {
         tier("fast", "medium|slow|long"),
         tier("medium", "slow|long"),
         tier("slow", "long"),
-    ])
+    ];
+    for (narrow, wide) in plan.widened() {
+        let narrow: Vec<String> = narrow.iter().map(|slo| expression(slo)).collect();
+        rules.push(rule(
+            matchers(&[
+                ("alertname", "=", alarm::BURNS_FAST),
+                ("slo", "=~", &narrow.join("|")),
+            ]),
+            matchers(&[
+                ("alertname", "=~", "VestibuleErrorBudgetBurns.+"),
+                ("slo", "=", wide),
+            ]),
+            &["owner", "region"],
+        ));
+    }
+    Yaml::List(rules)
+}
+
+/// A name as an expression that takes nothing else.
+fn expression(name: &str) -> String {
+    name.replace('.', "\\.")
 }
 
 /// When tickets are told. Pages know no hours.

@@ -40,7 +40,16 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The series that rules record for each SLO, with the labels `slo` and `route`. Names are `level:metric:operations`
+/// The labels that say what an SLO is about.
+pub(super) fn about(slo: &Slo) -> (&'static str, String) {
+    match slo.about.route() {
+        Some(route) => ("route", route.to_owned()),
+        None => ("scope", slo.about.scope()),
+    }
+}
+
+/// The series that rules record for each SLO, with the labels `slo` and `route`, or `scope` when it is about more than one
+/// route; the name begins with `route` all the same, so that one query shows them together. Names are `level:metric:operations`
 /// (Prometheus documentation, "Recording rules").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recorded {

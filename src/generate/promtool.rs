@@ -125,7 +125,7 @@ fn series(slo: &Slo, shape: &Shape) -> Vec<(String, String)> {
     let labels = |result| {
         [
             ("slo", slo.id.as_str()),
-            ("route", slo.route.as_str()),
+            ("route", slo.about.route().unwrap_or_default()),
             ("result", result),
         ]
     };

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::alarm::{self, Alarm};
-use super::promql::{Recorded, decimal, select, threshold};
+use super::promql::{Recorded, about, decimal, select, threshold};
 use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::catalog::SLO_EVENTS;
@@ -118,10 +118,7 @@ fn record(slo: &Slo, what: Recorded, window: Window, expr: String) -> Yaml {
         ("expr", Yaml::Block(expr)),
         (
             "labels",
-            Yaml::map([
-                ("slo", Yaml::text(&slo.id)),
-                ("route", Yaml::text(&slo.route)),
-            ]),
+            Yaml::map([("slo", Yaml::text(&slo.id)), about_label(slo)]),
         ),
     ])
 }
@@ -340,17 +337,17 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
                 }
                 Reading::Fault { .. } => "failed".to_owned(),
             };
-            format!("{of} of route {} {how}", slo.route)
+            format!("{of} of {} {how}", slo.about)
         }
         Sli::Latency { under } => format!(
-            "{of} of route {} took longer than {}",
-            slo.route,
+            "{of} of {} took longer than {}",
+            slo.about,
             humantime::format_duration(under)
         ),
         Sli::Probe { .. } => format!(
-            "of the time probe {} of route {} failed",
+            "of the time probe {} of {} failed",
             slo.probe.as_deref().unwrap_or_default(),
-            slo.route
+            slo.about
         ),
     };
     let description = format!(
@@ -366,7 +363,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
     let runbook = slo.runbook.clone().unwrap_or_else(|| plan.runbook(name));
     let mut labels = severity_labels(Some(row.severity));
     labels.push(("burnrate_tier", Yaml::text(row.tier.as_str())));
-    labels.extend(slo_labels(plan, slo));
+    labels.extend(slo_labels(slo));
     if plan.sloth {
         labels.extend(super::sloth::alert_labels(slo, row.severity));
     }
@@ -384,7 +381,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
 
 fn absent(plan: &Plan, slo: &Slo) -> Yaml {
     let mut labels = severity_labels(Some(Severity::Ticket));
-    labels.extend(slo_labels(plan, slo));
+    labels.extend(slo_labels(slo));
     alert(
         alarm::SLO_ABSENT,
         &format!("absent({})", events(slo, None)),
@@ -444,12 +441,15 @@ pub(super) fn severity_labels(severity: Option<Severity>) -> Vec<(&'static str, 
     labels
 }
 
-fn slo_labels(plan: &Plan, slo: &Slo) -> Vec<(&'static str, Yaml)> {
-    let mut labels = vec![
-        ("slo", Yaml::text(&slo.id)),
-        ("route", Yaml::text(&slo.route)),
-    ];
-    let owner = plan.owners.get(&slo.route);
+/// What the SLO is about.
+fn about_label(slo: &Slo) -> (&'static str, Yaml) {
+    let (label, value) = about(slo);
+    (label, Yaml::text(value))
+}
+
+fn slo_labels(slo: &Slo) -> Vec<(&'static str, Yaml)> {
+    let mut labels = vec![("slo", Yaml::text(&slo.id)), about_label(slo)];
+    let owner = slo.owner.as_ref();
     labels.extend(owner.map(|owner| ("owner", Yaml::text(owner))));
     labels
 }

@@ -94,20 +94,22 @@ fn fixed(alarm: &Alarm) -> Artifact {
 /// The rows of every SLO's policy that are of one severity, and each rule once as an example.
 fn of_rows(plan: &Plan, severity: Severity) -> String {
     let mut text = String::from(
-        "| SLO | route | owner | objective | tier | long window | short window | burns more than |\n\
+        "| SLO | about | owner | objective | tier | long window | short window | burns more than |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     let mut example = None;
     for slo in &plan.slos {
         let rows = plan.rows(slo);
         for row in rows.iter().filter(|row| row.severity == severity) {
-            let owner = plan.owners.get(&slo.route).map_or("", String::as_str);
+            let owner = slo.owner.as_deref().unwrap_or_default();
             let factor = super::promql::decimal(u64::from(row.factor.0), 3);
             writeln!(
                 text,
                 "| `{}` | `{}` | {owner} | {} over {} | {} | {} | {} | {factor} times too fast |",
                 slo.id,
-                slo.route,
+                slo.about
+                    .route()
+                    .map_or_else(|| slo.about.scope(), ToOwned::to_owned),
                 slo.objective,
                 slo.window,
                 row.tier.as_str(),

@@ -179,7 +179,7 @@ pub(super) fn minutes(minutes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Sli;
+    use crate::model::{About, Sli};
 
     const CLEAN: Tally = Tally { good: 100, bad: 0 };
     const DEAD: Tally = Tally { good: 0, bad: 100 };
@@ -211,7 +211,8 @@ mod tests {
     fn an_outage_is_judged_as_the_engine_judges_it() {
         let slo = Slo {
             id: "a".into(),
-            route: "r".into(),
+            about: About::Route("r".into()),
+            owner: None,
             sli: Sli::AVAILABILITY,
             slices: None,
             probe: None,

@@ -5,6 +5,7 @@
 
 use super::promql::{Recorded, decimal};
 use super::rules::windows;
+use super::spec::service;
 use super::yaml::Yaml;
 use super::{ALERTS, Artifact, Plan, banner};
 use crate::model::{Slo, Window};
@@ -112,9 +113,10 @@ fn window_label(window: Window) -> Vec<(&'static str, Yaml)> {
 
 /// By which Sloth's dashboards know an SLO.
 fn known_by(slo: &Slo) -> Vec<(&'static str, Yaml)> {
+    let service = service(slo);
     vec![
-        ("sloth_id", Yaml::Text(format!("{}-{}", slo.route, slo.id))),
-        ("sloth_service", Yaml::text(&slo.route)),
+        ("sloth_id", Yaml::Text(format!("{service}-{}", slo.id))),
+        ("sloth_service", Yaml::text(&service)),
         ("sloth_slo", Yaml::text(&slo.id)),
     ]
 }

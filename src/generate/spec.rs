@@ -4,13 +4,13 @@
 //! SLOs again: both formats know good and total events, but neither knows a policy of ours, and Sloth's knows no window.
 //! `OpenSLO` has no condition over two windows, so it is given no alert policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::promql::{decimal, select};
 use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Worth};
+use crate::model::{About, Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Worth};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, Policy, PolicyRow, Threshold};
 
@@ -45,6 +45,7 @@ pub fn specify(plan: &Plan, spec: Spec) -> String {
 fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
     let length = |time| humantime::format_duration(time).to_string();
     let mut marks = vec![("sli", slo.sli.as_str().to_owned())];
+    marks.extend(slo.about.wide_scope().map(|scope| ("scope", scope)));
     match slo.sli {
         Sli::Availability(reading) => {
             if reading.counts_client_errors() {
@@ -145,17 +146,17 @@ fn requests(slo: &Slo) -> String {
     match slo.sli {
         Sli::Availability(reading) => {
             let how = failing(reading);
-            format!("Valid requests of route {} that {how}.", slo.route)
+            format!("Valid requests of {} that {how}.", slo.about)
         }
         Sli::Latency { under } => format!(
-            "Requests of route {} that took at most {}.",
-            slo.route,
+            "Requests of {} that took at most {}.",
+            slo.about,
             humantime::format_duration(under)
         ),
         Sli::Probe { .. } => format!(
-            "Seconds for which probe {} of route {} succeeded.",
+            "Seconds for which probe {} of {} succeeded.",
             slo.probe.as_deref().unwrap_or_default(),
-            slo.route
+            slo.about
         ),
     }
 }
@@ -171,17 +172,20 @@ fn objective(slo: &Slo) -> String {
 }
 
 fn openslo(plan: &Plan) -> Vec<Yaml> {
-    let routes: BTreeSet<&str> = plan.slos.iter().map(|slo| slo.route.as_str()).collect();
-    let services = routes.into_iter().map(|route| {
-        let owner = plan.owners.get(route);
+    let mut known: BTreeMap<String, &Slo> = BTreeMap::new();
+    for slo in &plan.slos {
+        known.entry(service(slo)).or_insert(slo);
+    }
+    let services = known.into_iter().map(|(service, slo)| {
+        let (about, owner) = (capital(&slo.about), owner(plan, slo));
         let about = owner.map_or_else(
-            || format!("Route {route}."),
-            |owner| format!("Route {route}, of {owner}."),
+            || format!("{about}."),
+            |owner| format!("{about}, of {owner}."),
         );
-        let owner = owner.map(|owner| ("owner", owner.clone()));
+        let owner = owner.map(|owner| ("owner", owner.to_owned()));
         let annotations = annotations(OF_OPENSLO, owner.into_iter().collect());
         let spec = vec![("description", Yaml::Text(about))];
-        object("Service", route, annotations, spec)
+        object("Service", &service, annotations, spec)
     });
     let slos = plan.slos.iter().map(|slo| {
         let query = |labels: &[(&str, &str)]| {
@@ -207,7 +211,7 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
         ]);
         let spec = vec![
             ("description", Yaml::Text(about(slo))),
-            ("service", Yaml::Text(label(&slo.route))),
+            ("service", Yaml::Text(label(&service(slo)))),
             ("indicator", indicator),
             ("timeWindow", Yaml::List(vec![window])),
             ("budgetingMethod", Yaml::text("Occurrences")),
@@ -221,6 +225,33 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
         )
     });
     services.chain(slos).collect()
+}
+
+/// What others take for the service of a promise: the route, or the scope with a dash in it.
+pub fn service(slo: &Slo) -> String {
+    match &slo.about {
+        About::Route(id) => id.clone(),
+        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress) => {
+            wide.scope().replacen(':', "-", 1)
+        }
+    }
+}
+
+/// Who answers for it.
+fn owner<'a>(plan: &'a Plan, slo: &'a Slo) -> Option<&'a str> {
+    let place = slo.about.route().and_then(|route| plan.places.get(route));
+    place
+        .and_then(|place| place.owner.as_ref())
+        .map(String::as_str)
+        .or(slo.owner.as_deref())
+}
+
+/// What an SLO is about, as a sentence begins with it.
+fn capital(about: &About) -> String {
+    let text = about.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 fn time_window(slo: &Slo) -> Yaml {
@@ -291,22 +322,22 @@ pub fn label(name: &str) -> String {
 }
 
 fn sloth(plan: &Plan) -> Vec<Yaml> {
-    let mut routes: BTreeMap<&str, Vec<&Slo>> = BTreeMap::new();
+    let mut services: BTreeMap<String, Vec<&Slo>> = BTreeMap::new();
     for slo in &plan.slos {
-        routes.entry(&slo.route).or_default().push(slo);
+        services.entry(service(slo)).or_default().push(slo);
     }
-    let document = |(route, slos): (&str, Vec<&Slo>)| {
+    let document = |(service, slos): (String, Vec<&Slo>)| {
         let mut entries = vec![
             ("version", Yaml::text("prometheus/v1")),
-            ("service", Yaml::text(route)),
+            ("service", Yaml::text(&service)),
         ];
-        let owner = plan.owners.get(route);
+        let owner = slos.first().and_then(|slo| owner(plan, slo));
         entries.extend(owner.map(|owner| ("labels", Yaml::map([("owner", Yaml::text(owner))]))));
         let slos = slos.into_iter().map(|slo| of_sloth(plan, slo)).collect();
         entries.push(("slos", Yaml::List(slos)));
         Yaml::map(entries)
     };
-    routes.into_iter().map(document).collect()
+    services.into_iter().map(document).collect()
 }
 
 fn of_sloth(plan: &Plan, slo: &Slo) -> Yaml {

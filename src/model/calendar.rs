@@ -64,6 +64,15 @@ impl CalendarUnit {
         }
     }
 
+    /// Days of the shortest one.
+    pub const fn shortest(self) -> Window {
+        match self {
+            Self::Week => Window::days(7),
+            Self::Month => Window::days(28),
+            Self::Quarter => Window::days(90),
+        }
+    }
+
     /// The first day of the period that `date` is in.
     fn first_day(self, date: Date) -> Date {
         match self {

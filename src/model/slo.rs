@@ -1,9 +1,9 @@
-//! What is promised about a route.
+//! What is promised, of a route or of several together.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{Calendar, Objective, Outcome, Slices, Window};
+use super::{About, Calendar, Objective, Outcome, Slices, Window};
 
 /// What counts as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,13 +168,15 @@ impl Sli {
     }
 }
 
-/// A service-level objective: an indicator of one route, a target and the window it is promised over.
+/// A service-level objective: an indicator, what it is about, a target and the window it is promised over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slo {
     /// Unique name.
     pub id: String,
-    /// The id of the route it is about.
-    pub route: String,
+    /// What it is about.
+    pub about: About,
+    /// Who answers for what it is about; `None`: nobody is named, or several are.
+    pub owner: Option<String>,
     /// What counts as good.
     pub sli: Sli,
     /// The slices of time that its requests are put together into; `None`: each request counts by itself.
@@ -218,11 +220,11 @@ impl Slo {
     }
 
     fn counted_requests(&self) -> String {
-        let route = &self.route;
+        let about = &self.about;
         match self.sli {
-            Sli::Availability(reading) => format!("availability {reading} of route {route}"),
+            Sli::Availability(reading) => format!("availability {reading} of {about}"),
             Sli::Latency { under } => {
-                format!("latency up to {}us of route {route}", under.as_micros())
+                format!("latency up to {}us of {about}", under.as_micros())
             }
             Sli::Probe { every } => {
                 let probe = self.probe.as_deref().unwrap_or_default();

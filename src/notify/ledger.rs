@@ -52,6 +52,9 @@ pub struct Notice {
     pub slo: String,
     /// The route it is about; empty when about none or all.
     pub route: String,
+    /// Several routes together that it is about: `upstream:web`, `owner:payments`, `ingress`; empty otherwise.
+    #[serde(default)]
+    pub scope: String,
     /// Who answers for the route.
     pub owner: Option<String>,
     /// `page` or `ticket`.
@@ -175,9 +178,27 @@ pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
             .iter()
             .any(|alert| fires(alert) && alert.route == route)
     };
+    // What is about several routes is told by the page about the one that spends it, while that fires.
+    let is_told = |slo: &str| {
+        let verdicts = present.verdicts.into_iter().flatten();
+        let mut with_it = verdicts
+            .filter(|verdict| verdict.slos.iter().any(|it| it == slo))
+            .flat_map(|verdict| &verdict.slos);
+        with_it.any(|other| {
+            alerts.iter().any(|alert| {
+                alert.slo == *other
+                    && !alert.route.is_empty()
+                    && alert.kind == AlertKind::Burn
+                    && alert.severity == Severity::Page
+                    && alert.state == AlertState::Firing
+                    && alert.silenced_by.is_none()
+            })
+        })
+    };
     notices.retain(|notice| {
-        let is_firing = notice.status == Status::Firing;
-        !(is_firing && notice.kind == AlertKind::Surge && burns(&notice.route))
+        let is_said = (notice.kind == AlertKind::Surge && burns(&notice.route))
+            || (!notice.scope.is_empty() && is_told(&notice.slo));
+        notice.status != Status::Firing || !is_said
     });
     notices.retain(|notice| {
         let of_route = matches!(notice.kind, AlertKind::Burn | AlertKind::Surge);
@@ -240,7 +261,9 @@ const SETTLE: u64 = 330;
 
 fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
     // The verdict on a route knows more than an alert about it; what is no route's says itself what is the matter.
-    let about_it = |verdict: &&Verdict| verdict.route.as_ref() == Some(&alert.route);
+    let about_it = |verdict: &&Verdict| {
+        verdict.route.as_ref() == Some(&alert.route) || verdict.slos.contains(&alert.slo)
+    };
     let verdict = match alert.kind {
         AlertKind::Burn | AlertKind::Surge => present.verdicts.into_iter().flatten().find(about_it),
         AlertKind::NoData
@@ -258,6 +281,7 @@ fn firing(alert: &AlertView, present: Present<'_>) -> Notice {
         about: alert.about.clone(),
         slo: alert.slo.clone(),
         route: alert.route.clone(),
+        scope: alert.scope.clone(),
         owner: alert.owner.clone(),
         severity: alert.severity,
         tier: alert.tier,
@@ -328,6 +352,7 @@ mod tests {
             about: "s".to_owned(),
             slo: "s".to_owned(),
             route: "r".to_owned(),
+            scope: String::new(),
             owner: None,
             severity,
             tier: Some(Tier::Fast),

@@ -159,6 +159,7 @@ fn matcher(matcher: &Matcher) -> Value {
     let name = match matcher.label() {
         Label::Slo => "slo",
         Label::Route => "route",
+        Label::Scope => "scope",
         Label::Owner => "owner",
         Label::Severity => "slo_severity",
         Label::Tier => "burnrate_tier",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::model::About;
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::matcher::{Listeners, Rule};
 use crate::routing::pattern::{HostPattern, PathPattern};
@@ -268,6 +269,13 @@ pub struct Route {
     pub max_body_bytes: u64,
     /// Who answers for it.
     pub owner: Option<String>,
+}
+
+impl Route {
+    /// Whether an SLO about `about` counts its requests.
+    pub fn is_in(&self, about: &About) -> bool {
+        about.holds(&self.id, Some(&self.upstream), self.owner.as_deref())
+    }
 }
 
 /// So many requests in a time, for each key.

@@ -145,6 +145,12 @@ impl Blame {
         *sum = sum.saturating_add(count);
     }
 
+    /// How many requests were bad: every dimension is a partition of them.
+    pub fn bad(&self) -> u64 {
+        let kinds = self.0.get(&Dimension::Kind);
+        kinds.map_or(0, |parts| parts.values().sum())
+    }
+
     /// Adds everything `other` counted.
     pub fn merge(&mut self, other: &Self) {
         for (dimension, part, count) in other.parts() {

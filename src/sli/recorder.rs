@@ -56,7 +56,7 @@ impl By {
 }
 
 impl Rules {
-    /// From (route, SLO, what counts as good).
+    /// From (route, SLO, what counts as good). An SLO about several routes is given once for each.
     pub fn new(slos: impl IntoIterator<Item = (RouteKey, SloKey, Sli)>) -> Self {
         let mut all = Self::default();
         for (route, slo, sli) in slos {
@@ -71,14 +71,11 @@ impl Rules {
             let rules = &mut all.of_mut(route).rules;
             rules.push(Rule { slo, by });
             rules.sort_by_key(|rule| rule.slo);
-            if let By::Duration(under_us) = by {
-                all.count_at(route, [under_us]);
-            }
         }
         all
     }
 
-    /// Counts durations of a route at these bounds as well, as an earlier configuration did.
+    /// Counts durations of a route at these bounds as well: at what is promised, and as an earlier configuration did.
     pub fn count_at(&mut self, route: RouteKey, bounds_us: impl IntoIterator<Item = u64>) {
         for bound_us in bounds_us {
             let known = &mut self.of_mut(route).bounds_us;
@@ -362,7 +359,7 @@ mod tests {
     fn durations_are_counted_at_what_is_promised_and_was_before() {
         let under = Duration::from_millis(300);
         let mut rules = Rules::new([(ROUTE, FAST, Sli::Latency { under })]);
-        rules.count_at(ROUTE, [700_000, 250_000]);
+        rules.count_at(ROUTE, [300_000, 700_000, 250_000]);
         let mut recorder = Recorder::new(Arc::new(rules));
         for micros in [260_000, 300_000, 300_001, 650_000] {
             recorder.record(&observation(Outcome::Good, micros));

@@ -83,19 +83,22 @@ const BEFORE: Duration = Duration::from_secs(600);
 /// How much later than its first slot's beginning a change may be told: slots are a minute wide.
 const AFTER: Duration = Duration::from_secs(60);
 
-/// The change shortly before `run` among `events`, of whatever concerns `route`, `upstream` or everything.
+/// The change shortly before `run` among `events`, of whatever concerns one of `routes`, one of `upstreams`, or everything.
 pub fn change_before<'e>(
     run: &Run,
     events: &'e [Event],
-    route: &str,
-    upstream: Option<&str>,
+    routes: &[&str],
+    upstreams: &[&str],
 ) -> Option<&'e Event> {
     let from = Timestamp::from_secs(run.from_secs);
     let (earliest, latest) = (from.minus(BEFORE), from.plus(AFTER));
     let rank = |event: &Event| {
         let scope = &event.scope;
-        let mine = scope.route.as_deref() == Some(route)
-            || (upstream.is_some() && scope.upstream.as_deref() == upstream);
+        let among = |name: &Option<String>, known: &[&str]| {
+            let name = name.as_deref();
+            name.is_some_and(|name| known.contains(&name))
+        };
+        let mine = among(&scope.route, routes) || among(&scope.upstream, upstreams);
         let scoped = scope.route.is_some() || scope.upstream.is_some() || scope.slo.is_some();
         match event.kind {
             EventKind::Deploy if mine => Some(3),
@@ -194,7 +197,7 @@ mod tests {
             bad: 1,
         };
         let named = |events: &[Event]| {
-            change_before(&run, events, "r", Some("u")).map(|event| event.text.clone())
+            change_before(&run, events, &["r"], &["u"]).map(|event| event.text.clone())
         };
         let cases: [(&[Event], Option<&str>); 6] = [
             (&[], None),

@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Sli, SloKey};
+    use crate::model::{About, Sli, SloKey};
     use crate::slo::engine::Engine;
 
     const FIRST: u64 = 2_000_000;
@@ -204,7 +204,8 @@ mod tests {
     fn slo() -> Slo {
         Slo {
             id: "s".to_owned(),
-            route: "r".to_owned(),
+            about: About::Route("r".to_owned()),
+            owner: None,
             sli: Sli::AVAILABILITY,
             slices: None,
             probe: None,

@@ -313,7 +313,7 @@ impl Watched {
                     alert: armed.id.clone(),
                     kind: AlertKind::Burn,
                     slo: Some(self.slo.id.clone()),
-                    route: Some(self.slo.route.clone()),
+                    route: self.slo.about.route().map(ToOwned::to_owned),
                     severity: armed.row.severity,
                     tier: Some(armed.row.tier),
                     from,
@@ -334,7 +334,8 @@ impl Watched {
                     since: armed.alert.since(),
                     about: self.slo.id.clone(),
                     slo: Some(self.slo.id.clone()),
-                    route: Some(self.slo.route.clone()),
+                    route: self.slo.about.route().map(ToOwned::to_owned),
+                    scope: self.slo.about.wide_scope(),
                     burn: Some(RowStatus {
                         row: armed.row,
                         burn_long,
@@ -502,7 +503,7 @@ fn multiple(burn: f64) -> String {
 struct Orphan {
     id: String,
     slo: String,
-    route: String,
+    route: Option<String>,
     severity: Severity,
     tier: Tier,
     runbook: Option<String>,
@@ -513,7 +514,7 @@ impl Orphan {
         Self {
             id: armed.id.clone(),
             slo: slo.id.clone(),
-            route: slo.route.clone(),
+            route: slo.about.route().map(ToOwned::to_owned),
             severity: armed.row.severity,
             tier: armed.row.tier,
             runbook: slo.runbook.clone(),
@@ -532,7 +533,7 @@ impl Orphan {
             .find(|known| known.as_str() == tier)?;
         Some(Self {
             slo: slo.to_owned(),
-            route: String::new(),
+            route: None,
             severity,
             tier,
             runbook: None,
@@ -546,7 +547,7 @@ impl Orphan {
             alert: self.id,
             kind: AlertKind::Burn,
             slo: Some(self.slo),
-            route: (!self.route.is_empty()).then_some(self.route),
+            route: self.route,
             severity: self.severity,
             tier: Some(self.tier),
             from: AlertState::Firing,

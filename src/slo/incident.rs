@@ -161,7 +161,7 @@ fn share(tally: Tally) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scope, Sli, SloKey, Span, Window};
+    use crate::model::{About, Scope, Sli, SloKey, Span, Window};
     use crate::slo::alert::AlertState;
     use crate::slo::engine::Engine;
     use crate::slo::policy::Policy;
@@ -169,7 +169,8 @@ mod tests {
     fn slo(id: &str) -> Slo {
         Slo {
             id: id.to_owned(),
-            route: "r".to_owned(),
+            about: About::Route("r".to_owned()),
+            owner: None,
             sli: Sli::AVAILABILITY,
             calendar: None,
             slices: None,

@@ -39,7 +39,9 @@ pub enum Label {
     Slo,
     /// The route's id.
     Route,
-    /// Who answers for the route.
+    /// Several routes together: `upstream:web`, `owner:payments`, `ingress`.
+    Scope,
+    /// Who answers for it.
     Owner,
     /// `page` or `ticket`.
     Severity,
@@ -55,9 +57,10 @@ pub enum Label {
 
 impl Label {
     /// Every label.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Slo,
         Self::Route,
+        Self::Scope,
         Self::Owner,
         Self::Severity,
         Self::Tier,
@@ -71,6 +74,7 @@ impl Label {
         match self {
             Self::Slo => "slo",
             Self::Route => "route",
+            Self::Scope => "scope",
             Self::Owner => "owner",
             Self::Severity => "severity",
             Self::Tier => "tier",
@@ -94,6 +98,8 @@ pub struct Subject<'a> {
     pub slo: &'a str,
     /// The route it is about.
     pub route: &'a str,
+    /// Several routes together that it is about.
+    pub scope: &'a str,
     /// Who answers for the route.
     pub owner: &'a str,
     /// What it is about, in a word.
@@ -106,6 +112,7 @@ impl<'a> Subject<'a> {
         match label {
             Label::Slo => self.slo,
             Label::Route => self.route,
+            Label::Scope => self.scope,
             Label::Owner => self.owner,
             Label::Severity => self.severity.as_str(),
             Label::Tier => self.tier.map_or("", Tier::as_str),
@@ -184,7 +191,9 @@ fn check_word(label: Label, value: &str) -> Result<(), MatcherError> {
         Label::Severity => vec!["page", "ticket"],
         Label::Tier => vec!["fast", "medium", "slow", "long"],
         Label::Kind => AlertKind::ALL.map(AlertKind::as_str).to_vec(),
-        Label::Slo | Label::Route | Label::Owner | Label::Name | Label::Part => return Ok(()),
+        Label::Slo | Label::Route | Label::Scope | Label::Owner | Label::Name | Label::Part => {
+            return Ok(());
+        }
     };
     if known.contains(&value) {
         return Ok(());
@@ -457,34 +466,43 @@ impl Silences {
         })
     }
 
-    /// Begins the window of a deploy of `upstream`: tickets about its routes are muted, pages are not. An earlier window
-    /// of the same upstream ends.
+    /// Begins the window of a deploy of `upstream`: tickets about its routes are muted, pages are not; with a `scope`, also
+    /// those about that. An earlier window of the same upstream ends.
     ///
     /// # Errors
     /// When there are too many silences, or too many routes for one of them. The earlier window stays then.
     pub fn open_window<'a>(
         &mut self,
         upstream: &str,
-        routes: impl IntoIterator<Item = &'a str>,
+        (routes, scope): (impl IntoIterator<Item = &'a str>, Option<&str>),
         (owner, reason): (&str, &str),
         lasts: Duration,
         now: Timestamp,
     ) -> Result<&Silence, SilenceRefused> {
         let routes = Matcher::one_of(Label::Route, routes)?;
-        self.0
-            .retain(|silence| silence.deploy.as_deref() != Some(upstream));
-        self.push(Silence {
-            id: self.free_id(now),
-            matchers: vec![
-                Matcher::exactly(Label::Severity, Severity::Ticket.as_str()),
-                routes,
-            ],
-            owner: owner.to_owned(),
-            reason: reason.to_owned(),
-            from: now,
-            until: now.plus(lasts.clamp(SHORTEST, LONGEST_WINDOW)),
-            deploy: Some(upstream.to_owned()),
-        })
+        // An alert is about a route or about all of the upstream: it takes one for each.
+        let scope = scope.map(|scope| Matcher::exactly(Label::Scope, scope));
+        let of_others = |silence: &Silence| silence.deploy.as_deref() != Some(upstream);
+        let others = self.0.iter().filter(|silence| of_others(silence)).count();
+        if others + 1 + usize::from(scope.is_some()) > MOST {
+            return Err(SilenceRefused::TooMany);
+        }
+        self.0.retain(of_others);
+        for matcher in scope.into_iter().chain([routes]) {
+            self.push(Silence {
+                id: self.free_id(now),
+                matchers: vec![
+                    Matcher::exactly(Label::Severity, Severity::Ticket.as_str()),
+                    matcher,
+                ],
+                owner: owner.to_owned(),
+                reason: reason.to_owned(),
+                from: now,
+                until: now.plus(lasts.clamp(SHORTEST, LONGEST_WINDOW)),
+                deploy: Some(upstream.to_owned()),
+            })?;
+        }
+        Ok(&self.0[self.0.len() - 1])
     }
 
     /// Ends a silence before its time.
@@ -494,7 +512,13 @@ impl Silences {
     pub fn expire(&mut self, id: &str) -> Result<Silence, SilenceRefused> {
         let place = self.0.iter().position(|silence| silence.id == id);
         let place = place.ok_or_else(|| SilenceRefused::Unknown(id.to_owned()))?;
-        Ok(self.0.remove(place))
+        let ended = self.0.remove(place);
+        // A deploy's window is one, though it may take two silences.
+        if let Some(upstream) = &ended.deploy {
+            self.0
+                .retain(|silence| silence.deploy.as_ref() != Some(upstream));
+        }
+        Ok(ended)
     }
 
     /// Takes out those whose time is over. A clock that was set back ends those that have not begun.
@@ -546,6 +570,7 @@ mod tests {
             tier: (kind == AlertKind::Burn).then_some(Tier::Fast),
             slo: "checkout-available",
             route: "checkout",
+            scope: "",
             owner: "team-a",
             about: "shop",
         }
@@ -662,16 +687,33 @@ mod tests {
             let lasts = Duration::from_secs(600);
             let said = ("ci", version);
             silences
-                .open_window("shop", ["checkout", "a.b"], said, lasts, NOW)
+                .open_window(
+                    "shop",
+                    (["checkout", "a.b"], Some("upstream:shop")),
+                    said,
+                    lasts,
+                    NOW,
+                )
                 .cloned()
         };
         open(&mut silences, "v1").unwrap();
         open(&mut silences, "v2").unwrap();
         assert_eq!(
             silences.iter().count(),
-            1,
+            2,
             "the next deploy replaces the window"
         );
+        let wide = Subject {
+            route: "",
+            scope: "upstream:shop",
+            ..subject(AlertKind::Burn, Severity::Ticket)
+        };
+        assert!(silences.muting(&wide, NOW).is_some());
+        let ingress = Subject {
+            scope: "ingress",
+            ..wide
+        };
+        assert_eq!(silences.muting(&ingress, NOW), None);
         let muted = |severity, route| {
             let subject = Subject {
                 route,
@@ -683,6 +725,9 @@ mod tests {
         assert!(!muted(Severity::Page, "checkout"));
         assert!(!muted(Severity::Ticket, "web"));
         assert!(!muted(Severity::Ticket, "axb"), "names are not expressions");
+        let one = silences.iter().next().unwrap().id.clone();
+        silences.expire(&one).unwrap();
+        assert_eq!(silences.iter().count(), 0, "it ends as a whole");
     }
 
     #[test]
@@ -723,7 +768,7 @@ mod tests {
         let mut silences = Silences::default();
         let names = routes.iter().map(String::as_str);
         let lasts = Duration::from_secs(600);
-        let open = silences.open_window("shop", names, ("ci", "v1"), lasts, NOW);
+        let open = silences.open_window("shop", (names, None), ("ci", "v1"), lasts, NOW);
         assert!(open.unwrap().matchers[1].to_string().len() > MOST_TEXT);
         let text = serde_json::to_string(&silences).unwrap();
         let again: Silences = serde_json::from_str(&text).unwrap();
@@ -741,7 +786,7 @@ mod tests {
         let huge = "a".repeat(1 << 20);
         for (route, taken) in [("web", true), (huge.as_str(), false)] {
             let lasts = Duration::from_secs(600);
-            let opened = silences.open_window("shop", [route], ("ci", "v1"), lasts, NOW);
+            let opened = silences.open_window("shop", ([route], None), ("ci", "v1"), lasts, NOW);
             assert_eq!(opened.is_ok(), taken);
             assert_eq!(silences.iter().count(), 1);
         }

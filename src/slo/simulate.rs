@@ -340,14 +340,15 @@ impl Past {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Sli;
+    use crate::model::{About, Sli};
 
     fn slo() -> Slo {
         Slo {
             slices: None,
             calendar: None,
             id: "s".to_owned(),
-            route: "r".to_owned(),
+            about: About::Route("r".to_owned()),
+            owner: None,
             sli: Sli::AVAILABILITY,
             probe: None,
             objective: "99.9%".parse().unwrap(),

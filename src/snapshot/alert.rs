@@ -22,6 +22,9 @@ pub struct AlertView {
     pub slo: String,
     /// The route it is about; empty when about none or all.
     pub route: String,
+    /// Several routes together that it is about: `upstream:web`, `owner:payments`, `ingress`; empty otherwise.
+    #[serde(default)]
+    pub scope: String,
     /// Who answers for the route; `null`: nobody is named.
     #[serde(default)]
     pub owner: Option<String>,

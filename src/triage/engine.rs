@@ -3,8 +3,11 @@
 //! A route is in trouble when an alert of it fires, when one of its SLOs is critical, rising or low on budget, or when
 //! its last minute alone burns so fast that one of these is to be expected. Routes of one upstream that fail through
 //! its fault are one incident, and so are all that fail through the edge's.
+//!
+//! An SLO about several routes is no incident of its own: it is told at the route that spends most of it, with that route's
+//! own trouble if it has any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::advice::{self, Findings};
@@ -15,7 +18,7 @@ use super::{
     Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side,
     slowdown, suspect, words,
 };
-use crate::model::{Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
+use crate::model::{About, Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
 use crate::slo::burn;
 use crate::slo::engine::SloStatus;
@@ -26,10 +29,8 @@ use crate::slo::state::SloState;
 /// is not known.
 pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
     let mut incidents: BTreeMap<(Locus, &str), Vec<Trouble<'_>>> = BTreeMap::new();
-    for route in &evidence.routes {
-        if let Some(trouble) = Trouble::of(route, evidence) {
-            incidents.entry(trouble.group()).or_default().push(trouble);
-        }
+    for trouble in troubles(evidence) {
+        incidents.entry(trouble.group()).or_default().push(trouble);
     }
     let in_trouble: Vec<String> = incidents
         .values()
@@ -77,12 +78,100 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
 /// The window that "burning" is said over.
 pub(super) const RECENT: Window = Window::minutes(5);
 
+/// Every route in trouble, by its own SLOs or by those it shares with others.
+fn troubles<'a>(evidence: &'a Evidence<'_>) -> Vec<Trouble<'a>> {
+    let mut troubles: Vec<Trouble<'a>> = evidence
+        .routes
+        .iter()
+        .filter_map(|route| Trouble::of(route, evidence))
+        .collect();
+    if evidence.wide.is_empty() {
+        return troubles;
+    }
+    let known: HashMap<&str, &RouteEvidence<'_>> =
+        evidence.routes.iter().map(|it| (it.id, it)).collect();
+    for wide in &evidence.wide {
+        let routes: Vec<(Tally, &RouteEvidence<'_>)> = wide
+            .routes
+            .iter()
+            .filter_map(|(id, tally)| Some((*tally, *known.get(id)?)))
+            .collect();
+        let minute = routes.iter().fold(Counts::default(), |mut sum, (_, it)| {
+            sum += it.last_minute;
+            sum
+        });
+        let level = match judged(&wide.alerts, wide.slo) {
+            level if fails_now(minute, wide.slo) => level.max(Level::Warn),
+            level => level,
+        };
+        if level <= Level::Unknown {
+            continue;
+        }
+        let is_only_low = is_only_low(wide.slo, level);
+        let told = if is_only_low { 1 } else { usize::MAX };
+        for (counted, route) in spenders(routes).into_iter().take(told) {
+            // Of what is looked back on it is not known which route counted what.
+            let recent = if counted.valid() > 0 {
+                counted
+            } else {
+                wide.slo.recent
+            };
+            let own = troubles.iter_mut().find(|it| it.route.id == route.id);
+            match own {
+                // What burns is told rather than what is merely low.
+                Some(own) if own.is_only_low && !is_only_low => {
+                    let before = own.slo;
+                    *own = Trouble::with(route, (level, wide.slo), recent, evidence);
+                    own.wider.push(before);
+                }
+                Some(own) => {
+                    own.level = own.level.max(level);
+                    own.wider.push(wide.slo);
+                }
+                None => {
+                    troubles.push(Trouble::with(route, (level, wide.slo), recent, evidence));
+                }
+            }
+        }
+    }
+    troubles
+}
+
+/// Which routes an SLO about several is told at: the one that spends most of it, and those that spend at least a tenth as
+/// much through the same upstream, which are the same trouble. The busiest when nothing was bad lately.
+fn spenders<'a>(
+    mut routes: Vec<(Tally, &'a RouteEvidence<'a>)>,
+) -> Vec<(Tally, &'a RouteEvidence<'a>)> {
+    /// The share of what the first spends from which another is told with it.
+    const TOLD: u64 = 10;
+    routes.sort_by_key(|(tally, route)| {
+        std::cmp::Reverse((tally.bad, route.last_minute.bad, tally.valid()))
+    });
+    let Some((most, first)) = routes.first().copied() else {
+        return Vec::new();
+    };
+    let with_it = routes.iter().skip(1).filter(|(tally, route)| {
+        tally.bad > 0
+            && tally.bad.saturating_mul(TOLD) >= most.bad
+            && route.upstream.is_some()
+            && route.upstream == first.upstream
+    });
+    [(most, first)]
+        .into_iter()
+        .chain(with_it.copied())
+        .collect()
+}
+
 /// One route in trouble, looked at closer.
 pub(super) struct Trouble<'a> {
     pub(super) route: &'a RouteEvidence<'a>,
     /// The SLO that speaks loudest.
     pub(super) slo: &'a SloStatus,
+    /// Those about several routes that this one spends most of, without the loudest.
+    pub(super) wider: Vec<&'a SloStatus>,
     level: Level,
+    /// The SLO's events of the last five minutes, on this route.
+    pub(super) recent: Tally,
     detail: Detail,
     side: Locus,
     faults: Vec<(Fault, u64)>,
@@ -106,28 +195,38 @@ impl<'a> Trouble<'a> {
                     .then(burn(one).total_cmp(&burn(other)))
             })
             .filter(|(level, _)| *level > Level::Unknown)?;
+        Some(Self::with(route, (level, slo), slo.recent, evidence))
+    }
+
+    /// `route` in trouble by `slo`.
+    fn with(
+        route: &'a RouteEvidence<'a>,
+        (level, slo): (Level, &'a SloStatus),
+        recent: Tally,
+        evidence: &Evidence<'_>,
+    ) -> Self {
         let detail = (evidence.detail)(route.id);
         let faults = side::faults(&detail);
-        let is_only_low = slo.state == SloState::Low
-            && level == Level::Warn
-            && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0);
-        let is_refused = is_refused(slo, &detail);
+        let is_only_low = is_only_low(slo, level);
+        let is_refused = is_refused(slo, recent, &detail);
         let side = match slo.slo.sli {
             Sli::Availability(_) if is_refused => Locus::Client,
             // When users see it too, their faults say whose it is.
             Sli::Availability(_) | Sli::Probe { .. } => side::of_faults(&faults),
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
         };
-        Some(Self {
+        Self {
             route,
             slo,
+            wider: Vec::new(),
             level,
+            recent,
             detail,
             side,
             faults,
             is_only_low,
             is_refused,
-        })
+        }
     }
 
     /// What it is one incident with.
@@ -148,7 +247,7 @@ impl<'a> Trouble<'a> {
     /// Whether nothing failed in the last minute any more, though there was traffic.
     pub(super) fn is_over(&self) -> bool {
         if self.is_probed() || self.is_refused {
-            return self.slo.recent.bad == 0 && self.slo.recent.good > 0;
+            return self.recent.bad == 0 && self.recent.good > 0;
         }
         let minute = self.route.last_minute;
         !self.is_slow() && minute.bad == 0 && minute.valid() > 0
@@ -172,8 +271,15 @@ impl<'a> Trouble<'a> {
     }
 }
 
+/// Whether there is little budget left and nothing burns it just now.
+fn is_only_low(slo: &SloStatus, level: Level) -> bool {
+    slo.state == SloState::Low
+        && level == Level::Warn
+        && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0)
+}
+
 /// Whether most bad events of the last five minutes are no failures of the edge or the upstream, but errors of clients.
-fn is_refused(slo: &SloStatus, detail: &Detail) -> bool {
+fn is_refused(slo: &SloStatus, recent: Tally, detail: &Detail) -> bool {
     let Sli::Availability(reading) = slo.slo.sli else {
         return false;
     };
@@ -186,40 +292,49 @@ fn is_refused(slo: &SloStatus, detail: &Detail) -> bool {
         Some(_) if failed > 0 => return false,
         Some(_) => 0,
     };
-    reading.counts_client_errors() && slo.recent.bad > failed
+    reading.counts_client_errors() && recent.bad > failed
 }
 
-/// How bad one SLO of `route` makes things.
-fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
+/// How bad an SLO makes things by its alerts and its state.
+fn judged(alerts: &[&AlertStatus], slo: &SloStatus) -> Level {
     let fires = |severity| {
-        route.alerts.iter().any(|alert| {
+        alerts.iter().any(|alert| {
             alert.slo.as_ref() == Some(&slo.slo.id)
                 && alert.state == AlertState::Firing
                 && alert.severity == severity
         })
     };
-    let surges = slo.slo.sli == Sli::AVAILABILITY
-        && route
-            .alerts
-            .iter()
-            .any(|alert| alert.kind == AlertKind::Surge && alert.state == AlertState::Firing);
     match slo.state {
-        _ if fires(Severity::Page) || surges => Level::Crit,
+        _ if fires(Severity::Page) => Level::Crit,
         SloState::Critical => Level::Crit,
         SloState::Rising | SloState::Low => Level::Warn,
-        _ if fires(Severity::Ticket) || fails_now(route, slo) => Level::Warn,
+        _ if fires(Severity::Ticket) => Level::Warn,
         SloState::Ok | SloState::Recovering => Level::Ok,
         SloState::NoData | SloState::Warming => Level::Unknown,
     }
 }
 
+/// How bad one SLO of `route` makes things.
+fn level(route: &RouteEvidence<'_>, slo: &SloStatus) -> Level {
+    let surges = slo.slo.sli == Sli::AVAILABILITY
+        && route
+            .alerts
+            .iter()
+            .any(|alert| alert.kind == AlertKind::Surge && alert.state == AlertState::Firing);
+    match judged(&route.alerts, slo) {
+        _ if surges => Level::Crit,
+        level if fails_now(route.last_minute, slo) => level.max(Level::Warn),
+        level => level,
+    }
+}
+
 /// Whether the last minute alone burns as fast as the workbook's fastest row: five minutes of an availability of 99 %
 /// hide a total outage for its first 43 seconds, in which "all well" would be wrong.
-fn fails_now(route: &RouteEvidence<'_>, slo: &SloStatus) -> bool {
+fn fails_now(last_minute: Counts, slo: &SloStatus) -> bool {
     /// Bad requests below which a minute tells nothing.
     const ENOUGH: u64 = 10;
     const FAST: Factor = Factor::milli(14_400);
-    let Counts { good, bad, .. } = route.last_minute;
+    let Counts { good, bad, .. } = last_minute;
     match slo.slo.sli {
         Sli::Availability(_) => {
             bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
@@ -264,7 +379,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
             None => "old errors age out".to_owned(),
             Some(calendar) => format!("the {} is over", calendar.unit.as_str()),
         };
-        format!("hold back risky changes to {} until {until}", route.id)
+        format!("hold back risky changes to {} until {until}", about(worst))
     } else {
         advice::next_step(&Findings {
             route,
@@ -284,6 +399,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         route: Some(route.id.to_owned()),
         routes: ids(troubles),
         slo: Some(slo.slo.id.clone()),
+        slos: spoken_for(troubles),
         onset: onset.map(|onset| Timestamp::from_secs(onset.secs)),
         suspect,
         further_suspects: suspects.collect(),
@@ -310,6 +426,27 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     });
     verdict.text = sentence(now, troubles, &verdict, onset, only.as_deref());
     verdict
+}
+
+/// What the SLO that speaks loudest is about.
+pub(super) fn about(worst: &Trouble<'_>) -> String {
+    match &worst.slo.slo.about {
+        About::Route(id) => id.clone(),
+        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress) => wide.to_string(),
+    }
+}
+
+/// Every SLO that these speak for, the loudest first.
+fn spoken_for(troubles: &[Trouble<'_>]) -> Vec<String> {
+    let mut slos: Vec<String> = Vec::new();
+    for trouble in troubles {
+        for slo in [trouble.slo].iter().chain(&trouble.wider) {
+            if !slos.contains(&slo.slo.id) {
+                slos.push(slo.slo.id.clone());
+            }
+        }
+    }
+    slos
 }
 
 /// The routes in trouble, each once.
@@ -439,10 +576,12 @@ pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
 fn unwatched(evidence: &Evidence<'_>) -> Option<Verdict> {
     /// Bad requests a minute, and their share, below which nothing is said.
     const ENOUGH: u64 = 10;
+    let wide = evidence.wide.iter().flat_map(|wide| &wide.routes);
+    let covered: HashSet<&str> = wide.map(|(id, _)| *id).collect();
     let route = evidence
         .routes
         .iter()
-        .filter(|route| route.slos.is_empty())
+        .filter(|route| route.slos.is_empty() && !covered.contains(route.id))
         .filter(|route| {
             let minute = route.last_minute;
             minute.bad >= ENOUGH && minute.bad * 2 >= minute.valid()
@@ -541,6 +680,7 @@ fn calm(now: Timestamp, evidence: &Evidence<'_>) -> Verdict {
         .routes
         .iter()
         .flat_map(|route| route.slos.iter().copied())
+        .chain(evidence.wide.iter().map(|wide| wide.slo))
         .collect();
     let count = |state: SloState| slos.iter().filter(|slo| slo.state == state).count();
     let (silent, warming) = (count(SloState::NoData), count(SloState::Warming));
@@ -622,6 +762,7 @@ pub(super) fn blank(severity: Level) -> Verdict {
         route: None,
         routes: Vec::new(),
         slo: None,
+        slos: Vec::new(),
         onset: None,
         suspect: None,
         further_suspects: Vec::new(),

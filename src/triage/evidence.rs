@@ -10,6 +10,8 @@ use crate::slo::engine::SloStatus;
 pub struct Evidence<'a> {
     /// Every route that has an SLO or saw traffic in the last minute.
     pub routes: Vec<RouteEvidence<'a>>,
+    /// Every SLO about several routes together.
+    pub wide: Vec<WideEvidence<'a>>,
     /// All requests of the last minute.
     pub edge: Counts,
     /// What happened, newest first; at least the last two hours.
@@ -64,6 +66,17 @@ pub struct RouteEvidence<'a> {
     pub last_minute: Counts,
     /// How many seconds of the last minute were measured.
     pub covered_s: u64,
+}
+
+/// An SLO about several routes together.
+#[derive(Clone, Debug)]
+pub struct WideEvidence<'a> {
+    /// How it stands.
+    pub slo: &'a SloStatus,
+    /// Alerts about it that are not inactive.
+    pub alerts: Vec<&'a AlertStatus>,
+    /// Its routes, each with what it counted of the SLO's requests in the last five minutes.
+    pub routes: Vec<(&'a str, Tally)>,
 }
 
 /// A closer look at one route.

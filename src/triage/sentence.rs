@@ -1,10 +1,9 @@
 //! The words of an incident's sentence, in the order in which someone who was just woken asks for them.
 
-use super::engine::{RECENT, Trouble, ratio};
+use super::engine::{RECENT, Trouble, about, ratio};
 use super::onset::Onset;
 use super::{Level, Locus, Suspect, Verdict, words};
 use crate::model::{Reading, Sli, Timestamp};
-use crate::slo::engine::SloStatus;
 
 /// The sentence: whose fault, which route, how much, since when; what changed; how fast; what to do.
 pub(super) fn sentence(
@@ -24,7 +23,8 @@ pub(super) fn sentence(
             "none of its budget".to_owned()
         };
         return format!(
-            "{level}: {route} has {left} left for {} on {}; it does not burn now; {}",
+            "{level}: {} has {left} left for {} on {}; it does not burn now; {}",
+            about(worst),
             worst.slo.slo.span(),
             worst.slo.slo.id,
             verdict.next_step
@@ -53,11 +53,11 @@ pub(super) fn sentence(
         }
     };
     let what = if worst.is_slow() {
-        slow(worst.slo)
+        slow(worst)
     } else if worst.is_probed() {
         probed(worst)
     } else if worst.is_refused {
-        refused(worst.slo)
+        refused(worst)
     } else if worst.is_over() {
         "0% bad in the last minute, failing before that".to_owned()
     } else {
@@ -65,7 +65,7 @@ pub(super) fn sentence(
     };
     let only = only.unwrap_or_default();
     let changed = changed(now, onset, verdict.suspect.as_ref());
-    let burn = burning(verdict, worst.is_over());
+    let burn = burning(verdict, worst, &wider(troubles));
     let owner = match worst.route.owner {
         Some(owner) => format!(" (owner {})", words::plain(owner)),
         None => String::new(),
@@ -106,7 +106,7 @@ fn probed(worst: &Trouble<'_>) -> String {
         0 => "no users in the last minute".to_owned(),
         valid => format!("users: {}/{valid} bad in the last minute", minute.bad),
     };
-    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();
     let verb = if worst.is_over() { "failed" } else { "fails" };
     format!(
         "{verb} probe {}: {} of {RECENT} bad ({users})",
@@ -116,24 +116,24 @@ fn probed(worst: &Trouble<'_>) -> String {
 }
 
 /// `34.0% answered 4xx or failed, of 5m`.
-fn refused(slo: &SloStatus) -> String {
-    let Sli::Availability(reading) = slo.slo.sli else {
+fn refused(worst: &Trouble<'_>) -> String {
+    let Sli::Availability(reading) = worst.slo.slo.sli else {
         return String::new();
     };
     let what = match reading {
         Reading::All => "answered 4xx or failed".to_owned(),
         Reading::Fault { also } => format!("answered {also} or failed"),
     };
-    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();
     format!("{} {what}, of {RECENT}", words::percent(share))
 }
 
 /// `12.3% slower than 300ms`, over five minutes.
-fn slow(slo: &SloStatus) -> String {
-    let Sli::Latency { under } = slo.slo.sli else {
+fn slow(worst: &Trouble<'_>) -> String {
+    let Sli::Latency { under } = worst.slo.slo.sli else {
         return String::new();
     };
-    let share = ratio(slo.recent.bad, slo.recent.valid()).unwrap_or_default();
+    let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();
     format!(
         "{} slower than {}",
         words::percent(share),
@@ -158,19 +158,42 @@ pub(super) fn changed(now: Timestamp, onset: Option<Onset>, suspect: Option<&Sus
 
 /// `burning 122x, budget gone in 4h02m`. Once it is over, the rate is what the window still holds and foretells
 /// nothing.
-fn burning(verdict: &Verdict, is_over: bool) -> String {
-    if is_over {
+fn burning(verdict: &Verdict, worst: &Trouble<'_>, wider: &str) -> String {
+    let whose = match worst.slo.slo.about.route() {
+        Some(_) => String::new(),
+        None => format!(" of {}", words::plain(&worst.slo.slo.id)),
+    };
+    if worst.is_over() {
         let burn = verdict.burn.unwrap_or_default();
-        return format!("burn over {RECENT} still {}", words::multiple(burn));
+        let burn = words::multiple(burn);
+        return format!("burn{whose} over {RECENT} still {burn}{wider}");
     }
     let burn = match verdict.burn {
-        Some(burn) => format!("burning {}", words::multiple(burn)),
-        None => "not burning".to_owned(),
+        Some(burn) => format!("burning {}{whose}{wider}", words::multiple(burn)),
+        None => format!("not burning{whose}"),
     };
     match verdict.time_to_empty_s {
         Some(0) => format!("{burn}, budget is spent"),
         Some(secs) => format!("{burn}, budget gone in {}", words::duration(secs)),
         None => format!("{burn}, budget lasts at this rate"),
+    }
+}
+
+/// ` (ingress-available too)`: what burns with it.
+fn wider(troubles: &[Trouble<'_>]) -> String {
+    let worst = &troubles[0].slo.slo.id;
+    let mut ids: Vec<&str> = Vec::new();
+    for slo in troubles.iter().flat_map(|trouble| &trouble.wider) {
+        if slo.slo.id != *worst && !ids.contains(&slo.slo.id.as_str()) {
+            ids.push(&slo.slo.id);
+        }
+    }
+    match ids.as_slice() {
+        [] => String::new(),
+        [one] => format!(" ({} too)", words::plain(one)),
+        [first, more @ ..] => {
+            format!(" ({} and {} more too)", words::plain(first), more.len())
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod promises;
 mod proxy;
 mod retry;
 mod routing;
+mod scopes;
 mod slowdown;
 mod synthetic;
 mod terminal;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vestibule::clock::ManualClock;
 use vestibule::generate::{Links, Plan, What, generate};
-use vestibule::model::{Sli, Slo, Tally, Timestamp, Window};
+use vestibule::model::{About, Sli, Slo, Tally, Timestamp, Window};
 use vestibule::slo::simulate::{Shape, play};
 use vestibule::store::{self, MinuteBatch, SloMinute};
 
@@ -136,7 +136,8 @@ fn slo(id: &str, policy: &str) -> Slo {
         calendar: None,
         slices: None,
         id: id.to_owned(),
-        route: "r".to_owned(),
+        about: About::Route("r".to_owned()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         probe: None,
         objective: "99.9%".parse().unwrap(),
@@ -280,7 +281,7 @@ fn rules() -> Rules {
     let plan = Plan {
         slos,
         policies: policies(),
-        owners: BTreeMap::new(),
+        places: BTreeMap::new(),
         links: Links {
             grafana: "http://localhost".to_owned(),
             runbooks: None,

@@ -240,7 +240,7 @@ fn promtool(
     let plan = Plan {
         slos: scenario.promised(),
         policies: super::policies::policies(),
-        owners: BTreeMap::new(),
+        places: BTreeMap::new(),
         links: Links {
             grafana: "http://localhost".to_owned(),
             runbooks: None,

@@ -1,6 +1,7 @@
 //! Slices of time, from the second to the store and back.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};

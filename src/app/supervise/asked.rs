@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Daemon;
 use crate::admin::{Deploy, DeployRefused, SilenceCommand};
 use crate::clock::Clock;
-use crate::model::{Event, EventKind, Scope, Timestamp};
+use crate::model::{About, Event, EventKind, Scope, Slo, Timestamp};
 use crate::slo::booking::{Booked, Booking};
 use crate::slo::silence::{Silence, SilenceRefused};
 
@@ -77,16 +77,29 @@ impl Daemon {
         }
         let concerned = resolved.slos.iter();
         let slos = concerned
-            .filter(|slo| routes.contains(&slo.route.as_str()))
+            .filter(|slo| match &slo.about {
+                About::Route(route) => routes.contains(&route.as_str()),
+                About::Upstream(name) => name == upstream,
+                // What others of the owner or the ingress spend meanwhile is no doing of this deploy.
+                About::Owner(_) | About::Ingress => false,
+            })
             .map(|slo| Booked {
                 slo: slo.id.clone(),
                 before: self.pipeline.counted(&slo.id).unwrap_or_default(),
                 spent: None,
             })
             .collect();
+        let scope = About::Upstream(upstream.to_owned()).scope();
+        let is_promised = |slo: &Slo| slo.about.upstream() == Some(upstream);
+        let scope = resolved.slos.iter().any(is_promised).then_some(&*scope);
         let opened = self.pipeline.quiet.change(|silences, bookings| {
-            let silence =
-                silences.open_window(upstream, routes.iter().copied(), said, lasts, now)?;
+            let silence = silences.open_window(
+                upstream,
+                (routes.iter().copied(), scope),
+                said,
+                lasts,
+                now,
+            )?;
             bookings.open(Booking {
                 id: silence.id.clone(),
                 upstream: upstream.to_owned(),

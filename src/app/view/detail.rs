@@ -1,11 +1,11 @@
 //! One SLO in full, made when somebody asks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::pipeline::Pipeline;
 use super::Surroundings;
 use crate::model::{Sli, Tally, Timestamp, Window};
-use crate::sli::blame::Dimension;
+use crate::sli::blame::{Blame, Dimension};
 use crate::slo::attribution;
 use crate::slo::budget::Budget;
 use crate::slo::engine::SloStatus;
@@ -74,15 +74,48 @@ fn spent(
         list: Vec::new(),
     };
     parts.days(days(pipeline, status, now));
-    let route = &status.slo.route;
-    parts.dimension("route", vec![(route.clone(), all.bad, lately_all.bad)]);
+    if let Some(route) = status.slo.about.route() {
+        parts.dimension("route", vec![(route.to_owned(), all.bad, lately_all.bad)]);
+    }
     let configured = around.resolved.proxy.routes.iter();
-    let is_configured = configured.map(|route| &route.id).any(|id| id == route);
-    if let (Sli::Availability(reading), true) =
-        (status.slo.sli, is_configured && status.slo.slices.is_none())
-    {
-        let blame = pipeline.blame(route, window, now);
-        let blame_lately = pipeline.blame(route, lately, now);
+    let routes: HashSet<&str> = configured
+        .filter(|route| route.is_in(&status.slo.about))
+        .map(|route| route.id.as_str())
+        .collect();
+    if let (Sli::Availability(reading), true) = (
+        status.slo.sli,
+        !routes.is_empty() && status.slo.slices.is_none(),
+    ) {
+        let blamed = |window| pipeline.blames(&routes, window, now);
+        let (by_route, by_route_lately) = (blamed(window), blamed(lately));
+        // What did not fail by anyone's fault but its client's is not told apart.
+        let refused = |failed: u64, failed_lately: u64| {
+            let more = (
+                CLIENT.to_owned(),
+                all.bad.saturating_sub(failed),
+                lately_all.bad.saturating_sub(failed_lately),
+            );
+            reading.counts_client_errors().then_some(more)
+        };
+        if status.slo.about.route().is_none() {
+            let mut of_it: Vec<_> = by_route
+                .iter()
+                .zip(&by_route_lately)
+                .map(|((id, blame), (_, lately))| ((*id).to_owned(), blame.bad(), lately.bad()))
+                .collect();
+            of_it.extend(refused(
+                of_it.iter().map(|(_, bad, _)| bad).sum(),
+                of_it.iter().map(|(_, _, lately)| lately).sum(),
+            ));
+            parts.dimension("route", of_it);
+        }
+        let together = |all: Vec<(&str, Blame)>| {
+            all.into_iter().fold(Blame::default(), |mut sum, (_, one)| {
+                sum.merge(&one);
+                sum
+            })
+        };
+        let (blame, blame_lately) = (together(by_route), together(by_route_lately));
         let lately: HashMap<(Dimension, &str), u64> = blame_lately
             .parts()
             .map(|(dimension, part, bad)| ((dimension, part), bad))
@@ -94,16 +127,10 @@ fn spent(
                 (part.to_owned(), bad, lately.unwrap_or(0))
             });
             let mut of_it: Vec<_> = of_it.collect();
-            if reading.counts_client_errors() {
-                // What did not fail by anyone's fault but its client's is not told apart.
-                let failed: u64 = of_it.iter().map(|(_, bad, _)| bad).sum();
-                let failed_lately: u64 = of_it.iter().map(|(_, _, lately)| lately).sum();
-                of_it.push((
-                    CLIENT.to_owned(),
-                    all.bad.saturating_sub(failed),
-                    lately_all.bad.saturating_sub(failed_lately),
-                ));
-            }
+            of_it.extend(refused(
+                of_it.iter().map(|(_, bad, _)| bad).sum(),
+                of_it.iter().map(|(_, _, lately)| lately).sum(),
+            ));
             parts.dimension(dimension.as_str(), of_it);
         }
     }

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{LATELY_S, MINUTE_S, View};
-use crate::model::{EndpointTally, Timestamp};
+use crate::model::{EndpointTally, Tally, Timestamp};
 use crate::proxy::config::Route;
 use crate::routing::matcher::Matcher;
 use crate::routing::pattern::HostPattern;
 use crate::routing::witness::{Samples, stray};
 use crate::sli::ring::RouteRing;
+use crate::slo::alert::AlertStatus;
+use crate::slo::engine::SloStatus;
 use crate::snapshot::{CertificateView, Urgency};
 use crate::triage::Verdict;
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{
     CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, Leads, Proof,
-    RouteEvidence, Unsteady,
+    RouteEvidence, Unsteady, WideEvidence,
 };
 
 impl View<'_> {
@@ -39,6 +41,9 @@ impl View<'_> {
             }
         });
         let routes = routes.collect();
+        let slos = &pipeline.evaluation.slos;
+        let wide = slos.iter().filter(|slo| slo.slo.about.route().is_none());
+        let wide = wide.map(|slo| self.wide(slo)).collect();
         let events: Vec<_> = pipeline.events.iter().cloned().collect();
         let degraded = pipeline.degraded.values();
         let certificates = pipeline.certs.views();
@@ -50,6 +55,7 @@ impl View<'_> {
         let ring = |id: &str| rings.get(id).copied();
         let evidence = Evidence {
             routes,
+            wide,
             edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),
             events: &events,
             alerts: pipeline.alerts().collect(),
@@ -67,9 +73,30 @@ impl View<'_> {
             },
             proof: &|id| self.proof(id),
             detail: &|id| self.detail(id),
-            history: &|key| pipeline.history(key),
+            history: &|key| pipeline.promises.history(key),
         };
         verdicts(now, &evidence)
+    }
+
+    /// An SLO about several routes, with those that it is about.
+    fn wide<'a>(&'a self, slo: &'a SloStatus) -> WideEvidence<'a> {
+        let about = &slo.slo.about;
+        let shares = self.pipeline.promises.shares(slo.key);
+        let of_it = self
+            .routes
+            .iter()
+            .filter(|route| about.holds(route.id, route.upstream(), route.owner()));
+        let routes = of_it.map(|route| {
+            let place = shares.binary_search_by_key(&route.key, |(key, _)| *key);
+            let tally = place.map_or_else(|_| Tally::default(), |place| shares[place].1);
+            (route.id, tally)
+        });
+        let is_its = |alert: &&AlertStatus| alert.slo.as_ref() == Some(&slo.slo.id);
+        WideEvidence {
+            slo,
+            alerts: self.pipeline.alerts().filter(is_its).collect(),
+            routes: routes.collect(),
+        }
     }
 
     fn detail(&self, id: &str) -> Detail {

@@ -20,7 +20,7 @@ pub(super) struct Route<'a> {
     pub(super) slos: Vec<&'a SloStatus>,
     /// Those that are not inactive.
     pub(super) alerts: Vec<&'a AlertStatus>,
-    key: RouteKey,
+    pub(super) key: RouteKey,
     /// `None`: what matched no route.
     configured: Option<&'a config::Route>,
 }
@@ -64,7 +64,8 @@ pub(super) fn in_force<'a>(pipeline: &'a Pipeline, around: &'a Surroundings) -> 
         .map(|(place, route)| (route.id, place))
         .collect();
     for slo in &pipeline.evaluation.slos {
-        if let Some(place) = places.get(slo.slo.route.as_str()) {
+        let route = slo.slo.about.route();
+        if let Some(place) = route.and_then(|route| places.get(route)) {
             routes[*place].slos.push(slo);
         }
     }

@@ -1,6 +1,6 @@
 //! What went wrong in a time, with the facts that a postmortem asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::app;
 use crate::cli::Exit;
 use crate::config::Resolved;
-use crate::model::{Event, EventKind, Fault, Side, Sli, Slo, Tally, Timestamp};
+use crate::model::{About, Event, EventKind, Fault, Side, Sli, Slo, Tally, Timestamp};
 use crate::slo::attribution::Piece;
 use crate::slo::incident::{Counted, Incident, incidents};
 use crate::store::{History, QueryError, Reader};
@@ -63,7 +63,10 @@ pub(super) struct Told {
 #[derive(Debug, Serialize)]
 pub(super) struct Damage {
     pub(super) slo: String,
+    /// Empty when it is about several routes together.
     pub(super) route: String,
+    /// What it is about: `route:checkout`, `upstream:web`, `owner:payments` or `ingress`.
+    pub(super) scope: String,
     pub(super) owner: Option<String>,
     pub(super) good: u64,
     pub(super) bad: u64,
@@ -72,6 +75,17 @@ pub(super) struct Damage {
     /// The minute with the highest share of bad events.
     pub(super) worst_at: Timestamp,
     pub(super) worst_ratio: f64,
+}
+
+impl Damage {
+    /// What the SLO is about, in a word.
+    pub(super) fn about(&self) -> &str {
+        if self.route.is_empty() {
+            &self.scope
+        } else {
+            &self.route
+        }
+    }
 }
 
 /// Some of a route's bad requests.
@@ -279,16 +293,17 @@ fn told_of(
         damages,
         detected,
     } = incident;
-    let route = |slo: &Slo| resolved.proxy.routes.iter().find(|it| it.id == slo.route);
-    let owner = |slo: &Slo| route(slo).and_then(|it| it.owner.clone());
     let concerns = |event: &Event| {
         let scope = &event.scope;
         let is_free = scope.route.is_none() && scope.upstream.is_none();
         is_free
             || damages.iter().any(|it| {
-                let upstream = route(it.slo).map(|it| it.upstream.as_str());
-                scope.route.as_ref() == Some(&it.slo.route)
-                    || (upstream.is_some() && scope.upstream.as_deref() == upstream)
+                let mut routes = resolved.proxy.routes.iter();
+                routes.any(|route| {
+                    route.is_in(&it.slo.about)
+                        && (scope.route.as_ref() == Some(&route.id)
+                            || scope.upstream.as_ref() == Some(&route.upstream))
+                })
             })
     };
     let earliest = from.minus(HOUR);
@@ -334,8 +349,9 @@ fn told_of(
             .iter()
             .map(|it| Damage {
                 slo: it.slo.id.clone(),
-                route: it.slo.route.clone(),
-                owner: owner(it.slo),
+                route: it.slo.about.route().unwrap_or_default().to_owned(),
+                scope: it.slo.about.scope(),
+                owner: it.slo.owner.clone(),
                 good: it.tally.good,
                 bad: it.tally.bad,
                 budget_ratio: it.budget_ratio,
@@ -354,12 +370,17 @@ fn told_of(
 
 /// What the bad requests of the hours that the incident lies in were, of routes whose availability it hurt.
 fn parts(history: &History, told: &Told, resolved: &Resolved) -> Result<Vec<Part>, QueryError> {
-    let available = |slo: &String| {
+    let available = |damage: &&Damage| {
         let mut slos = resolved.slos.iter();
-        slos.any(|it| it.id == *slo && matches!(it.sli, Sli::Availability(_)))
+        slos.any(|it| it.id == damage.slo && matches!(it.sli, Sli::Availability(_)))
     };
-    let hurt = told.damages.iter().filter(|it| available(&it.slo));
-    let routes: Vec<&str> = hurt.map(|it| it.route.as_str()).collect();
+    let hurt = told.damages.iter().filter(available);
+    let about: Vec<About> = hurt.filter_map(|it| About::from_scope(&it.scope)).collect();
+    let routes = resolved.proxy.routes.iter();
+    let routes: HashSet<&str> = routes
+        .filter(|route| about.iter().any(|about| route.is_in(about)))
+        .map(|route| route.id.as_str())
+        .collect();
     let first = told.began.as_secs() / 3_600 * 3_600;
     let mut sums: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     history.bad_parts(first, |(route, hour, part)| {

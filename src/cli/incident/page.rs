@@ -166,7 +166,7 @@ fn costs(text: &mut String, damages: &[Damage]) {
     put(
         text,
         format_args!(
-            "\n## What it cost\n\n| SLO | route | bad | of | budget | worst minute |\n| --- | --- | --- | --- | --- | --- |\n"
+            "\n## What it cost\n\n| SLO | about | bad | of | budget | worst minute |\n| --- | --- | --- | --- | --- | --- |\n"
         ),
     );
     for it in damages {
@@ -175,7 +175,7 @@ fn costs(text: &mut String, damages: &[Damage]) {
             format_args!(
                 "| {} | {} | {} | {} | {} | {} bad at {} |\n",
                 it.slo,
-                it.route,
+                it.about(),
                 it.bad,
                 it.good + it.bad,
                 it.budget_ratio.map_or("none".to_owned(), percent),
@@ -275,8 +275,8 @@ fn line(event: &Event) -> String {
 fn routes(damages: &[Damage]) -> Vec<&str> {
     let mut routes: Vec<&str> = Vec::new();
     for it in damages {
-        if !routes.contains(&it.route.as_str()) {
-            routes.push(&it.route);
+        if !routes.contains(&it.about()) {
+            routes.push(it.about());
         }
     }
     routes

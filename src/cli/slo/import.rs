@@ -92,7 +92,7 @@ pub(super) fn import(asked: &ImportArguments) -> Exit {
 fn configuration(imported: &mut Imported, into: Option<&Path>) -> Result<String, Report> {
     let env = |name: &str| std::env::var(name).ok();
     let Some(path) = into else {
-        imported.without_probes();
+        imported.without_surroundings();
         let text = imported.draft();
         config::parse("the imported configuration", &text, Path::new(""), &env)?;
         return Ok(text);
@@ -110,7 +110,8 @@ fn described(imported: &Imported, text: &str) -> serde_json::Value {
     let slos = imported.slos().map(|slo| {
         json!({
             "id": slo.id,
-            "route": slo.route,
+            "route": slo.about.route(),
+            "scope": slo.about.scope(),
             "sli": slo.sli.as_str(),
             "objective": slo.objective.to_string(),
             "window": slo.span(),

@@ -99,7 +99,7 @@ fn table(slos: &[SloView]) -> String {
         [
             slo.state.as_str().to_owned(),
             slo.id.clone(),
-            slo.route.clone(),
+            slo.about().to_owned(),
             objective(slo),
             slo.span(),
             percent(slo.expected_remaining_ratio),
@@ -141,7 +141,7 @@ fn page(detail: &SloDetail) -> String {
         format_args!(
             "{} on {}: {} {} over {}, {}\n",
             slo.id,
-            slo.route,
+            slo.about(),
             objective(slo),
             slo.sli,
             span(slo),

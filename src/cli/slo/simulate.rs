@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{Exit, complain, fancy, say};
 use crate::config;
-use crate::model::{Objective, Sli, Slo, Window};
+use crate::model::{About, Objective, Sli, Slo, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Policy, Severity, Share, Tier};
 use crate::slo::simulate::{Errors, LONGEST_S, MOST_PER_HOUR, Played, Shape, Stretch, play};
 
@@ -215,7 +215,8 @@ fn bare(arguments: &SimulateArguments) -> Slo {
     let usual = || Objective::try_from_ppm(999_000).expect("99.9 % is an objective");
     Slo {
         id: "simulated".to_owned(),
-        route: "simulated".to_owned(),
+        about: About::Route("simulated".to_owned()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         calendar: None,
         slices: None,

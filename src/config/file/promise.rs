@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::MILLISECOND;
 use crate::config::keys::{Item, Keys, Located, Section};
 use crate::config::kind::{
-    BUDGET_SHARE, BurnRate, CLIENT_ERRORS, Count, Flag, NAME, OBJECTIVE, Promised, Promising,
-    Spanning, Time, WEB_PAGE, Word, ZONE,
+    BUDGET_SHARE, BurnRate, CLIENT_ERRORS, Count, Flag, NAME, OBJECTIVE, OWNER, Promised,
+    Promising, Spanning, Time, WEB_PAGE, Word, ZONE,
 };
 use crate::config::outline::Rule;
 use crate::model::{ClientErrors, EmptySlice, Objective, Reading, Window, Zone};
@@ -18,6 +18,9 @@ use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Share, Tier};
 pub(in crate::config) struct Slo {
     pub(in crate::config) id: Option<Located<String>>,
     pub(in crate::config) route: Option<Located<String>>,
+    pub(in crate::config) upstream: Option<Located<String>>,
+    pub(in crate::config) owner: Option<Located<String>>,
+    pub(in crate::config) ingress: Located<bool>,
     pub(in crate::config) sli: Option<Located<Indicator>>,
     pub(in crate::config) reading: Option<Located<Reading>>,
     pub(in crate::config) bad_status: Vec<Located<ClientErrors>>,
@@ -41,6 +44,9 @@ pub(in crate::config) enum Indicator {
     Latency,
     Probe,
 }
+
+/// The keys that say what an SLO is about.
+const ABOUT: [&str; 4] = ["route", "upstream", "owner", "ingress"];
 
 const INDICATORS: Word<Indicator> = Word(&[
     ("availability", Indicator::Availability),
@@ -77,7 +83,31 @@ impl Section for Slo {
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let slo = Self {
             id: keys.required("id", &NAME, "Its unique id, as alerts name it."),
-            route: keys.required("route", &NAME, "The id of the route it is about."),
+            route: keys.optional(
+                "route",
+                &NAME,
+                "another of `upstream`, `owner` and `ingress` says what it is about",
+                "The id of the route it is about.",
+            ),
+            upstream: keys.optional(
+                "upstream",
+                &NAME,
+                "one of the others says what it is about",
+                "The name of the upstream it is about: the requests of every route that leads there, as their users saw them. \
+                 What the edge failed before it came to the upstream counts too.",
+            ),
+            owner: keys.optional(
+                "owner",
+                &OWNER,
+                "one of the others says what it is about",
+                "The owner it is about: the requests of every route that this `owner` answers for.",
+            ),
+            ingress: keys.or(
+                "ingress",
+                &Flag,
+                false,
+                "Whether it is about all that comes in: the requests of every route, and those that no route takes.",
+            ),
             sli: keys.required(
                 "sli",
                 &INDICATORS,
@@ -175,6 +205,11 @@ impl Section for Slo {
                 "The page that says what to do, linked by its alerts.",
             ),
         };
+        for (place, first) in ABOUT.iter().enumerate() {
+            for second in &ABOUT[place + 1..] {
+                keys.rule(Rule::AtMostOne(first, second));
+            }
+        }
         keys.rule(Rule::OnlyWith {
             key: "under",
             of: "sli",

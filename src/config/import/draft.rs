@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Imported, Promise, Service};
 use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
 use crate::generate::spec::label;
-use crate::model::{Reading, Sli, Slices, Window, Worth};
+use crate::model::{About, Reading, Sli, Slices, Window, Worth};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Policy, Threshold};
 
@@ -27,7 +27,9 @@ pub(super) fn whole(imported: &Imported) -> String {
     let mut text = HEAD.to_owned();
     let mut routes: BTreeMap<&str, Service> = BTreeMap::new();
     for promise in &imported.promises {
-        let route = promise.slo.route.as_str();
+        let Some(route) = promise.slo.about.route() else {
+            continue;
+        };
         let service = imported.services.get(route).cloned().unwrap_or_default();
         routes.insert(route, service);
     }
@@ -87,9 +89,14 @@ fn slo(text: &mut String, promise: &Promise) {
     put(
         text,
         &format!(
-            "[[slo]]\nid = {}\nroute = {}\nsli = \"{}\"\n",
+            "[[slo]]\nid = {}\n{}\nsli = \"{}\"\n",
             quoted(&slo.id),
-            quoted(&slo.route),
+            match &slo.about {
+                About::Route(id) => format!("route = {}", quoted(id)),
+                About::Upstream(name) => format!("upstream = {}", quoted(name)),
+                About::Owner(name) => format!("owner = {}", quoted(name)),
+                About::Ingress => "ingress = true".to_owned(),
+            },
             slo.sli.as_str()
         ),
     );

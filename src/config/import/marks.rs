@@ -7,7 +7,9 @@ use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
 use crate::config::file::MOST_MIN_BAD;
-use crate::model::{Calendar, CalendarUnit, EmptySlice, Reading, Sli, Slices, Window, Worth, Zone};
+use crate::model::{
+    About, Calendar, CalendarUnit, EmptySlice, Reading, Sli, Slices, Window, Worth, Zone,
+};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
 
@@ -16,6 +18,7 @@ use crate::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
 pub(super) struct Marks {
     pub(super) sli: Option<Sli>,
     pub(super) probe: Option<String>,
+    pub(super) about: Option<About>,
     pub(super) window: Option<Window>,
     pub(super) calendar: Option<Calendar>,
     pub(super) slices: Option<Slices>,
@@ -53,6 +56,10 @@ pub(super) fn read(
             "reading" => {
                 reading = self::reading(text);
                 reading.is_some()
+            }
+            "scope" => {
+                marks.about = About::from_scope(text);
+                marks.about.is_some()
             }
             "probe" => {
                 marks.probe = Some(super::fields::name(text));
@@ -116,17 +123,23 @@ pub(super) fn read(
         }
     }
     if let (Some(name), Some(rows)) = (&marks.policy, rows) {
-        let policy = Policy {
+        imported.define_policy(Policy {
             name: name.clone(),
             rows,
             guards: guards.unwrap_or_default(),
-        };
-        let known = |other: &Policy| other.name == *name;
-        if !imported.policies.iter().any(known) && !Policy::shipped().iter().any(known) {
-            imported.policies.push(policy);
-        }
+        });
     }
     marks
+}
+
+impl Imported {
+    /// Takes up a policy that a document brings along, unless there is one of its name.
+    fn define_policy(&mut self, policy: Policy) {
+        let known = |other: &Policy| other.name == policy.name;
+        if !self.policies.iter().any(known) && !Policy::shipped().iter().any(known) {
+            self.policies.push(policy);
+        }
+    }
 }
 
 fn refuse(node: &Node, key: &str, context: &mut Context<'_>) {

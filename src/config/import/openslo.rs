@@ -9,7 +9,8 @@ use super::{Fate, Imported, Promise, Service, draft, marks, query};
 use crate::config::code::Code;
 use crate::generate::spec::{OF_OPENSLO, label};
 use crate::model::{
-    Calendar, CalendarUnit, EmptySlice, Objective, Sli, Slices, Slo, Timestamp, Window, Worth, Zone,
+    About, Calendar, CalendarUnit, EmptySlice, Objective, Sli, Slices, Slo, Timestamp, Window,
+    Worth, Zone,
 };
 use crate::slo::policy::DEFAULT_POLICY;
 
@@ -297,7 +298,12 @@ fn slo<'n>(
         imported.promises.push(Promise {
             slo: Slo {
                 id,
-                route: route.clone(),
+                about: metadata
+                    .marks
+                    .about
+                    .clone()
+                    .unwrap_or_else(|| About::Route(route.clone())),
+                owner: None,
                 sli,
                 slices: metadata.marks.slices.or(slices),
                 probe: metadata.marks.probe.clone(),

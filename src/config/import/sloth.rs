@@ -6,7 +6,7 @@ use super::{Fate, Imported, Promise, Service, draft, marks, query};
 use crate::config::code::Code;
 use crate::config::finding::Finding;
 use crate::generate::spec::{OF_SLOTH, SLOTHS_ALERT};
-use crate::model::{Objective, Sli, Slo, Window};
+use crate::model::{About, Objective, Sli, Slo, Window};
 use crate::slo::policy::DEFAULT_POLICY;
 
 /// The period that Sloth itself assumes.
@@ -105,7 +105,11 @@ fn one(
     };
     let slo = Slo {
         id,
-        route: route.to_owned(),
+        about: alerting
+            .marks
+            .about
+            .unwrap_or_else(|| About::Route(route.to_owned())),
+        owner: None,
         sli,
         slices: alerting.marks.slices,
         probe: alerting.marks.probe,

@@ -6,11 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+
 use crate::config::parse;
-use crate::generate::spec::specify;
-use crate::generate::{Links, Plan};
+use crate::generate::spec::{service, specify};
+use crate::generate::{Links, Place, Plan};
 use crate::model::{
-    Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Reading, Slices, Worth, Zone,
+    About, Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Reading, Slices, Worth,
+    Zone,
 };
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, PolicyRow, Severity, Share, Threshold, Tier};
@@ -36,10 +38,16 @@ fn refused(text: &str) -> String {
 }
 
 fn plan(slos: Vec<Slo>, policies: Vec<Policy>) -> Plan {
-    let routes = slos.iter().map(|slo| slo.route.clone());
+    let routes = slos
+        .iter()
+        .filter_map(|slo| slo.about.route().map(str::to_owned));
     Plan {
-        owners: routes
-            .map(|route| (route, "the $HOME team".to_owned()))
+        places: routes
+            .map(|route| {
+                let owner = Some("the $HOME team".to_owned());
+                let upstream = String::new();
+                (route, Place { upstream, owner })
+            })
             .collect(),
         slos,
         policies,
@@ -142,7 +150,13 @@ fn promised() -> impl Strategy<Value = Slo> {
                         empty: EmptySlice::Bad,
                     }),
                 },
-                route,
+                about: match (sli, ppm % 7) {
+                    (Sli::Probe { .. }, _) | (_, 0..=3) => About::Route(route),
+                    (_, 4) => About::Upstream(route),
+                    (_, 5) => About::Owner(route),
+                    _ => About::Ingress,
+                },
+                owner: None,
                 sli,
                 probe: matches!(sli, Sli::Probe { .. }).then(|| "a.probe".to_owned()),
                 objective: Objective::try_from_ppm(ppm).unwrap(),
@@ -164,13 +178,13 @@ proptest! {
     ) {
         let mut slos = slos;
         for (place, slo) in slos.iter_mut().enumerate() {
-            slo.id = format!("{}.{place}", slo.route);
+            slo.id = format!("{}.{place}", service(slo));
         }
         // `OpenSLO` knows services by small letters, digits and dashes only: two that look alike there are one.
-        slos.sort_by(|a, b| a.route.cmp(&b.route));
+        slos.sort_by_key(service);
         slos.dedup_by(|a, b| {
-            let small = |slo: &Slo| crate::generate::spec::label(&slo.route);
-            small(a) == small(b) && a.route != b.route
+            let small = |slo: &Slo| crate::generate::spec::label(&service(slo));
+            small(a) == small(b) && service(a) != service(b)
         });
         let policies = [Policy::shipped(), vec![policy.clone()]].concat();
         let plan = plan(slos.clone(), policies);
@@ -188,14 +202,19 @@ proptest! {
                 prop_assert_eq!(&imported.policies, &vec![policy.clone()]);
             }
 
-            // As a configuration, too; what a probe is stands elsewhere.
-            imported.without_probes();
+            // As a configuration, too; what a probe is and what leads to an upstream stands elsewhere.
+            imported.without_surroundings();
             let draft = imported.draft();
             let resolved = parse("draft", &draft, Path::new(""), &|_| None);
             let resolved = resolved.map_err(|report| TestCaseError::fail(format!("{report:?}\n{draft}")))?;
             let mut found = resolved.slos;
             found.sort_by(|a, b| a.id.cmp(&b.id));
-            promised.retain(|slo| slo.probe.is_none());
+            for slo in &mut found {
+                slo.owner = None;
+            }
+            promised.retain(|slo| {
+                slo.probe.is_none() && matches!(slo.about, About::Route(_) | About::Ingress)
+            });
             prop_assert_eq!(&found, &promised);
             prop_assert!(
                 resolved.proxy.routes.iter().all(|route| route.owner.as_deref() == Some("the $HOME team"))
@@ -221,7 +240,7 @@ proptest! {
         }
         if let Ok(imported) = import(&sources(&text), None) {
             let mut imported = imported;
-            imported.without_probes();
+            imported.without_surroundings();
             let draft = imported.draft();
             prop_assert!(parse("draft", &draft, Path::new(""), &|_| None).is_ok(), "{}", draft);
         }
@@ -282,7 +301,7 @@ fn a_document_of_sloth_is_carried_and_every_other_word_is_told() {
         panic!("{slos:?}");
     };
     assert_eq!(available.id, "requests-availability");
-    assert_eq!(available.route, "My-Service");
+    assert_eq!(available.about.route(), Some("My-Service"));
     assert_eq!(available.sli, Sli::AVAILABILITY);
     assert_eq!(available.objective.to_string(), "99.9%");
     assert_eq!(available.window, Window::days(30));
@@ -558,7 +577,8 @@ fn windows_beyond_what_is_kept_keep_history_longer() {
 fn only_policies_that_a_configuration_lacks_are_written() {
     let slo = Slo {
         id: "a".into(),
-        route: "r".into(),
+        about: About::Route("r".into()),
+        owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
         probe: None,

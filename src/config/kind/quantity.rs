@@ -244,6 +244,14 @@ impl Promised {
             Self::Calendar(unit) => unit.longest(),
         }
     }
+
+    /// The shortest that it can be.
+    pub(in crate::config) const fn shortest(self) -> Window {
+        match self {
+            Self::Rolling(window) => window,
+            Self::Calendar(unit) => unit.shortest(),
+        }
+    }
 }
 
 impl Display for Promised {

@@ -11,7 +11,8 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
         let Some(policy) = policies.find(|policy| policy.name == named.value) else {
             continue;
         };
-        let window = slo.window.value.longest();
+        // Of a calendar's periods the shortest: its factors are the lowest.
+        let window = slo.window.value.shortest();
         for row in policy.rows_over(window) {
             let tier = row.tier.as_str();
             if row.factor < LASTING {

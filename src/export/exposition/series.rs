@@ -147,6 +147,7 @@ fn slos(page: &mut impl Page, snapshot: &Snapshot) {
         let labels = [
             slo.id.as_str(),
             &slo.route,
+            &slo.scope,
             &slo.sli,
             objective.trim_end_matches('%'),
             &slo.span(),

@@ -167,7 +167,7 @@ const CONFIG_HASH: &str = "vestibule.config.hash";
 impl Routes {
     fn of(snapshot: &Snapshot) -> Self {
         let routes = snapshot.routes.iter().map(|route| {
-            let slos = snapshot.slos.iter().filter(|slo| slo.route == route.id);
+            let slos = snapshot.slos.iter().filter(|slo| slo.holds(route));
             let route_is = Route {
                 path: (!route.path.is_empty()).then(|| route.path.clone()),
                 under_us: slos.filter_map(|slo| slo.under_us).min(),

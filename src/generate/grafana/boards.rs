@@ -107,7 +107,7 @@ fn executive() -> Board {
                     Panel::new(Bars, "Time until a budget is empty", Seconds, 12, "If errors go on as they do now. An SLO whose budget lasts is left out.")
                         .query(format!("sort({})", worst(&TIME_TO_EMPTY, "slo", &[])), "{{slo}}").limits(259_200.0, 86_400.0),
                     Panel::new(Table, "Promises", Count, 12, "What is promised: objective in percent, window and policy.")
-                        .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[])), ""),
+                        .query(format!("max by (slo, scope, sli, objective, window, policy) ({})", of(&SLO_INFO, &[])), ""),
                 ],
             ),
             (
@@ -334,7 +334,7 @@ fn slo(plan: &Plan) -> Board {
                         .query(format!("sum by (slo, severity) ({}) or on () vector(0)", of(&ALERTS, &[SLO, ("state", "=", "firing")])), "Vestibule {{slo}} {{severity}}")
                         .query("sum by (slo, slo_severity) (ALERTS{alertname=~\"VestibuleErrorBudget.+\",alertstate=\"firing\",slo=~\"$slo\"}) or on () vector(0)", "Prometheus {{slo}} {{slo_severity}}"),
                     Panel::new(Table, "Promises", Count, 24, "Objective in percent, window and policy.")
-                        .query(format!("max by (slo, route, sli, objective, window, policy) ({})", of(&SLO_INFO, &[SLO])), ""),
+                        .query(format!("max by (slo, scope, sli, objective, window, policy) ({})", of(&SLO_INFO, &[SLO])), ""),
                 ],
             ),
         ],

@@ -98,6 +98,9 @@ pub struct AlertStatus {
     pub slo: Option<String>,
     /// The route it is about; `None` when about none or all.
     pub route: Option<String>,
+    /// Several routes together that it is about, as [`About::wide_scope`](crate::model::About::wide_scope) has it; `None` when
+    /// about one, or about none.
+    pub scope: Option<String>,
     /// The row of the policy and what it sees; `None` when no budget is concerned.
     pub burn: Option<RowStatus>,
     /// Where a person finds what to do.

@@ -173,6 +173,7 @@ impl Known {
             about,
             slo: None,
             route,
+            scope: None,
             burn: None,
             runbook,
             text,

@@ -352,8 +352,11 @@ impl Model {
         let alert = |id: &str| shown.alerts.iter().find(|alert| alert.id == id);
         let probe = |id: &str| shown.probes.iter().find(|probe| probe.name == id);
         let route = match tab {
-            Tab::Slos => slo(&id).map(|slo| slo.route.clone()),
-            Tab::Alerts => alert(&id).map(|alert| alert.route.clone()),
+            Tab::Slos => slo(&id).and_then(|slo| shown.spender(slo)),
+            Tab::Alerts => alert(&id).and_then(|alert| match slo(&alert.slo) {
+                Some(slo) => shown.spender(slo),
+                None => Some(alert.route.clone()),
+            }),
             Tab::Probes => probe(&id).and_then(|probe| probe.route.clone()),
             Tab::Upstreams => {
                 let upstream = screens::upstreams::upstream_of(&id);
@@ -391,7 +394,7 @@ impl Model {
         };
         let by_slo = |id: &String| {
             let slo = shown.slos.iter().find(|slo| slo.id == *id)?;
-            Some(slo.route.clone())
+            shown.spender(slo)
         };
         let scope = event.scope.clone();
         let route = scope.route.or_else(|| scope.slo.as_ref().and_then(by_slo));

@@ -167,7 +167,7 @@ fn around(snapshot: &Snapshot, event: &Event) -> Vec<Span<'static>> {
     let of_slo = || {
         let id = event.scope.slo.as_ref()?;
         let slo = snapshot.slos.iter().find(|slo| slo.id == *id)?;
-        Some(slo.route.clone())
+        snapshot.spender(slo)
     };
     let by_upstream = || {
         let upstream = event.scope.upstream.as_ref()?;

@@ -114,11 +114,11 @@ fn columns<'a>() -> [Column<&'a SloView>; 12] {
             cell: Cell::Fixed(|slo: &&SloView| vec![span(slo.id.clone(), Role::Text)]),
         },
         Column {
-            head: "ROUTE",
+            head: "ABOUT",
             width: 12,
             rank: 8,
             kind: Kind::Left,
-            cell: Cell::Text(|slo: &&SloView| slo.route.clone()),
+            cell: Cell::Text(|slo: &&SloView| slo.about().to_owned()),
         },
         number("TARGET", 7, 3, |slo| {
             fmt::or_none(verdict::objective(slo), |objective| objective)

@@ -189,7 +189,15 @@ impl Families {
                 objective.map_or_else(|_| String::new(), |objective| objective.to_string());
             let (percent, window) = (objective.trim_end_matches('%'), slo.span());
             self.count(
-                &[&slo.id, &slo.route, &slo.sli, percent, &window, &slo.policy],
+                &[
+                    &slo.id,
+                    &slo.route,
+                    &slo.scope,
+                    &slo.sli,
+                    percent,
+                    &window,
+                    &slo.policy,
+                ],
                 1,
             );
         }

@@ -701,11 +701,13 @@ impl Daemon {
             notifier,
             runner,
             exporter,
+            issuer,
             around,
             seq,
             mut memory,
             ..
         } = self;
+        let closing = tokio::task::spawn_blocking(move || issuer.close());
         notifier.finish();
         let last = workers.stop().await;
         let now = clock.now();
@@ -726,6 +728,8 @@ impl Daemon {
         // It waits for what cleans up after journeys; the admin API goes on meanwhile.
         let slots = tokio::task::spawn_blocking(move || runner.stop()).await;
         pipeline.absorb_slots(now, slots.unwrap_or_default(), true);
+        // A panic of its thread has been told.
+        drop(closing.await);
         if let Some(exporter) = exporter {
             pipeline.judge(now);
             let measured = Measured {

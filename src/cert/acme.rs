@@ -1,8 +1,9 @@
 //! Certificates that are issued while we run (ACME: RFC 8555; renewal information: RFC 9773).
 //!
 //! [`renewal`] and [`budget`] are the pure part: when a certificate is to be renewed, and how often at most it may be.
-//! `keep` is what lies on disk, which is also what is served after a restart. `order` goes from an account to a chain,
-//! one phase after the other, and [`issuer`] looks after every certificate of the configuration on a thread of its own.
+//! `keep` is what lies on disk, which is also what is served after a restart. `order` goes from an account, which is kept by
+//! `teller`, to a chain, one phase after the other; `desk` has what authorities are shown meanwhile, and `hook` what writes to
+//! the DNS. [`issuer`] has a task for every certificate of the configuration, `care`, on a thread of its own.
 //!
 //! What is issued is decided by the configuration alone. A handshake for an unknown host starts nothing.
 
@@ -10,11 +11,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod budget;
+mod care;
+mod desk;
+mod hook;
 mod http;
 pub mod issuer;
 mod keep;
 mod order;
 pub mod renewal;
+mod teller;
+mod trouble;
 
 /// Who issues certificates, and which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub struct Authority {
     pub challenge: Challenge,
     /// The program that writes to the DNS; there with [`Challenge::Dns`].
     pub hook: Option<PathBuf>,
+    /// Variables of our environment that the program is given besides the usual ones, by name.
+    pub hook_environment: Vec<String>,
     /// How long a record needs to be everywhere once the program has ended.
     pub hook_wait: Duration,
     /// The profile of its certificates; `None`: it chooses.

@@ -207,6 +207,7 @@ fn authority(authority: file::Authority, base: &Path, state: &Path) -> Option<ac
         contacts: values(authority.contacts),
         challenge: authority.challenge.value,
         hook: path(authority.hook),
+        hook_environment: values(authority.hook_environment),
         hook_wait: authority.hook_wait.value,
         profile: authority.profile.map(|profile| profile.value),
         binding: authority

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Daemon, Home, PATIENCE, of, skip, stderr, stdout, told, wait};
-use crate::tls::handshake;
+use crate::tls::{Authority, handshake};
 
 mod pebble;
 
@@ -193,6 +194,135 @@ fn a_wildcard_is_issued_by_way_of_the_dns() {
         (2, 2),
         "{calls}"
     );
+}
+
+/// A program that notes how it is called and does nothing, and the file that it notes it in.
+fn noting_hook(dir: &Path) -> (PathBuf, PathBuf) {
+    let (hook, calls) = (dir.join("noting"), dir.join("noting.calls"));
+    fs::write(&hook, "#!/bin/sh\necho \"$*\" >>\"$0.calls\"\n").expect("it can be written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&hook, mode).expect("it is ours");
+    (hook, calls)
+}
+
+#[test]
+fn an_order_that_is_given_up_removes_its_record_from_the_dns() {
+    let Some(pebble) = pebble(&Whims::default()) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (hook, calls) = noting_hook(dir.path());
+    // The record needs long to be everywhere: in the middle of that, the order is given up.
+    let table = format!(
+        "challenge = 'dns-01'\nhook = '{}'\nhook_wait = '1h'\nprofile = 'classic'",
+        hook.display()
+    );
+    let wanted = config(&pebble, &["shop.test"], &table);
+    let home = Home::new(&wanted);
+    let daemon = home.run();
+    let made = |what: &str| {
+        let calls = fs::read_to_string(&calls).unwrap_or_default();
+        let calls = calls.lines().filter(|line| line.starts_with(what));
+        calls.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let until = |what: &str, count: usize| {
+        wait(what, PATIENCE, || (made(what).len() == count).then_some(()));
+    };
+    until("present", 1);
+    // By a reload that wants other hosts.
+    home.configure(&wanted.replace("[\"shop.test\"]", "[\"www.shop.test\"]"));
+    daemon.signal(rustix::process::Signal::HUP);
+    until("cleanup", 1);
+    until("present", 2);
+    // By the end of the process.
+    assert!(daemon.stop().success());
+    let (made, removed) = (made("present"), made("cleanup"));
+    let of = |calls: &[String]| -> BTreeSet<String> {
+        let words = calls.iter().filter_map(|call| call.split_once(' '));
+        words.map(|(_, record)| record.to_owned()).collect()
+    };
+    assert_eq!(of(&made), of(&removed), "{made:?} {removed:?}");
+    assert_eq!(of(&made).len(), 2);
+}
+
+#[test]
+fn an_answer_of_an_order_that_is_given_up_is_not_shown_any_longer() {
+    let Some(pebble) = pebble(&Whims::default()) else {
+        return;
+    };
+    // The authority looks elsewhere and waits for an answer there: the order stays open.
+    let silent = TcpListener::bind(pebble.http).expect("it is free");
+    let plain = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let plain = plain.expect("there is a free port");
+    let wanted = config(&pebble, &["shop.test"], "profile = 'classic'");
+    let wanted = wanted.replace(&pebble.http.to_string(), &plain.to_string());
+    let home = Home::new(&wanted);
+    let daemon = home.run();
+    let (mut asking, _) = silent.accept().expect("the authority comes");
+    let mut line = [0; 512];
+    let count = asking.read(&mut line).expect("it asks");
+    let line = String::from_utf8_lossy(&line[..count]);
+    let path = line.split(' ').nth(1).expect("a path").to_owned();
+    let answered = || {
+        let answer = Client::connect(plain).ask(&format!("GET {path}"), &["Host: shop.test"], b"");
+        answer.expect("it answers").status
+    };
+    assert_eq!(answered(), 200);
+    let without: String = wanted
+        .replace("certificates = ['shop']\n", "")
+        .split("[[certificate]]")
+        .map(|part| {
+            part.split_once("[[upstream]]")
+                .map_or(part, |(_, rest)| rest)
+        })
+        .collect::<Vec<_>>()
+        .join("[[upstream]]");
+    home.configure(&without);
+    daemon.signal(rustix::process::Signal::HUP);
+    wait("the answer to be gone", PATIENCE, || {
+        (answered() != 200).then_some(())
+    });
+}
+
+#[test]
+fn an_authority_that_cannot_be_found_is_asked_once_for_each_attempt() {
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = deaf.local_addr().expect("it is bound");
+    let home = Home::new(&format!(
+        "[[listener]]\nname = 'https'\naddress = '127.0.0.1:0'\ncertificates = ['shop']\n\
+         [[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[certificate]]\nname = 'shop'\nacme = 'ca'\nhosts = ['shop.test']\n\
+         [[acme]]\nname = 'ca'\ndirectory = 'https://{address}/dir'\naccept_terms = true\nroots_file = 'ca.pem'\n"
+    ));
+    Authority::new("Nobody's").write(&home.path("ca.pem"));
+    let asked = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Who comes last is the test itself.
+            for stream in deaf.incoming() {
+                let mut first = [0; 1];
+                let count = stream.and_then(|mut it| it.read(&mut first)).unwrap_or(0);
+                if count == 1 && first[0] == b'.' {
+                    return;
+                }
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let daemon = home.run();
+        let failed = daemon.until("a failure", PATIENCE, |snapshot| {
+            let issuance = snapshot["issuances"].as_array()?.first()?.clone();
+            (issuance["failures"] == 1 && issuance["state"] == "waiting").then_some(issuance)
+        });
+        assert!(
+            failed["error"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("account: "))
+        );
+        drop(daemon);
+        let mut last = std::net::TcpStream::connect(address).expect("it listens");
+        last.write_all(b".").expect("it is read");
+    });
+    assert_eq!(asked.into_inner(), 1);
 }
 
 #[test]

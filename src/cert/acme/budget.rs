@@ -32,8 +32,11 @@ pub enum Left {
     NoneBefore(Timestamp),
 }
 
-/// What may be issued at `now` of what was `issued` at these moments, oldest first. `lifetime_ms` is that of the last one;
+/// What may be issued at `now` of what was `issued` at these moments, in any order. `lifetime_ms` is that of the last one;
 /// `None`: there was none.
+///
+/// A clock that is set blocks nothing for longer than it would have been otherwise: what lies in the future is taken to have
+/// been now.
 pub fn left(now: Timestamp, issued: &[Timestamp], lifetime_ms: Option<u64>) -> Left {
     let lifetime_ms = lifetime_ms.unwrap_or(UNKNOWN_MS);
     let day = within(now, issued, DAY, a_day(lifetime_ms));
@@ -49,27 +52,39 @@ pub fn left(now: Timestamp, issued: &[Timestamp], lifetime_ms: Option<u64>) -> L
 }
 
 fn within(now: Timestamp, issued: &[Timestamp], span: Duration, most: u64) -> Left {
-    // One in the future is of a clock that was set back: it counts.
-    let recent = issued.iter().filter(|at| at.plus(span) > now).count() as u64;
-    match most.checked_sub(recent) {
+    let recent = issued.iter().map(|at| (*at).min(now));
+    let mut recent: Vec<Timestamp> = recent.filter(|at| at.plus(span) > now).collect();
+    recent.sort_unstable();
+    match most.checked_sub(recent.len() as u64) {
         Some(left) if left > 0 => Left::Some(left),
         // `most` is at least 3: there is one that must age, the newest that is one too many.
         Some(_) | None => {
-            let at = issued[issued.len() - most as usize];
-            Left::NoneBefore(at.plus(span).min(now.plus(span)))
+            let at = recent[recent.len() - most as usize];
+            Left::NoneBefore(at.plus(span))
         }
     }
 }
 
-/// How long back issuances are to be remembered, and how many of them.
-pub fn forget(now: Timestamp, issued: &mut Vec<Timestamp>) {
-    issued.retain(|at| at.plus(WEEK) > now);
+/// Brings what is remembered in order at `now`: oldest first, nothing in the future, and no more than is needed.
+///
+/// A clock that is set back finds issuances ahead of it. They were made: so they are kept, and age from now on, or they would
+/// count for as long as the clock was wrong. A clock that runs ahead for a moment would have everything forgotten: so the
+/// newest ones stay, however old they seem.
+pub fn tidy(now: Timestamp, issued: &mut Vec<Timestamp>) {
+    for at in &mut *issued {
+        *at = (*at).min(now);
+    }
+    issued.sort_unstable();
+    let old = issued.partition_point(|at| at.plus(WEEK) <= now);
     let surplus = issued.len().saturating_sub(MOST_REMEMBERED);
-    issued.drain(..surplus);
+    let forgotten = old.min(issued.len().saturating_sub(LEAST_REMEMBERED));
+    issued.drain(..forgotten.max(surplus));
 }
 
 /// A day's worth of the shortest life there is, and more.
 const MOST_REMEMBERED: usize = 30_000;
+/// More than a week's worth of a long life.
+const LEAST_REMEMBERED: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -115,9 +130,63 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_a_week_is_forgotten() {
-        let mut issued = vec![at(0), at(86_400)];
-        forget(at(7 * 86_400 + 1), &mut issued);
-        assert_eq!(issued, [at(86_400)]);
+    fn a_clock_that_was_ahead_blocks_nothing_after_a_day_of_the_right_time() {
+        // Three were issued while the clock was a year ahead.
+        let mut issued = vec![at(31_536_000), at(31_536_060), at(31_536_120)];
+        let life = Some(6 * DAY_MS);
+        for now in [0, 3_600, 86_399] {
+            tidy(at(now), &mut issued);
+            assert_eq!(
+                left(at(now), &issued, life),
+                Left::NoneBefore(at(86_400)),
+                "{now}"
+            );
+        }
+        tidy(at(86_400), &mut issued);
+        assert_eq!(left(at(86_400), &issued, life), Left::Some(3));
+    }
+
+    #[test]
+    fn a_clock_that_runs_ahead_for_a_moment_makes_nothing_forgotten() {
+        let life = Some(90 * DAY_MS);
+        let mut issued = vec![at(0), at(60), at(120)];
+        tidy(at(31_536_000), &mut issued);
+        tidy(at(180), &mut issued);
+        assert_eq!(left(at(180), &issued, life), Left::NoneBefore(at(86_400)));
+    }
+
+    #[test]
+    fn in_what_order_issuances_are_remembered_does_not_matter() {
+        let life = Some(6 * DAY_MS);
+        let issued = [at(5_000), at(100), at(9_000)];
+        let none = Left::NoneBefore(at(100 + 86_400));
+        assert_eq!(left(at(10_000), &issued, life), none);
+    }
+
+    #[test]
+    fn what_is_older_than_a_week_is_forgotten_beyond_a_few() {
+        let mut issued: Vec<_> = (0..40).map(|hour| at(hour * 3_600)).collect();
+        tidy(at(7 * 86_400 + 10 * 3_600), &mut issued);
+        assert_eq!(issued.first(), Some(&at(11 * 3_600)));
+        tidy(at(30 * 86_400), &mut issued);
+        assert_eq!(issued.len(), LEAST_REMEMBERED);
+        assert_eq!(issued.last(), Some(&at(39 * 3_600)));
+    }
+
+    proptest::proptest! {
+        /// Wherever a clock jumps: never more within the clock's right day than a day's budget and what is left is told
+        /// truly, and nothing is blocked for longer than a week of any time.
+        #[test]
+        fn no_jump_blocks_for_ever(times in proptest::collection::vec(0_u64..40_000_000, 0..60), now in 0_u64..40_000_000) {
+            let life = Some(90 * DAY_MS);
+            let mut issued: Vec<_> = times.into_iter().map(at).collect();
+            tidy(at(now), &mut issued);
+            proptest::prop_assert!(issued.is_sorted() && issued.iter().all(|it| *it <= at(now)));
+            if let Left::NoneBefore(then) = left(at(now), &issued, life) {
+                proptest::prop_assert!(then > at(now) && then <= at(now).plus(WEEK));
+                tidy(then, &mut issued);
+                proptest::prop_assert!(matches!(left(then, &issued, life), Left::Some(1..)));
+            }
+        }
     }
 }

@@ -4,332 +4,23 @@
 //! says why, and whatever was put up for the authority to see is taken down again, however it ends.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fmt::Write as _;
-use std::path::Path;
-use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use bytes::Bytes;
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey,
-    Identifier, NewAccount, NewOrder, OrderStatus, Problem,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, OrderStatus,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use rustls::sign::CertifiedKey;
-use tokio::sync::{mpsc, oneshot};
 
-use super::http::Http;
-use super::issuer::Told;
-use super::keep::Keep;
+use super::desk::{Desk, Posted};
+use super::hook::{Hook, Txt};
+use super::trouble::{Phase, Stopwatch, Trouble, insist, is, one_line, said};
 use super::{Authority, Challenge};
-use crate::clock::{Clock as _, SystemClock, Tick};
-use crate::net::challenge::{Answers, tls_answer};
-use crate::net::tls;
-
-/// A part of the time that a certificate takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Finding the authority's directory, and our account with it.
-    Account,
-    /// The order, and what it asks to be shown.
-    Order,
-    /// Until all of that is shown.
-    Present,
-    /// Until the authority has seen it.
-    Validate,
-    /// Until the authority has signed.
-    Finalize,
-    /// Fetching the chain.
-    Download,
-    /// Until it is on disk and every worker has it.
-    Install,
-    /// Until it was shown in a handshake.
-    Serve,
-}
-
-impl Phase {
-    /// Its word in labels and text.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Order => "order",
-            Self::Present => "present",
-            Self::Validate => "validate",
-            Self::Finalize => "finalize",
-            Self::Download => "download",
-            Self::Install => "install",
-            Self::Serve => "serve",
-        }
-    }
-}
-
-/// Why there is no certificate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {text}", .phase.as_str())]
-pub(super) struct Trouble {
-    /// What was under way.
-    pub(super) phase: Phase,
-    /// In one line.
-    pub(super) text: String,
-    /// The authority does not know our account.
-    pub(super) stranger: bool,
-}
-
-impl Trouble {
-    pub(super) fn new(phase: Phase, text: impl std::fmt::Display) -> Self {
-        Self {
-            phase,
-            text: one_line(&text.to_string()),
-            stranger: false,
-        }
-    }
-
-    fn told(phase: Phase, error: &Error) -> Self {
-        let (text, stranger) = match error {
-            Error::Api(problem) => (said(problem), is(problem, "accountDoesNotExist")),
-            Error::Other(error) => (error.to_string(), false),
-            other => (other.to_string(), false),
-        };
-        Self {
-            stranger,
-            ..Self::new(phase, text)
-        }
-    }
-}
-
-/// Text of a stranger, for a log and a screen.
-fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(LONGEST).collect()
-}
-
-fn said(problem: &Problem) -> String {
-    let kind = problem.r#type.as_deref().unwrap_or("problem");
-    let kind = kind.strip_prefix(ERRORS).unwrap_or(kind);
-    let mut text = match &problem.detail {
-        Some(detail) => format!("{kind}: {detail}"),
-        None => kind.to_owned(),
-    };
-    for part in &problem.subproblems {
-        write!(text, "; {part}").expect("writing to a string cannot fail");
-    }
-    text
-}
-
-/// RFC 8555, 6.7.
-const ERRORS: &str = "urn:ietf:params:acme:error:";
-
-fn is(problem: &Problem, kind: &str) -> bool {
-    let told = problem.r#type.as_deref();
-    told.and_then(|told| told.strip_prefix(ERRORS)) == Some(kind)
-}
-
-/// How often a request is repeated whose nonce was rejected. The library has tried three times by then; a server that rejects
-/// every second one must not keep us from a certificate.
-const NONCES: usize = 6;
-
-async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut left = NONCES;
-    loop {
-        match ask().await {
-            Err(Error::Api(problem)) if is(&problem, "badNonce") && left > 0 => left -= 1,
-            other => return other,
-        }
-    }
-}
-
-/// How long each phase took.
-#[derive(Debug)]
-pub(super) struct Stopwatch {
-    clock: SystemClock,
-    since: Tick,
-    pub(super) phases: Vec<(Phase, Duration)>,
-}
-
-impl Stopwatch {
-    pub(super) fn new(clock: SystemClock) -> Self {
-        Self {
-            clock,
-            since: clock.tick(),
-            phases: Vec::new(),
-        }
-    }
-
-    /// A phase is over, and the next begins.
-    pub(super) fn lap(&mut self, phase: Phase) {
-        let now = self.clock.tick();
-        let took = Duration::from_micros(now.micros_since(self.since));
-        self.phases.push((phase, took));
-        self.since = now;
-    }
-}
-
-// === The account ===
-
-/// One authority, and our account with it once it was asked for.
-#[derive(Debug)]
-pub(super) struct Teller {
-    pub(super) authority: Authority,
-    keep: Keep,
-    // Across an await: who comes second waits for the account that the first one makes.
-    account: tokio::sync::Mutex<Option<(Http, Rc<Shared>)>>,
-}
-
-/// An account; the library's does not print itself.
-pub(super) struct Shared(pub(super) Account);
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Shared").field(&self.0.id()).finish()
-    }
-}
-
-impl Teller {
-    pub(super) fn new(authority: Authority, keep: Keep) -> Self {
-        Self {
-            authority,
-            keep,
-            account: tokio::sync::Mutex::new(None),
-        }
-    }
-
-    pub(super) fn keep(&self) -> &Keep {
-        &self.keep
-    }
-
-    /// The account; made when there is none.
-    pub(super) async fn account(&self) -> Result<(Http, Rc<Shared>), Trouble> {
-        let mut held = self.account.lock().await;
-        if let Some((http, account)) = &*held {
-            return Ok((http.clone(), Rc::clone(account)));
-        }
-        let (http, account) = self.open().await?;
-        let account = Rc::new(Shared(account));
-        *held = Some((http.clone(), Rc::clone(&account)));
-        Ok((http, account))
-    }
-
-    /// Lets go of what is known of the authority: the next one to ask finds it anew. `stranger`: it does not know the
-    /// account that we have.
-    pub(super) async fn forget(&self, stranger: bool) {
-        *self.account.lock().await = None;
-        if stranger {
-            self.keep.forget_account(&self.authority.directory);
-        }
-    }
-
-    async fn open(&self) -> Result<(Http, Account), Trouble> {
-        let phase = Phase::Account;
-        let authority = &self.authority;
-        let config = tls::client_config(authority.roots.as_deref(), false)
-            .map_err(|error| Trouble::new(phase, error))?;
-        let http = Http::new(config);
-        if let Some(known) = self.keep.account(&authority.directory) {
-            let builder = Account::builder_with_http(Box::new(http.clone()));
-            let account = builder.from_credentials(known).await;
-            let account = account.map_err(|error| Trouble::told(phase, &error))?;
-            return Ok((http, account));
-        }
-        let binding = match &authority.binding {
-            Some(binding) => Some(mac_key(&binding.id, &binding.key)?),
-            None => None,
-        };
-        let contact: Vec<&str> = authority.contacts.iter().map(String::as_str).collect();
-        let wanted = NewAccount {
-            contact: &contact,
-            terms_of_service_agreed: true,
-            only_return_existing: false,
-        };
-        let made = insist(async || {
-            let builder = Account::builder_with_http(Box::new(http.clone()));
-            let directory = authority.directory.clone();
-            builder.create(&wanted, directory, binding.as_ref()).await
-        });
-        let (account, credentials) = made.await.map_err(|error| Trouble::told(phase, &error))?;
-        let kept = self.keep.put_account(&authority.directory, &credentials);
-        kept.map_err(|error| Trouble::new(phase, format!("cannot keep the account: {error}")))?;
-        Ok((http, account))
-    }
-}
-
-fn mac_key(id: &str, file: &Path) -> Result<ExternalAccountKey, Trouble> {
-    let trouble = |why: &dyn std::fmt::Display| {
-        Trouble::new(
-            Phase::Account,
-            format!("no MAC key in {}: {why}", file.display()),
-        )
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| trouble(&error))?;
-    let text = text.trim().trim_end_matches('=');
-    let key = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|error| trouble(&error))?;
-    Ok(ExternalAccountKey::new(id.to_owned(), &key))
-}
-
-// === What is shown meanwhile ===
-
-/// What authorities are to be shown by our listeners, for all orders together.
-#[derive(Debug)]
-pub(super) struct Desk {
-    answers: RefCell<Answers>,
-    tell: mpsc::Sender<Told>,
-}
-
-impl Desk {
-    pub(super) fn new(tell: mpsc::Sender<Told>) -> Self {
-        Self {
-            answers: RefCell::default(),
-            tell,
-        }
-    }
-
-    /// Hands something to those who serve, and waits until all of them have it. `false`: nobody is there any more.
-    pub(super) async fn hand_over(&self, told: impl FnOnce(oneshot::Sender<()>) -> Told) -> bool {
-        let (done, is_done) = oneshot::channel();
-        self.tell.send(told(done)).await.is_ok() && is_done.await.is_ok()
-    }
-
-    pub(super) async fn say(&self, text: String) {
-        // Who would have heard it is ending.
-        drop(self.tell.send(Told::Happened(text)).await);
-    }
-
-    async fn publish(&self) -> bool {
-        let answers = Arc::new(self.answers.borrow().clone());
-        self.hand_over(|done| Told::Answers { answers, done }).await
-    }
-}
-
-/// Takes down what one order put up.
-struct Posted<'a> {
-    desk: &'a Desk,
-    http: Vec<String>,
-    tls: Vec<(String, Arc<CertifiedKey>)>,
-}
-
-impl Drop for Posted<'_> {
-    fn drop(&mut self) {
-        let mut answers = self.desk.answers.borrow_mut();
-        for token in &self.http {
-            answers.http.remove(token);
-        }
-        for (host, key) in &self.tls {
-            // Another order for the same host may have come since.
-            if answers.tls.get(host).is_some_and(|it| Arc::ptr_eq(it, key)) {
-                answers.tls.remove(host);
-            }
-        }
-    }
-}
-
-// === The order ===
+use crate::clock::{Clock as _, SystemClock};
+use crate::net::challenge::tls_answer;
 
 /// Something to be shown.
 struct Task {
@@ -346,7 +37,7 @@ pub(super) struct Purchase<'a> {
     pub(super) hosts: &'a [String],
     /// The one that is replaced, as it is called in renewal information.
     pub(super) replaces: Option<&'a str>,
-    pub(super) desk: &'a Desk,
+    pub(super) desk: &'a Rc<Desk>,
     pub(super) clock: SystemClock,
 }
 
@@ -354,8 +45,6 @@ pub(super) struct Purchase<'a> {
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// For an authority to validate, and to sign.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// For the program that writes to the DNS.
-const HOOK_PATIENCE: Duration = Duration::from_secs(120);
 
 impl Purchase<'_> {
     /// Orders, and shows what is to be shown; gives the order once it only has to be signed.
@@ -369,11 +58,7 @@ impl Purchase<'_> {
         let mut order = self.order(account).await?;
         let tasks = self.tasks(&mut order).await?;
         watch.lap(Phase::Order);
-        let mut posted = Posted {
-            desk: self.desk,
-            http: Vec::new(),
-            tls: Vec::new(),
-        };
+        let mut posted = Posted::on(self.desk);
         phase(Phase::Present);
         let outcome = match self.present(&tasks, &mut posted).await {
             Ok(()) => {
@@ -385,8 +70,7 @@ impl Purchase<'_> {
             }
             Err(trouble) => Err(trouble),
         };
-        drop(posted);
-        self.clean_up(&tasks).await;
+        posted.withdraw().await;
         outcome.map(|()| order)
     }
 
@@ -483,24 +167,26 @@ impl Purchase<'_> {
         }
     }
 
-    async fn present(&self, tasks: &[Task], posted: &mut Posted<'_>) -> Result<(), Trouble> {
+    async fn present(&self, tasks: &[Task], posted: &mut Posted) -> Result<(), Trouble> {
         let phase = Phase::Present;
         for task in tasks {
             match self.authority.challenge {
-                Challenge::Http => {
-                    posted.http.push(task.token.clone());
-                    let text = Bytes::from(task.text.clone());
-                    let mut answers = self.desk.answers.borrow_mut();
-                    answers.http.insert(task.token.clone(), text);
-                }
+                Challenge::Http => posted.put_http(&task.token, &task.text),
                 Challenge::TlsAlpn => {
                     let made = tls_answer(&task.host, &task.digest);
                     let made = Arc::new(made.map_err(|error| Trouble::new(phase, error))?);
-                    posted.tls.push((task.host.clone(), Arc::clone(&made)));
-                    let mut answers = self.desk.answers.borrow_mut();
-                    answers.tls.insert(task.host.clone(), made);
+                    posted.put_tls(&task.host, made);
                 }
-                Challenge::Dns => self.hook("present", task).await?,
+                Challenge::Dns => {
+                    let txt = Txt {
+                        name: record(&task.host),
+                        value: task.dns.clone(),
+                    };
+                    let put = posted.put_dns(&hook(self.authority), txt).await;
+                    put.map_err(|why| {
+                        Trouble::new(phase, format!("hook present for {}: {why}", task.host))
+                    })?;
+                }
             }
         }
         match self.authority.challenge {
@@ -508,63 +194,13 @@ impl Purchase<'_> {
                 tokio::time::sleep(self.authority.hook_wait).await;
             }
             Challenge::Http | Challenge::TlsAlpn if !tasks.is_empty() => {
-                if !self.desk.publish().await {
+                if !posted.publish().await {
                     return Err(Trouble::new(phase, "nobody serves any more"));
                 }
             }
             Challenge::Http | Challenge::TlsAlpn | Challenge::Dns => {}
         }
         Ok(())
-    }
-
-    async fn clean_up(&self, tasks: &[Task]) {
-        match self.authority.challenge {
-            Challenge::Http | Challenge::TlsAlpn => {
-                // If nobody serves any more, nothing is shown either.
-                self.desk.publish().await;
-            }
-            Challenge::Dns => {
-                for task in tasks {
-                    if let Err(trouble) = self.hook("cleanup", task).await {
-                        self.desk.say(format!("certificate {trouble}")).await;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn hook(&self, what: &str, task: &Task) -> Result<(), Trouble> {
-        let trouble = |why: &dyn std::fmt::Display| {
-            Trouble::new(
-                Phase::Present,
-                format!("hook {what} for {}: {why}", task.host),
-            )
-        };
-        // The configuration holds them together.
-        let program = self.authority.hook.as_deref().unwrap_or(Path::new(""));
-        let name = format!("_acme-challenge.{}", task.host.trim_start_matches("*."));
-        let run = tokio::process::Command::new(program)
-            .args([what, &name, &task.dns])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // Whose the service manager's are.
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("LISTEN_FDS")
-            .env_remove("LISTEN_PID")
-            .kill_on_drop(true)
-            .output();
-        let output = match tokio::time::timeout(HOOK_PATIENCE, run).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Err(trouble(&error)),
-            Err(_late) => return Err(trouble(&"it did not end within two minutes")),
-        };
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.trim().lines().last().unwrap_or("it said nothing");
-        Err(trouble(&format!("{}: {last}", output.status)))
     }
 
     /// Says that everything is shown, and waits until it was seen.
@@ -686,6 +322,20 @@ impl Purchase<'_> {
         let request = params.serialize_request(&key)?;
         Ok((key.serialize_pem(), request.der().to_vec()))
     }
+}
+
+/// The program that writes to the DNS.
+pub(super) fn hook(authority: &Authority) -> Hook {
+    Hook {
+        // The configuration holds the challenge and it together.
+        program: authority.hook.clone().unwrap_or_default(),
+        environment: authority.hook_environment.clone(),
+    }
+}
+
+/// Where an authority looks for the record of a host (RFC 8555, 8.4).
+pub(super) fn record(host: &str) -> String {
+    format!("_acme-challenge.{}", host.trim_start_matches("*."))
 }
 
 fn name(challenge: &instant_acme::Challenge) -> String {

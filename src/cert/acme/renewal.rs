@@ -342,7 +342,7 @@ mod tests {
         let (mut now, mut count, mut dark, mut valid_until) = (T0, 0_u64, 0_u64, T0);
         let mut issued: Vec<Timestamp> = Vec::new();
         while now < T0 + until && count < 20_000 {
-            budget::forget(Timestamp::from_millis(now), &mut issued);
+            budget::tidy(Timestamp::from_millis(now), &mut issued);
             if let budget::Left::NoneBefore(at) =
                 budget::left(Timestamp::from_millis(now), &issued, Some(life))
             {

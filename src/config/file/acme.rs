@@ -8,7 +8,9 @@ use http::Uri;
 use super::{DAY, HOUR, SECOND};
 use crate::cert::acme::Challenge;
 use crate::config::keys::{Keys, Located, Section};
-use crate::config::kind::{CONTACT, FILE, Flag, NAME, OWNER, SERVICE, Time, Word};
+use crate::config::kind::{
+    CONTACT, FILE, FOLDER_NAME, Flag, NAME, OWNER, SERVICE, Time, VARIABLE, Word,
+};
 use crate::config::outline::Rule;
 
 /// `[[acme]]`
@@ -20,6 +22,7 @@ pub(in crate::config) struct Authority {
     pub(in crate::config) contacts: Vec<Located<String>>,
     pub(in crate::config) challenge: Located<Challenge>,
     pub(in crate::config) hook: Option<Located<PathBuf>>,
+    pub(in crate::config) hook_environment: Vec<Located<String>>,
     pub(in crate::config) hook_wait: Located<Duration>,
     pub(in crate::config) profile: Option<Located<String>>,
     pub(in crate::config) eab_id: Option<Located<String>>,
@@ -39,9 +42,14 @@ const CHALLENGE: Word<Challenge> = Word(&[
 impl Section for Authority {
     const TITLE: &'static str = "`[[acme]]`";
 
+    #[expect(clippy::too_many_lines, reason = "a table: one entry per key")]
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let section = Self {
-            name: keys.required("name", &NAME, "Its unique name, by which certificates name it."),
+            name: keys.required(
+                "name",
+                &FOLDER_NAME,
+                "Its unique name, by which certificates name it.",
+            ),
             directory: keys.required(
                 "directory",
                 &SERVICE,
@@ -75,7 +83,16 @@ impl Section for Authority {
                 "only with `challenge = \"dns-01\"`, and required there",
                 "A program that writes to the DNS. Called as `HOOK present _acme-challenge.shop.example VALUE`, it makes \
                  a TXT record and ends with 0; as `HOOK cleanup …` with the same words, it removes that record. It has \
-                 two minutes.",
+                 two minutes, and is ended then with all that it has started. Of the environment it is given `PATH`, `HOME`, \
+                 `LANG`, `LC_ALL` and `TZ`, and nothing else.",
+            ),
+            hook_environment: keys.list(
+                "hook_environment",
+                &VARIABLE,
+                32,
+                "it is given no others",
+                "Variables of Vestibule's environment that `hook` is given too, by name: where the credentials of a DNS \
+                 service come from.",
             ),
             hook_wait: keys.or(
                 "hook_wait",

@@ -73,6 +73,41 @@ pub(in crate::config) const NAME: Text<String> = Text {
     write: Clone::clone,
 };
 
+/// A name that is also a directory's, which must not lead out of where it is.
+pub(in crate::config) const FOLDER_NAME: Text<String> = Text {
+    expects: "a name of 1 to 64 letters, digits, `.`, `_` or `-`, with no `.` first",
+    pattern: Some("[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}"),
+    read: |text| {
+        if text.starts_with('.') {
+            return Err(
+                Refusal::invalid(format!("`{text}` is not a name: it begins with a `.`"))
+                    .help("a directory is called so; begin with a letter or a digit"),
+            );
+        }
+        (NAME.read)(text)
+    },
+    write: Clone::clone,
+};
+
+/// A variable of the environment.
+pub(in crate::config) const VARIABLE: Text<String> = Text {
+    expects: "the name of a variable of the environment",
+    pattern: Some("[A-Za-z_][A-Za-z0-9_]{0,127}"),
+    read: |text| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_first_fine = !text.starts_with(|c: char| c.is_ascii_digit());
+        if (1..=128).contains(&text.len()) && is_first_fine && text.chars().all(fits) {
+            Ok(text.to_owned())
+        } else {
+            Err(
+                Refusal::invalid(format!("`{text}` is not the name of a variable"))
+                    .help("use letters, digits and `_`, without `$`"),
+            )
+        }
+    },
+    write: Clone::clone,
+};
+
 /// A person, a team or a channel.
 pub(in crate::config) const OWNER: Text<String> = Text {
     expects: "a text of 1 to 128 characters on one line",

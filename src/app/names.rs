@@ -5,10 +5,12 @@
 //! addresses it led to lately is an event on the change rail. One that takes turns among its addresses is not.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::Resolved;
 use crate::model::{Event, EventKind, Scope, Timestamp};
@@ -19,19 +21,39 @@ const EVERY: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Names that are looked up at most.
 const MOST: usize = 1_000;
-/// Names that are looked up at once.
+/// Names that are looked up at once, and threads that look-ups may keep: the system's resolver cannot be told to give up, so
+/// one that hangs keeps its thread until it ends.
 const AT_ONCE: usize = 16;
 /// Addresses that are remembered of a name, the newest.
 const REMEMBERED: usize = 64;
 
-/// What one round found: each name with its addresses; none when it does not resolve.
-pub(super) type Looked = Vec<(String, BTreeSet<IpAddr>)>;
+/// What one round found: each name with its addresses, none when it does not resolve; `None`: nothing was learned of it.
+pub(super) type Looked = Vec<(String, Option<BTreeSet<IpAddr>>)>;
+
+/// How names are looked up.
+#[derive(Clone)]
+struct Looking {
+    /// A permit for each thread that a look-up keeps, also one that nobody waits for any more.
+    threads: Arc<Semaphore>,
+    patience: Duration,
+    resolve: fn(&str) -> io::Result<BTreeSet<IpAddr>>,
+}
+
+fn resolve(name: &str) -> io::Result<BTreeSet<IpAddr>> {
+    let addresses = (name, 0).to_socket_addrs()?;
+    Ok(addresses.map(|address| address.ip()).collect())
+}
 
 /// Looks up and tells, until nobody listens any more. New names are looked up at once.
 pub(super) async fn run(mut names: watch::Receiver<BTreeSet<String>>, tell: mpsc::Sender<Looked>) {
+    let looking = Looking {
+        threads: Arc::new(Semaphore::new(AT_ONCE)),
+        patience: PATIENCE,
+        resolve,
+    };
     loop {
         let wanted = names.borrow_and_update().clone();
-        let looked = look(wanted).await;
+        let looked = look(&looking, wanted).await;
         if tell.send(looked).await.is_err() {
             return;
         }
@@ -51,14 +73,14 @@ pub(super) fn wanted(resolved: &Resolved) -> BTreeSet<String> {
         .collect()
 }
 
-async fn look(names: BTreeSet<String>) -> Looked {
+async fn look(looking: &Looking, names: BTreeSet<String>) -> Looked {
     let mut looked = Vec::with_capacity(names.len());
     let mut waiting = names.into_iter();
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         while tasks.len() < AT_ONCE {
             let Some(name) = waiting.next() else { break };
-            tasks.spawn(look_up(name));
+            tasks.spawn(look_up(looking.clone(), name));
         }
         match tasks.join_next().await {
             Some(Ok(found)) => looked.push(found),
@@ -69,13 +91,27 @@ async fn look(names: BTreeSet<String>) -> Looked {
     }
 }
 
-async fn look_up(name: String) -> (String, BTreeSet<IpAddr>) {
-    let asked = tokio::net::lookup_host((name.as_str(), 0));
-    let found = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
-        Ok(Err(_)) | Err(_) => BTreeSet::new(),
+async fn look_up(looking: Looking, name: String) -> (String, Option<BTreeSet<IpAddr>>) {
+    let Looking {
+        threads,
+        patience,
+        resolve,
+    } = looking;
+    // All threads may be kept by look-ups of earlier rounds. That says nothing of this name.
+    let Ok(Ok(thread)) = tokio::time::timeout(patience, threads.acquire_owned()).await else {
+        return (name, None);
     };
-    (name, found)
+    let wanted = name.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let found = resolve(&wanted);
+        drop(thread);
+        found
+    });
+    let found = match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(Ok(addresses))) => addresses,
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => BTreeSet::new(),
+    };
+    (name, Some(found))
 }
 
 /// All names that are known.
@@ -104,6 +140,7 @@ impl Names {
         self.0.retain(|name, _| names.contains(name));
         let mut events = Vec::new();
         for (name, addresses) in looked {
+            let Some(addresses) = addresses else { continue };
             let known = self.0.entry(name.clone()).or_default();
             known.now.clone_from(&addresses);
             if addresses.is_empty() {
@@ -177,8 +214,10 @@ fn event(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
 
     fn resolved() -> Resolved {
         let text = "state = { dir = '/tmp/none' }\n[[listener]]\nname = 'l'\naddress = '127.0.0.1:0'\n\
@@ -191,7 +230,7 @@ mod tests {
 
     fn told(names: &mut Names, name: &str, addresses: &[&str]) -> Vec<(String, Option<String>)> {
         let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
-        let looked = vec![(name.to_owned(), addresses)];
+        let looked = vec![(name.to_owned(), Some(addresses))];
         let events = names.absorb(Timestamp::from_secs(1), looked, &resolved());
         let events = events.into_iter();
         events
@@ -240,19 +279,66 @@ mod tests {
         assert_eq!(moved[0].1, None);
     }
 
-    #[test]
-    fn a_name_is_looked_up() {
+    /// Looks up `names`, in two rounds.
+    fn looked(names: &[String], looking: &Looking) -> [Looked; 2] {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let wanted = BTreeSet::from(["localhost".to_owned(), "does-not-exist.invalid".to_owned()]);
-        let mut looked = runtime.block_on(look(wanted));
-        looked.sort();
+        let names: BTreeSet<_> = names.iter().cloned().collect();
+        let rounds = runtime.block_on(async {
+            [
+                look(looking, names.clone()).await,
+                look(looking, names).await,
+            ]
+        });
+        runtime.shutdown_background();
+        rounds.map(|mut looked| {
+            looked.sort();
+            looked
+        })
+    }
+
+    #[test]
+    fn a_name_is_looked_up() {
+        let looking = Looking {
+            threads: Arc::new(Semaphore::new(AT_ONCE)),
+            patience: PATIENCE,
+            resolve,
+        };
+        let wanted = ["localhost", "does-not-exist.invalid"].map(str::to_owned);
+        let [looked, _] = looked(&wanted, &looking);
+        let none = Some(BTreeSet::new());
+        assert_eq!(looked[0], ("does-not-exist.invalid".to_owned(), none));
+        let found = looked[1].1.as_ref().unwrap();
+        assert!(found.iter().any(IpAddr::is_loopback), "{looked:?}");
+    }
+
+    #[test]
+    fn look_ups_that_hang_keep_so_many_threads_and_no_more() {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let looking = Looking {
+            threads: Arc::new(Semaphore::new(AT_ONCE)),
+            patience: Duration::from_millis(50),
+            resolve: |_| {
+                STARTED.fetch_add(1, Ordering::Relaxed);
+                // For as long as the test lives, and longer.
+                std::thread::park_timeout(Duration::from_secs(600));
+                Ok(BTreeSet::new())
+            },
+        };
+        let names: Vec<_> = (0..AT_ONCE + 4).map(|it| format!("host-{it:02}")).collect();
+        let [first, second] = looked(&names, &looking);
+        assert_eq!(STARTED.load(Ordering::Relaxed), AT_ONCE);
+        let unknown = |looked: &Looked| looked.iter().filter(|(_, it)| it.is_none()).count();
+        assert_eq!((unknown(&first), unknown(&second)), (4, names.len()));
+        let mut names = Names::default();
+        told(&mut names, "host-00", &["10.0.0.1"]);
+        names.absorb(Timestamp::from_secs(2), second, &resolved());
         assert_eq!(
-            looked[0],
-            ("does-not-exist.invalid".to_owned(), BTreeSet::new())
+            names.of("host-00").unwrap().count(),
+            1,
+            "nothing was learned"
         );
-        assert!(looked[1].1.iter().any(IpAddr::is_loopback), "{looked:?}");
     }
 }

@@ -391,7 +391,7 @@ mod tests {
         let looked = |address: &str| -> Looked {
             vec![(
                 "service.internal".to_owned(),
-                [address.parse().unwrap()].into(),
+                Some([address.parse().unwrap()].into()),
             )]
         };
         for address in ["10.0.4.31", "10.0.9.9"] {

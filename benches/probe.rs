@@ -48,6 +48,8 @@ fn main() {
                 paused: false,
                 maintenance: Vec::new(),
                 manner: Manner::plain(TIMEOUT),
+                compare: false,
+                views: Vec::new(),
             }
         })
         .collect();

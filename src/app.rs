@@ -11,7 +11,7 @@ use crate::admin;
 use crate::cert::acme::issuer::{Issuer, RenewRefused, Renewals};
 use crate::cert::inventory::{self, Plan};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Resolved;
+use crate::config::{self, Resolved};
 use crate::export::{accesslog, otlp};
 use crate::model::{Full, Timestamp};
 use crate::net::mark::MarkKey;
@@ -19,6 +19,7 @@ use crate::net::tls::{TlsError, ticketer};
 use crate::notify::Notifier;
 use crate::probe::blackbox::{Answer, Blackbox, MAX_ASKED_OF_DAEMON, Modules};
 use crate::probe::prepare::{PrepareError, prepare};
+use crate::probe::run::Probe;
 use crate::probe::runner::Runner;
 use crate::proxy::generation::{BuildError, Generation};
 use crate::proxy::listener::{self, BindError};
@@ -227,6 +228,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (modules, in_force) = watch::channel(Arc::new(Modules::new(&resolved.probes.modules)));
     // Without a key: whoever asks chooses the target, which could use the mark for other traffic.
     let blackbox = Blackbox::new(in_force, clock, None, MAX_ASKED_OF_DAEMON);
+    let probes = compared(&resolved, &workers)?;
     let runner = Runner::start(probes, marks, clock, started_at).map_err(RunError::Thread)?;
     let (certificates, plans) = watch::channel(Plan::default());
     // A round that nobody has taken in yet is enough.
@@ -316,6 +318,16 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         drop(api.await);
     }
     Ok(())
+}
+
+/// The probes of a configuration, with what they look at besides now that it is known where we listen.
+fn compared(resolved: &Resolved, workers: &Workers) -> Result<Vec<Arc<Probe>>, PrepareError> {
+    let bound = |name: &str| {
+        let mut listening = workers.listening().iter();
+        listening.find(|it| it.name == name).map(|it| it.address)
+    };
+    let definitions = &resolved.probes.definitions;
+    prepare(config::with_views(definitions, &resolved.proxy, bound))
 }
 
 /// The history, if it can be had, and what is wrong with it.

@@ -38,6 +38,7 @@ mod resolve;
 mod rules;
 mod schema;
 mod synthetic;
+mod vantage;
 
 pub use code::{Code, Severity};
 pub use otlp::otlp_variables;
@@ -45,6 +46,7 @@ pub use reference::{probe_reference, reference};
 pub use report::{Diagnostic, Position, Report};
 pub use schema::schema;
 pub use synthetic::{Probes, load_probe_dir, load_probe_files};
+pub use vantage::{MOST_ENDPOINTS, with_views};
 
 use finding::{Finding, Findings};
 use keys::Reading;

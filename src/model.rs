@@ -43,7 +43,7 @@ pub use observation::{Observation, Phase, Phases, Source};
 pub use outcome::{Fault, Outcome, Side};
 pub use probe::{
     DnsAnswer, DnsRecord, Missed, ProbeFailure, ProbePhase, ProbePhases, ProbeRun, SlotOutcome,
-    SlotRecord, StepRun,
+    SlotRecord, StepRun, Vantage, ViewRun,
 };
 pub use slices::{EmptySlice, MILLION, Slices, Worth};
 pub use slo::{ClientErrors, ClientErrorsError, Reading, Sli, Slo};

@@ -10,18 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault, Missed,
-    ProbeFailure, ProbePhase, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
+    ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::state::SloState;
 use crate::triage::Verdict;
+use crate::triage::blind::BlindSpot;
+use crate::triage::placing::Placing;
 
 mod alert;
 mod detail;
 mod spending;
+mod vantage;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
 pub use detail::{SloDetail, SpentPart};
 pub use spending::{Spell, Spending};
+pub use vantage::VantageView;
+use vantage::by_phase;
 
 /// The version of this JSON.
 pub const SCHEMA: u32 = 1;
@@ -64,6 +69,9 @@ pub struct Snapshot {
     /// Every probe, by name.
     #[serde(default)]
     pub probes: Vec<ProbeView>,
+    /// What probes do not see, what matters most first.
+    #[serde(default)]
+    pub blind_spots: Vec<BlindSpot>,
     /// Every certificate, wherever it was seen, the most urgent first.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
@@ -525,6 +533,15 @@ pub struct ProbeView {
     pub next_at: Timestamp,
     /// The last one that was run.
     pub last: Option<ProbeSlotView>,
+    /// Whether its route is looked at from elsewhere in the same slot.
+    #[serde(default)]
+    pub compare: bool,
+    /// What was seen from there in the last slot that was run.
+    #[serde(default)]
+    pub views: Vec<VantageView>,
+    /// Where the fault of the last run lies; `null`: that was well.
+    #[serde(default)]
+    pub placing: Option<Placing>,
 }
 
 /// How one slot of a probe ended, or several neighbouring ones that were missed for the same reason.
@@ -556,8 +573,6 @@ impl ProbeSlotView {
     /// From the record of it.
     pub fn of(record: &SlotRecord) -> Self {
         let run = record.run.as_ref();
-        let phases = run.map(|run| run.phases).unwrap_or_default();
-        let phases = ProbePhase::ALL.iter().zip(phases);
         Self {
             at: record.at,
             slots: record.slots,
@@ -566,9 +581,7 @@ impl ProbeSlotView {
             detail: run.map(|run| run.detail.clone()).unwrap_or_default(),
             lag_us: record.lag_us,
             duration_us: run.map(|run| run.duration_us),
-            phases: phases
-                .filter_map(|(phase, us)| Some((phase.as_str().to_owned(), us?)))
-                .collect(),
+            phases: by_phase(run.map(|run| run.phases).unwrap_or_default()),
             status: run.and_then(|run| run.status),
             address: run.and_then(|run| run.address.clone()),
         }

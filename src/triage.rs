@@ -2,6 +2,7 @@
 
 mod advice;
 pub mod answers;
+pub mod blind;
 mod certificate;
 mod clients;
 pub mod engine;
@@ -9,6 +10,8 @@ pub mod evidence;
 mod flapping;
 mod mix;
 mod onset;
+mod outside;
+pub mod placing;
 mod sentence;
 mod side;
 mod slowdown;
@@ -140,6 +143,17 @@ pub struct Difference {
     pub elsewhere: Tally,
 }
 
+/// What is seen from outside of an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// The probe; `None`: none looks there.
+    pub probe: Option<String>,
+    /// Where its vantages place the fault; `None`: it sees none.
+    pub place: Option<placing::FaultPlace>,
+    /// What it finds, in words. May hold untrusted text.
+    pub text: String,
+}
+
 /// One incident's sentence, and its parts for those who lay it out themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -182,6 +196,9 @@ pub struct Verdict {
     pub share_of_bad: Option<f64>,
     /// The most frequent fault's word, like `upstream_5xx`.
     pub fault: Option<String>,
+    /// What probes say of it; `None`: no probe is configured, or none has anything to add.
+    #[serde(default)]
+    pub outside: Option<Outside>,
     /// What to do.
     pub next_step: String,
     /// Where to read how.

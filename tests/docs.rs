@@ -470,6 +470,45 @@ says by its exit code how they went; `--json`, `--tap` and `--junit FILE` are fo
 - **Not a user.** Requests carry the header `vestibule-probe`, signed with `probes.key_file`. The proxy that knows the key
   keeps them out of routes' counts and SLOs. An SLO of its own counts a probe: `sli = \"probe\"`.
 
+## Where a fault lies
+
+A probe with `route` and `compare = true` looks at that route from four vantages in the same slot. The slot's outcome is the
+edge's alone: that is what users find.
+
+| vantage | what is asked |
+| --- | --- |
+| `edge` | the target, by its public name and whatever is in front of this ingress |
+| `ingress` | the same, at our own listener; in plain text when something in front of it ends TLS |
+| `upstream` | each endpoint of the route, the first eight, with the request that the proxy would send it |
+| `tcp` | each of these endpoints, for a connection |
+
+A direct request is held to what is expected of the status, the body and the time, and of headers that the route does not edit. It
+carries no mark of a probe, and the route's own headers.
+
+| seen | placed at |
+| --- | --- |
+| no address for the name; or an address where the probe was never well while our listener is | `dns` |
+| no connection, or another answer than from our listener | `network`: in front of it |
+| no handshake | `tls` |
+| our listener takes no connection, or answers as badly while the endpoints are well | `ingress` |
+| an endpoint fails as well when it is asked directly | `upstream`, or `dns` and `tls` when that is why |
+| too little to compare | `unknown` |
+
+What fails before a request is never blamed on a service. Two failed slots in a row are a verdict of their own unless users see
+it too; then the verdict about them says what the probe finds, and takes its side when their faults do not say. `status`, screen `5`,
+`probe run` and the snapshot (`probes[].views`, `probes[].placing`, `verdict.outside`) show all of it.
+
+What probes do not see is listed too, as `blind_spots`:
+
+| kind | what it means |
+| --- | --- |
+| `unseen` | users of a route fail, and every probe of it is well: none asks what they ask |
+| `alone` | a probe fails while users of its route do well |
+| `faster` | users wait ten times as long as the probe does |
+| `no_result` | a probe should have been run, and was not |
+| `no_vantage` | a probe is compared, and our listener or the upstream cannot be asked |
+| `no_probe` | a route has users, and no probe looks at it |
+
 ## Certificates
 
 Every chain that a probe sees is kept, also when it is refused, and listed by `vestibule certs` beside the configuration's files

@@ -385,6 +385,7 @@ impl Day {
             degraded: Vec::new(),
             certificates: Vec::new(),
             handshakes: Tally { good: 20, bad: 1 },
+            probes: Vec::new(),
             unsteady: unsteady.into_iter().collect(),
             seconds: &seconds,
             minutes: &minutes,

@@ -344,6 +344,7 @@ impl Pipeline {
                 self.note(event);
             }
         }
+        self.probes.second(now);
         let records = self.probes.due_for_store(now, at_once);
         if let Some(store) = &self.store
             && !records.is_empty()

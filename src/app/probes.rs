@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use crate::model::{
     CertificateFacts, Event, EventKind, Missed, Scope, Slo, SloKey, SlotOutcome, SlotRecord, Tally,
-    Timestamp,
+    Timestamp, Vantage, ViewRun,
 };
 use crate::probe::run::Probe;
 use crate::probe::schedule::{Schedule, slots_while_down};
-use crate::snapshot::{ProbeSlotView, ProbeTotals, ProbeView, Standing};
+use crate::snapshot::{ProbeSlotView, ProbeTotals, ProbeView, Standing, VantageView};
 use crate::store::{History, QueryError};
+use crate::triage::blind::Look;
+use crate::triage::evidence::ProbeEvidence;
+use crate::triage::placing::{FaultPlace, Placing, place};
 
 /// All probes of the configuration in force.
 #[derive(Debug, Default)]
@@ -41,6 +44,14 @@ struct State {
     failing_since: Option<Timestamp>,
     /// The last chain that was seen, and when.
     chain: Option<(Timestamp, Vec<CertificateFacts>)>,
+    /// What was seen from elsewhere in the last run; `None` before the first one of this process.
+    views: Option<Vec<ViewRun>>,
+    /// Where the fault of the last run lies.
+    placing: Option<Placing>,
+    /// The addresses at which it was well, the newest last.
+    well_at: Vec<String>,
+    /// Since when it is known here.
+    since: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +73,8 @@ const IN_A_ROW: u32 = 2;
 const SAVE: Duration = Duration::from_secs(5);
 /// Below this share of slots that were run, nobody should trust a probe's ratio.
 const LOW_COVERAGE: f64 = 0.9;
+/// Addresses at which a probe was well that are remembered: names take turns among some.
+const WELL_AT: usize = 16;
 /// Slots below which a share tells nothing.
 const ENOUGH_SLOTS: u64 = 10;
 
@@ -150,6 +163,7 @@ impl Probes {
         let mut absorbed = Absorbed::default();
         if let Some(state) = self.states.get_mut(&record.probe) {
             state.count(&record);
+            state.compare(&record);
             absorbed.events.extend(state.judge(&record));
             state.remember(record.clone());
             let seconds = record.every.as_secs();
@@ -172,6 +186,13 @@ impl Probes {
         }
         self.unsaved.push(record);
         absorbed
+    }
+
+    /// Second `now` begins.
+    pub(super) fn second(&mut self, now: Timestamp) {
+        for state in self.states.values_mut() {
+            state.since.get_or_insert(now);
+        }
     }
 
     /// What the store should have by now; empty most of the time.
@@ -197,13 +218,46 @@ impl Probes {
     pub(super) fn failing(&self) -> impl Iterator<Item = bool> {
         let run = self.states.values().filter(|state| {
             let has_run = state.recent.iter().any(|record| record.run.is_some());
-            let is_off = state.recent.front().is_some_and(|newest| {
-                let off = [Missed::Paused, Missed::Maintenance].map(SlotOutcome::Missed);
-                off.contains(&newest.outcome)
-            });
-            has_run && !is_off && !state.probe.definition().paused
+            has_run && !state.is_off()
         });
         run.map(|state| state.failing_since.is_some())
+    }
+
+    /// What each finds, for the verdict.
+    pub(super) fn evidence<'a>(&'a self, targets: &'a [String]) -> Vec<ProbeEvidence<'a>> {
+        let states = self.states.iter().zip(targets);
+        states
+            .filter(|((_, state), _)| !state.is_off())
+            .map(|((name, state), target)| {
+                let definition = state.probe.definition();
+                ProbeEvidence {
+                    name,
+                    target,
+                    route: definition.route.as_deref(),
+                    runbook: definition.runbook.as_deref(),
+                    every_s: definition.every.as_secs(),
+                    was_run: state.recent.iter().any(|record| record.run.is_some()),
+                    failing_since: state.failing_since,
+                    placing: state.placing.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// What each is aimed at, by name.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let states = self.states.values();
+        states
+            .map(|state| state.probe.definition().target.to_string())
+            .collect()
+    }
+
+    /// How each looks, for what none of them sees.
+    pub(super) fn looks(&self, now: Timestamp) -> Vec<Look<'_>> {
+        self.states
+            .iter()
+            .map(|(name, state)| state.look(name, now))
+            .collect()
     }
 
     /// Which probes ran too few of their slots, in words; `None` when all ran enough.
@@ -255,6 +309,63 @@ impl State {
             good_in_a_row: 0,
             failing_since: None,
             chain: None,
+            views: None,
+            placing: None,
+            well_at: Vec::new(),
+            since: None,
+        }
+    }
+
+    /// Places the fault of a run, or remembers where it was well.
+    fn compare(&mut self, record: &SlotRecord) {
+        let Some(run) = &record.run else { return };
+        self.placing = place(run, &self.well_at);
+        self.views = Some(run.views.clone());
+        if let (None, Some(address)) = (run.failure, &run.address) {
+            self.well_at.retain(|known| known != address);
+            self.well_at.push(address.clone());
+            if self.well_at.len() > WELL_AT {
+                self.well_at.remove(0);
+            }
+        }
+    }
+
+    /// Whether nobody expects it to be run now.
+    fn is_off(&self) -> bool {
+        let off = [Missed::Paused, Missed::Maintenance].map(SlotOutcome::Missed);
+        let newest = self.recent.front();
+        self.probe.definition().paused || newest.is_some_and(|newest| off.contains(&newest.outcome))
+    }
+
+    fn look<'a>(&'a self, name: &'a str, now: Timestamp) -> Look<'a> {
+        let definition = self.probe.definition();
+        let last = self.recent.iter().find(|record| record.run.is_some());
+        // A run is on record when it has ended.
+        let slack = definition.every * 2 + definition.longest() + SAVE;
+        let is_young = self.since.is_none_or(|since| now.since(since) < slack);
+        let mut took: Vec<u64> = self
+            .recent
+            .iter()
+            .filter(|record| record.outcome == SlotOutcome::Ok)
+            .filter_map(|record| Some(record.run.as_ref()?.duration_us))
+            .collect();
+        took.sort_unstable();
+        let missing = [Vantage::Ingress, Vantage::Upstream]
+            .into_iter()
+            .filter(|vantage| {
+                let seen = self.views.as_deref();
+                definition.compare
+                    && seen.is_some_and(|seen| !seen.iter().any(|view| view.vantage == *vantage))
+            });
+        Look {
+            name,
+            route: definition.route.as_deref(),
+            is_off: self.is_off(),
+            is_fresh: is_young || last.is_some_and(|last| now.since(last.at) < slack),
+            is_well: last.map(|last| last.outcome == SlotOutcome::Ok),
+            fails: self.failing_since.is_some(),
+            p50_us: took.get(took.len() / 2).copied(),
+            missing: missing.collect(),
         }
     }
 
@@ -271,9 +382,9 @@ impl State {
             self.minutes.pop_front();
         }
         // A run that took long belongs to an earlier minute, or to none that is kept.
-        let place = self.minutes.iter().rposition(|(start, _)| *start <= minute);
+        let its = self.minutes.iter().rposition(|(start, _)| *start <= minute);
         let mut nowhere = Minute::default();
-        let counts = place.map_or(&mut nowhere, |place| &mut self.minutes[place].1);
+        let counts = its.map_or(&mut nowhere, |its| &mut self.minutes[its].1);
         let totals = &mut self.totals;
         match record.outcome {
             SlotOutcome::Ok => {
@@ -326,7 +437,13 @@ impl State {
                 let first = self.recent.iter().find(|record| record.run.is_some());
                 self.failing_since = Some(first.map_or(record.at, |first| first.at));
                 let detail = record.run.as_ref().map_or("", |run| run.detail.as_str());
-                format!("probe {name} fails, {}: {detail}", failure.as_str())
+                let placing = self.placing.as_ref();
+                match placing.filter(|it| it.place != FaultPlace::Unknown) {
+                    Some(Placing { place, why, .. }) => {
+                        format!("probe {name} fails, placed at {}: {why}", place.as_str())
+                    }
+                    None => format!("probe {name} fails, {}: {detail}", failure.as_str()),
+                }
             }
         };
         Some(Event {
@@ -403,6 +520,9 @@ impl State {
             coverage_ratio: (due > 0).then(|| (hour.ok + hour.failed) as f64 / due as f64),
             next_at: schedule.after(now),
             last: last_run.map(ProbeSlotView::of),
+            compare: definition.compare,
+            views: self.views.iter().flatten().map(VantageView::of).collect(),
+            placing: self.placing.clone(),
         }
     }
 }
@@ -425,6 +545,8 @@ mod tests {
             paused: false,
             maintenance: Vec::new(),
             manner: Manner::plain(Duration::from_secs(1)),
+            compare: false,
+            views: Vec::new(),
         };
         crate::probe::prepare::prepare(vec![definition])
             .unwrap()

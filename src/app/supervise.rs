@@ -570,6 +570,8 @@ impl Daemon {
             .await;
         let modules = Modules::new(&resolved.probes.modules);
         self.modules.send_replace(Arc::new(modules));
+        // Where the listeners are now is known only now; the roots were there a moment ago.
+        let probes = super::compared(&resolved, &self.workers).unwrap_or(probes);
         self.runner.replace(probes).await;
         self.generation = generation;
         self.checks = Checks::start(&self.generation, self.clock);

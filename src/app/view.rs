@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
-use crate::model::{Calendar, EndpointKey, Reading, Sli, Tally, Timestamp, Window, Worth};
+use crate::model::{
+    Calendar, EndpointKey, NO_ROUTE, Reading, Sli, Tally, Timestamp, Window, Worth,
+};
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
 use crate::slo::budget::Budget;
@@ -17,6 +19,7 @@ use crate::snapshot::{
     ListenerView, PeriodView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA,
     SilenceView, SlicesView, SloView, Snapshot, StoreView, Totals,
 };
+use crate::triage::blind::{self, BlindSpot, Traffic};
 
 mod detail;
 mod evidence;
@@ -92,6 +95,7 @@ pub(super) fn snapshot(
         upstreams: upstreams::views(&view),
         slos: view.slos(),
         probes: pipeline.probes.views(now),
+        blind_spots: view.blind_spots(now),
         certificates: pipeline.certs.views(),
         issuances: pipeline.certs.issuances.clone(),
         certificate_alerts: pipeline.certs.alerts(),
@@ -139,6 +143,26 @@ impl View<'_> {
             connections: gathered.connections,
             faults,
         }
+    }
+
+    /// What probes do not see.
+    fn blind_spots(&self, now: Timestamp) -> Vec<BlindSpot> {
+        let looks = self.pipeline.probes.looks(now);
+        if looks.is_empty() {
+            return Vec::new();
+        }
+        let traffic = self.routes.iter().map(|route| {
+            let measured = Measured::of(&route.state.ring, self.now_secs).now;
+            Traffic {
+                route: route.id,
+                valid: measured.requests.saturating_sub(measured.excluded),
+                bad: measured.bad,
+                p50_us: measured.p50_us,
+            }
+        });
+        // What no route takes is nobody's to look at.
+        let traffic: Vec<_> = traffic.filter(|it| it.route != NO_ROUTE).collect();
+        blind::blind_spots(&traffic, &looks)
     }
 
     fn slos(&self) -> Vec<SloView> {

@@ -167,7 +167,13 @@ impl Place {
             });
         };
         let resolved = config::load(file).map_err(|report| explain(&[report]))?;
-        let definitions = resolved.probes.definitions.into_iter();
+        // Without a daemon the configuration says where we listen.
+        let definitions = config::with_views(
+            &resolved.probes.definitions,
+            &resolved.proxy,
+            |_configured| None,
+        );
+        let definitions = definitions.into_iter();
         Ok(Probes {
             definitions: definitions
                 .map(|definition| (file.to_owned(), definition))

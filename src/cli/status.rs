@@ -117,26 +117,7 @@ fn lines(snapshot: &Snapshot) -> String {
             ),
         );
     }
-    for probe in snapshot
-        .probes
-        .iter()
-        .filter(|probe| probe.standing > Standing::None)
-    {
-        let last = probe.last.as_ref();
-        let reason = last
-            .and_then(|last| last.reason.as_deref())
-            .unwrap_or_default();
-        let detail = last
-            .map(|last| fmt::visible(&last.detail))
-            .unwrap_or_default();
-        let since = probe
-            .failing_since
-            .map_or_else(String::new, |since| format!(" since {since}"));
-        put(
-            &mut text,
-            format_args!("probe {} fails{since}, {reason}: {detail}\n", probe.name),
-        );
-    }
+    probes(&mut text, snapshot);
     for exporter in &snapshot.exporters {
         put(
             &mut text,
@@ -155,6 +136,48 @@ fn lines(snapshot: &Snapshot) -> String {
         );
     }
     text
+}
+
+/// Probes that fail, with what they see from where, and what none of them sees.
+fn probes(text: &mut String, snapshot: &Snapshot) {
+    for probe in snapshot
+        .probes
+        .iter()
+        .filter(|probe| probe.standing > Standing::None)
+    {
+        let last = probe.last.as_ref();
+        let reason = last
+            .and_then(|last| last.reason.as_deref())
+            .unwrap_or_default();
+        let detail = last
+            .map(|last| fmt::visible(&last.detail))
+            .unwrap_or_default();
+        let since = probe
+            .failing_since
+            .map_or_else(String::new, |since| format!(" since {since}"));
+        let placing = probe.placing.as_ref().filter(|_| probe.compare);
+        let placed = placing.map_or_else(String::new, |placing| {
+            format!(", placed at {}", placing.place.as_str())
+        });
+        put(
+            text,
+            format_args!(
+                "probe {} fails{since}{placed}, {reason}: {detail}\n",
+                probe.name
+            ),
+        );
+        for view in &probe.views {
+            let (vantage, at) = (view.vantage.as_str(), fmt::visible(&view.at));
+            let seen = view.reason.as_deref().unwrap_or("ok");
+            put(text, format_args!("  {vantage:<8}  {seen}  {at}\n"));
+        }
+    }
+    for spot in &snapshot.blind_spots {
+        put(
+            text,
+            format_args!("blind spot: {}\n", fmt::visible(&spot.text)),
+        );
+    }
 }
 
 /// What fires, fired lately or is about to.

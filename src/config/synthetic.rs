@@ -14,12 +14,12 @@ use aim::{Aim, Kind, check_manner};
 use built::{definition, module};
 
 use super::code::Code;
-use super::file::{File, ProbeFile};
+use super::file::{self, File, ProbeFile};
 use super::finding::{Finding, Findings, Span, did_you_mean};
 use super::keys::{Located, Reading, read};
 use super::report::Report;
 use super::{LARGEST_FILE, read_file};
-use crate::probe::definition::Definition;
+use crate::probe::definition::{Definition, Target};
 use crate::probe::module::Module;
 
 /// The probes of several files, or what is wrong with each of these.
@@ -296,6 +296,7 @@ fn check(file: &ProbeFile, base: &Path, taken: &Taken, findings: &mut Findings) 
         });
         check_manner(&probe.value.manner, aim.as_ref(), base, findings);
         journey::check(&probe.value, findings);
+        check_compare(&probe.value, findings);
     }
     for module in &file.modules {
         let aim = module.value.prober.as_ref().map(|prober| Aim {
@@ -304,6 +305,34 @@ fn check(file: &ProbeFile, base: &Path, taken: &Taken, findings: &mut Findings) 
             span: prober.span.clone(),
         });
         check_manner(&module.value.manner, aim.as_ref(), base, findings);
+    }
+}
+
+/// Whether a probe that is compared can be.
+fn check_compare(probe: &file::Probe, findings: &mut Findings) {
+    if !probe.compare.value {
+        return;
+    }
+    let at = || probe.compare.span.clone();
+    if probe.route.is_none() {
+        let finding = Finding::new(Code::MissingKey, at(), "`compare` needs `route`");
+        findings.add(finding.help("name the route whose upstream is asked directly"));
+    }
+    let target = probe.target.as_ref();
+    if let Some(target) = target.filter(|it| !matches!(it.value, Target::Http(_))) {
+        let message = "`compare` only goes with `http://` and `https://` targets";
+        let finding = Finding::new(Code::Conflict, at(), message);
+        findings.add(finding.also(target.span.clone(), "aimed at this"));
+    }
+    if let Some(step) = probe.steps.first() {
+        let message = "a journey is not compared: its steps would be taken everywhere";
+        let finding = Finding::new(Code::Conflict, at(), message);
+        findings.add(finding.also(step.span.clone(), "its first step"));
+    }
+    if let Some(failure) = &probe.manner.expect.failure {
+        let message = "what is expected to fail is not compared";
+        let finding = Finding::new(Code::Conflict, at(), message);
+        findings.add(finding.also(failure.span.clone(), "it should fail"));
     }
 }
 
@@ -422,6 +451,35 @@ expect.body_matches = ["("]
                 .render(false)
                 .contains("did you mean \"connect_refused\"?")
         );
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        let http = "target = 'http://a/'\ncompare = true\n";
+        for (keys, refused) in [
+            (format!("{http}route = 'r'\n"), None),
+            (http.to_owned(), Some("`compare` needs `route`")),
+            (
+                "target = 'tcp://a:1'\ncompare = true\nroute = 'r'\n".to_owned(),
+                Some("only goes with `http://`"),
+            ),
+            (
+                format!("{http}route = 'r'\n[[probe.step]]\nname = 's'\ntarget = '/'\n"),
+                Some("a journey is not compared"),
+            ),
+            (
+                format!("{http}route = 'r'\nexpect.failure = 'connect_refused'\n"),
+                Some("expected to fail"),
+            ),
+        ] {
+            let found = parse(&format!("[[probe]]\nname = 'a'\n{keys}"));
+            let found = found.err().map(|report| report.render(false));
+            match (refused, found) {
+                (None, None) => {}
+                (Some(words), Some(report)) if report.contains(words) => {}
+                (_, found) => panic!("{keys}: {found:?}"),
+            }
+        }
     }
 
     proptest! {

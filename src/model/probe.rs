@@ -154,6 +154,20 @@ words! {
     }
 }
 
+words! {
+    /// From where a route is looked at. Compared in the same slot, they tell where a fault lies.
+    Vantage {
+        /// Where users come in: the public name, whatever is in front of this ingress.
+        Edge = "edge",
+        /// This ingress's own listener, asked the same.
+        Ingress = "ingress",
+        /// An endpoint of the route's upstream, asked what the ingress would ask.
+        Upstream = "upstream",
+        /// An endpoint of the route's upstream: whether it takes a connection.
+        Tcp = "tcp",
+    }
+}
+
 /// Microseconds spent in each phase that was reached, the one it failed in included. Indexed by [`ProbePhase::index`].
 pub type ProbePhases = [Option<u64>; ProbePhase::COUNT];
 
@@ -253,6 +267,46 @@ pub struct ProbeRun {
     /// How many hops an echo reply could still have made; `None` where the kernel does not say.
     #[serde(default)]
     pub hop_limit: Option<u8>,
+    /// What was seen from elsewhere in the same slot; empty when it is not compared.
+    #[serde(default)]
+    pub views: Vec<ViewRun>,
+}
+
+/// What a probe that is compared found from one vantage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewRun {
+    /// From where it looked.
+    pub vantage: Vantage,
+    /// The listener or the endpoint, as people know it.
+    pub at: String,
+    /// Why it failed; `None`: everything was as expected.
+    pub failure: Option<ProbeFailure>,
+    /// What happened, in one line; empty when there is nothing to say. May hold untrusted text.
+    pub detail: String,
+    /// From its true start to its end, in microseconds.
+    pub duration_us: u64,
+    /// Where the time went, as far as it got.
+    pub phases: ProbePhases,
+    /// The status of the last response.
+    pub status: Option<u16>,
+    /// The address that was connected to, or tried.
+    pub address: Option<String>,
+}
+
+impl ViewRun {
+    /// What `run` found from `vantage` at `at`.
+    pub fn of(vantage: Vantage, at: &str, run: ProbeRun) -> Self {
+        Self {
+            vantage,
+            at: at.to_owned(),
+            failure: run.failure,
+            detail: run.detail,
+            duration_us: run.duration_us,
+            phases: run.phases,
+            status: run.status,
+            address: run.address,
+        }
+    }
 }
 
 /// What one step of a journey found.
@@ -287,6 +341,16 @@ pub struct DnsAnswer {
     pub serial: Option<u32>,
     /// Extended errors (RFC 8914): the code, and what the server says of it. Untrusted.
     pub extended_errors: Vec<(u16, String)>,
+}
+
+impl DnsAnswer {
+    /// Whether the server says that it should have let go of what it answers (RFC 8914: "Stale Answer", "Stale NXDOMAIN
+    /// Answer").
+    pub fn is_stale(&self) -> bool {
+        self.extended_errors
+            .iter()
+            .any(|(code, _)| matches!(code, 3 | 19))
+    }
 }
 
 /// One record.

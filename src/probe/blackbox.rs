@@ -137,7 +137,7 @@ impl Blackbox {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let trust = roots.of(&definition);
-            trust.map(|trust| Probe::new(definition, trust))
+            trust.map(|trust| Probe::new(definition, trust, Vec::new()))
         });
         let probe = match preparing.await {
             Ok(Ok(probe)) => probe,

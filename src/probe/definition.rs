@@ -22,7 +22,7 @@ pub use journey::{
 pub use place::{HostPort, Url};
 
 use super::maintenance::Maintenance;
-use crate::model::{Missed, Timestamp};
+use crate::model::{Missed, Timestamp, Vantage};
 
 /// One probe.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,23 @@ pub struct Definition {
     pub manner: Manner,
     /// Its steps, when it is a journey: they are asked one after another, and the target only says where they begin.
     pub steps: Vec<JourneyStep>,
+    /// Whether its route is looked at from elsewhere in the same slot.
+    pub compare: bool,
+    /// From where, and how it is asked there. Who knows the route's listeners and endpoints fills them in.
+    pub views: Vec<View>,
+}
+
+/// A look at the same route from another vantage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// From where.
+    pub vantage: Vantage,
+    /// The listener or the endpoint, as people know it.
+    pub at: String,
+    /// What is asked there.
+    pub target: Target,
+    /// How, and what is expected.
+    pub manner: Manner,
 }
 
 impl Definition {
@@ -73,6 +90,8 @@ pub struct Manner {
     pub timeout: Duration,
     /// Connect here instead of to what the target's name resolves to.
     pub connect_to: Option<SocketAddr>,
+    /// Who is asked for the name's addresses; `None`: whom the system asks.
+    pub resolver: Option<SocketAddr>,
     /// Which addresses are taken.
     pub family: Family,
     /// The address of this machine to connect from.
@@ -89,6 +108,8 @@ pub struct Manner {
     pub tls: TlsSettings,
     /// What must hold for a run to be well.
     pub expect: Expectations,
+    /// Whom the target stands for: a redirect to there is followed to the target, as this vantage's answer.
+    pub stands_for: Option<HostPort>,
 }
 
 impl Manner {
@@ -97,6 +118,7 @@ impl Manner {
         Self {
             timeout,
             connect_to: None,
+            resolver: None,
             family: Family::default(),
             source: None,
             http: HttpRequest::default(),
@@ -105,6 +127,7 @@ impl Manner {
             grpc_service: String::new(),
             tls: TlsSettings::default(),
             expect: Expectations::default(),
+            stands_for: None,
         }
     }
 }

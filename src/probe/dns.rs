@@ -1,26 +1,22 @@
 //! Asking one resolver, or an authority for a zone, one question.
 //!
 //! The question is asked as it is written, without search lists, caches or a second server: the server is what is probed.
-//! Over UDP an answer that was cut off is asked for again over TCP, as every resolver does (RFC 7766, section 5).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hickory_proto::op::{Edns, Message, Query, ResponseCode};
-use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UdpSocket;
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 
 use super::definition::{AnswerExpectation, DnsSection, HostPort, RecordExpectation, RecordRule};
 use super::run::{Attempt, Failed, connect_failure};
 use crate::model::{DnsAnswer, DnsRecord, ProbeFailure, ProbePhase};
+use crate::net::dns;
 
 /// Asks, and holds the answer to what is expected.
 pub(super) async fn run(attempt: &mut Attempt<'_>, place: &HostPort) -> Result<(), Failed> {
     let question = &attempt.manner.question;
     let internal = |detail: String| Failed::new(ProbeFailure::Internal, detail);
-    let name = name(&question.name).ok_or_else(|| {
+    let name = dns::name(&question.name).ok_or_else(|| {
         internal(format!(
             "{:?} is no name that can be asked for",
             question.name
@@ -30,13 +26,7 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, place: &HostPort) -> Result<(
         .kind
         .parse()
         .map_err(|_unknown| internal(format!("{:?} is no type of records", question.kind)))?;
-    let mut asked = Message::query();
-    asked.metadata.recursion_desired = question.recurse;
-    asked.add_query(Query::query(name, kind));
-    // Without EDNS a server cannot say more than a code.
-    let mut edns = Edns::new();
-    edns.set_max_payload(LARGEST_DATAGRAM as u16);
-    asked.set_edns(edns);
+    let asked = dns::question(name, kind, question.recurse);
     let bytes = asked
         .to_vec()
         .map_err(|error| internal(error.to_string()))?;
@@ -54,20 +44,10 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, place: &HostPort) -> Result<(
         let detail = "it answered another question";
         return Err(Failed::new(ProbeFailure::HttpReset, detail));
     }
-    let whole = seen(&answer);
+    let whole = dns::decode(&answer);
     let judged = judge(&answer, &whole, kind, &attempt.manner.expect.answer);
     attempt.seen.answer = Some(cut(whole));
     judged
-}
-
-/// As DNS Flag Day 2020 recommends: no fragments on any path.
-const LARGEST_DATAGRAM: usize = 1_232;
-
-fn name(text: &str) -> Option<Name> {
-    let text = if text.is_empty() { "." } else { text };
-    let mut name = Name::from_ascii(text).ok()?;
-    name.set_fqdn(true);
-    Some(name)
 }
 
 async fn over_udp(
@@ -77,38 +57,13 @@ async fn over_udp(
     bytes: &[u8],
 ) -> Result<Message, Failed> {
     let address = attempt.locate(place, attempt.manner.connect_to).await?;
-    let any = if address.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
-    let source = SocketAddr::new(attempt.manner.source.unwrap_or(any), 0);
-    let exchanging = async {
-        let socket = UdpSocket::bind(source).await?;
-        // Only what this server sends is heard, and that its port is closed.
-        socket.connect(address).await?;
-        socket.send(bytes).await?;
-        let mut heard = vec![0; usize::from(u16::MAX)];
-        loop {
-            let length = socket.recv(&mut heard).await?;
-            // Whoever guesses the port must guess the number and the question as well.
-            let ours = |answer: &Message| {
-                answer.metadata.id == asked.metadata.id && answer.queries == asked.queries
-            };
-            let answer = heard
-                .get(..length)
-                .and_then(|it| Message::from_vec(it).ok());
-            if let Some(answer) = answer.filter(ours) {
-                return Ok(answer);
-            }
-        }
-    };
+    let exchanging = dns::over_udp(address, attempt.manner.source, asked, bytes);
     attempt
         .phase(
             ProbePhase::Processing,
             ProbeFailure::DnsTimeout,
             exchanging,
-            |error: io::Error| Failed::new(connect_failure(&error), format!("{address}: {error}")),
+            |error| Failed::new(connect_failure(&error), format!("{address}: {error}")),
         )
         .await
 }
@@ -119,22 +74,13 @@ async fn over_tcp(
     bytes: &[u8],
 ) -> Result<Message, Failed> {
     let mut stream = attempt.connect(place, attempt.manner.connect_to).await?;
-    let exchanging = async {
-        let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
-        let mut whole = length.to_be_bytes().to_vec();
-        whole.extend(bytes);
-        stream.write_all(&whole).await?;
-        let length = stream.read_u16().await?;
-        let mut heard = vec![0; usize::from(length)];
-        stream.read_exact(&mut heard).await?;
-        Message::from_vec(&heard).map_err(io::Error::other)
-    };
+    let exchanging = dns::over_tcp(&mut stream, bytes);
     attempt
         .phase(
             ProbePhase::Processing,
             ProbeFailure::DnsTimeout,
             exchanging,
-            |error| Failed::new(ProbeFailure::HttpReset, error.to_string()),
+            |error: io::Error| Failed::new(ProbeFailure::HttpReset, error.to_string()),
         )
         .await
 }
@@ -155,71 +101,6 @@ fn cut(mut whole: DnsAnswer) -> DnsAnswer {
         }
     }
     whole
-}
-
-/// The whole of an answer; it had room in a message of 64 KiB.
-fn seen(answer: &Message) -> DnsAnswer {
-    let options = answer
-        .edns
-        .as_ref()
-        .map(|edns| edns.options().options.as_slice());
-    let extended = options
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|(code, option)| match (u16::from(*code), option) {
-            (EXTENDED_ERROR, EdnsOption::Unknown(_, data)) => {
-                let (code, text) = data.split_first_chunk()?;
-                let text = String::from_utf8_lossy(text).into_owned();
-                Some((u16::from_be_bytes(*code), text))
-            }
-            _ => None,
-        });
-    let serial = answer.answers.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(soa.serial),
-        _ => None,
-    });
-    DnsAnswer {
-        rcode: rcode(answer),
-        authoritative: answer.metadata.authoritative,
-        answers: answer.answers.iter().map(record).collect(),
-        authorities: answer.authorities.len() as u32,
-        additionals: answer.additionals.len() as u32,
-        serial,
-        extended_errors: extended.collect(),
-    }
-}
-
-/// RFC 8914, section 2.
-const EXTENDED_ERROR: u16 = 15;
-/// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914, section 5.2).
-const STALE: [u16; 2] = [3, 19];
-
-fn record(record: &Record) -> DnsRecord {
-    DnsRecord {
-        name: record.name.to_ascii(),
-        kind: record.record_type().to_string(),
-        ttl: record.ttl,
-        data: record.data.to_string(),
-    }
-}
-
-/// The code's mnemonic (RFC 6895, section 2.3).
-fn rcode(answer: &Message) -> String {
-    let word = match answer.metadata.response_code {
-        ResponseCode::NoError => "NOERROR",
-        ResponseCode::FormErr => "FORMERR",
-        ResponseCode::ServFail => "SERVFAIL",
-        ResponseCode::NXDomain => "NXDOMAIN",
-        ResponseCode::NotImp => "NOTIMP",
-        ResponseCode::Refused => "REFUSED",
-        ResponseCode::YXDomain => "YXDOMAIN",
-        ResponseCode::YXRRSet => "YXRRSET",
-        ResponseCode::NXRRSet => "NXRRSET",
-        ResponseCode::NotAuth => "NOTAUTH",
-        ResponseCode::NotZone => "NOTZONE",
-        other => return format!("RCODE{}", u16::from(other)),
-    };
-    word.to_owned()
 }
 
 fn judge(
@@ -256,8 +137,7 @@ fn judge(
         );
         return failed(failure, detail);
     }
-    let stale = |(code, _): &(u16, String)| STALE.contains(code);
-    if !expect.may_be_stale && seen.extended_errors.iter().any(stale) {
+    if !expect.may_be_stale && seen.is_stale() {
         let detail = "the answer is an old one that the resolver kept".to_owned();
         return failed(ProbeFailure::DnsStale, detail);
     }
@@ -362,6 +242,7 @@ fn broken(rule: &RecordExpectation, answer: &Message) -> Option<String> {
 mod tests {
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::rdata::TXT;
+    use hickory_proto::rr::{RData, Record};
 
     use super::*;
 
@@ -377,9 +258,13 @@ mod tests {
                 long.clone(),
             ];
             let data = RData::TXT(TXT::new(data));
-            answer.add_answer(Record::from_rdata(name("a.example").unwrap(), 60, data));
+            answer.add_answer(Record::from_rdata(
+                dns::name("a.example").unwrap(),
+                60,
+                data,
+            ));
         }
-        let whole = seen(&answer);
+        let whole = dns::decode(&answer);
         let judged = |has: &[String]| {
             let expect = AnswerExpectation {
                 has: has.to_vec(),

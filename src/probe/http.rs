@@ -47,6 +47,12 @@ pub(super) async fn run(attempt: &mut Attempt<'_>, first: &Url) -> Result<(), Fa
             let detail = format!("redirected to {location:?}, which is no URL of http or https");
             Failed::new(ProbeFailure::AssertHeader, detail)
         })?;
+        if attempt.manner.stands_for.as_ref() == Some(&url.place) {
+            url = Url {
+                target: url.target,
+                ..first.clone()
+            };
+        }
         attempt.seen.redirects += 1;
         // RFC 9110, 15.4.4; and what every browser does with a 301 or 302 that answers a POST (15.4.2).
         let becomes_get = status == StatusCode::SEE_OTHER && method != Method::HEAD

@@ -106,6 +106,8 @@ impl Module {
             paused: false,
             maintenance: Vec::new(),
             manner,
+            compare: false,
+            views: Vec::new(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::definition::{Definition, JourneyStep, Target};
+use super::definition::{Definition, JourneyStep, Target, View};
 use super::run::Probe;
 use crate::net::examine::Trust;
 use crate::net::tls::TlsError;
@@ -26,13 +26,33 @@ pub struct PrepareError {
 pub fn prepare(definitions: Vec<Definition>) -> Result<Vec<Arc<Probe>>, PrepareError> {
     let mut roots = Roots::default();
     let prepared = definitions.into_iter().map(|definition| {
-        let trust = roots.of(&definition).map_err(|source| PrepareError {
+        let refused = |source| PrepareError {
             name: definition.name.clone(),
             source: Box::new(source),
-        })?;
-        Ok(Arc::new(Probe::new(definition, trust)))
+        };
+        let trust = roots.of(&definition).map_err(refused)?;
+        let mut views = Vec::with_capacity(definition.views.len());
+        for view in &definition.views {
+            let looked = looked_from(&definition, view);
+            let trust = roots.of(&looked).map_err(refused)?;
+            views.push(Arc::new(Probe::new(looked, trust, Vec::new())));
+        }
+        Ok(Arc::new(Probe::new(definition, trust, views)))
     });
     prepared.collect()
+}
+
+/// The same probe from another vantage.
+fn looked_from(definition: &Definition, view: &View) -> Definition {
+    Definition {
+        target: view.target.clone(),
+        manner: view.manner.clone(),
+        steps: Vec::new(),
+        maintenance: Vec::new(),
+        compare: false,
+        views: Vec::new(),
+        ..definition.clone()
+    }
 }
 
 /// Roots by the file that they were read from; the system's by none.

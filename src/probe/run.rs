@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
@@ -13,7 +15,8 @@ use super::definition::{Capture, Definition, Expectations, Family, HostPort, Man
 use super::journey::{self, Carried};
 use super::{dns, grpc, http, icmp, tcp, websocket};
 use crate::clock::{Clock, SystemClock, Tick};
-use crate::model::{ProbeFailure, ProbePhase, ProbeRun};
+use crate::model::{ProbeFailure, ProbePhase, ProbeRun, Vantage, ViewRun};
+use crate::net::dns::{Kinds, LookupError, lookup};
 use crate::net::examine::{self, Trust};
 use crate::net::mark::MarkKey;
 
@@ -23,12 +26,27 @@ pub struct Probe {
     definition: Definition,
     /// `None` when it never speaks TLS.
     trust: Option<Trust>,
+    /// Its views, in the order of the definition's.
+    views: Vec<Arc<Self>>,
 }
 
 impl Probe {
-    /// A probe that judges chains by `trust`.
-    pub(super) const fn new(definition: Definition, trust: Option<Trust>) -> Self {
-        Self { definition, trust }
+    /// A probe that judges chains by `trust`, and looks from these vantages as well.
+    pub(super) const fn new(
+        definition: Definition,
+        trust: Option<Trust>,
+        views: Vec<Arc<Self>>,
+    ) -> Self {
+        Self {
+            definition,
+            trust,
+            views,
+        }
+    }
+
+    /// Requests and connections that one run makes at once.
+    pub const fn width(&self) -> usize {
+        1 + self.views.len()
     }
 
     /// What it is.
@@ -41,8 +59,42 @@ impl Probe {
         self.run_until(clock, key, std::future::pending()).await
     }
 
-    /// The same. Once `stopped` is over, a journey goes on with what cleans up after it; others just end.
+    /// The same. Once `stopped` is over, a journey goes on with what cleans up after it; others just end. Its views look at
+    /// the same time, each within the same timeout.
     pub async fn run_until(
+        &self,
+        clock: SystemClock,
+        key: Option<&MarkKey>,
+        stopped: impl Future<Output = ()>,
+    ) -> ProbeRun {
+        // Ends with this run, however that comes.
+        let mut looking = JoinSet::new();
+        for (place, view) in self.views.iter().enumerate() {
+            let vantage = self.definition.views[place].vantage;
+            // Only the proxy knows what to do with a mark; an upstream could use it.
+            let key = key.filter(|_| vantage == Vantage::Ingress).cloned();
+            let view = Arc::clone(view);
+            looking.spawn(async move {
+                let never = std::future::pending();
+                (place, view.run_alone(clock, key.as_ref(), never).await)
+            });
+        }
+        let mut run = self.run_alone(clock, key, stopped).await;
+        let mut seen = Vec::with_capacity(self.views.len());
+        while let Some(looked) = looking.join_next().await {
+            // One that broke saw nothing.
+            seen.extend(looked.ok());
+        }
+        seen.sort_by_key(|(place, _)| *place);
+        let views = seen.into_iter().map(|(place, run)| {
+            let view = &self.definition.views[place];
+            ViewRun::of(view.vantage, &view.at, run)
+        });
+        run.views = views.collect();
+        run
+    }
+
+    async fn run_alone(
         &self,
         clock: SystemClock,
         key: Option<&MarkKey>,
@@ -294,15 +346,20 @@ impl<'a> Attempt<'a> {
 
     async fn resolve(&mut self, place: &HostPort) -> Result<SocketAddr, Failed> {
         let HostPort { host, port } = place;
-        let looked_up = self
-            .phase(
-                ProbePhase::Resolve,
-                ProbeFailure::DnsTimeout,
-                tokio::net::lookup_host((host.as_str(), *port)),
-                |error| Failed::new(dns_failure(&error), format!("{host}: {error}")),
-            )
-            .await?;
-        let addresses: Vec<SocketAddr> = looked_up.collect();
+        let addresses: Vec<SocketAddr> = if let Some(resolver) = self.manner.resolver {
+            self.ask_for(resolver, place).await?
+        } else {
+            let looking = tokio::net::lookup_host((host.as_str(), *port));
+            let looked_up = self
+                .phase(
+                    ProbePhase::Resolve,
+                    ProbeFailure::DnsTimeout,
+                    looking,
+                    |error| Failed::new(dns_failure(&error), format!("{host}: {error}")),
+                )
+                .await?;
+            looked_up.collect()
+        };
         let is = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
         let found = match self.manner.family {
             Family::Any => addresses.first(),
@@ -315,6 +372,38 @@ impl<'a> Attempt<'a> {
             let detail = format!("{host} has no address of the wanted family");
             Failed::new(ProbeFailure::DnsNxdomain, detail)
         })
+    }
+
+    /// The addresses of `place` as `resolver` gives them.
+    async fn ask_for(
+        &mut self,
+        resolver: SocketAddr,
+        HostPort { host, port }: &HostPort,
+    ) -> Result<Vec<SocketAddr>, Failed> {
+        let kinds = match self.manner.family {
+            Family::V4 => Kinds::V4,
+            Family::V6 => Kinds::V6,
+            Family::Any | Family::PreferV4 | Family::PreferV6 => Kinds::Any,
+        };
+        let failed = |error: LookupError| {
+            let failure = match &error {
+                LookupError::Nxdomain | LookupError::Nameless => ProbeFailure::DnsNxdomain,
+                LookupError::Refused(_) | LookupError::Io(_) => ProbeFailure::DnsServfail,
+            };
+            Failed::new(failure, format!("{host}, asked of {resolver}: {error}"))
+        };
+        let looked = self
+            .phase(
+                ProbePhase::Resolve,
+                ProbeFailure::DnsTimeout,
+                lookup(resolver, host, kinds),
+                failed,
+            )
+            .await?;
+        let addresses = looked.addresses.into_iter();
+        Ok(addresses
+            .map(|(ip, _)| SocketAddr::new(ip, *port))
+            .collect())
     }
 
     /// Shakes hands. The chain is kept whether or not it is trusted.

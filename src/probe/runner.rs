@@ -292,7 +292,8 @@ async fn run_slot(
     context: Rc<Context>,
     (slot, lag): (Timestamp, Duration),
 ) {
-    context.shared.in_flight.fetch_add(1, Ordering::Relaxed);
+    let width = probe.width();
+    context.shared.in_flight.fetch_add(width, Ordering::Relaxed);
     let (running, clock, key) = (Arc::clone(&probe), context.clock, context.key.clone());
     let stopped = context.stopped.clone();
     let cleans_up = probe.definition().steps.iter().any(|step| step.cleanup);
@@ -318,7 +319,7 @@ async fn run_slot(
         detail: error.to_string(),
         ..ProbeRun::default()
     });
-    context.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    context.shared.in_flight.fetch_sub(width, Ordering::Relaxed);
     ledger.borrow_mut().ended();
     context.tell(SlotRecord {
         probe: probe.definition().name.clone(),

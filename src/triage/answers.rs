@@ -1,6 +1,6 @@
 //! A verdict's six answers, each on a line of its own: for readers who cannot scan a sentence, and for documents.
 
-use super::{Locus, Suspect, Verdict, words};
+use super::{Locus, Outside, Suspect, Verdict, words};
 use crate::model::{Tally, Timestamp};
 
 /// What is asked of every incident, in this order.
@@ -24,13 +24,28 @@ fn whose(verdict: &Verdict) -> String {
         Locus::Edge => "edge, not upstream",
         Locus::Upstream => "upstream, not edge",
         Locus::Client => "clients, not edge",
+        // What only probes met may as well be in front of the edge.
+        Locus::Network if verdict.fault.is_none() && verdict.outside.is_some() => {
+            "names or network"
+        }
         Locus::Network => "names or network, between edge and upstream",
         Locus::Certificate => "a certificate",
         Locus::Unknown => "unknown: the evidence does not say",
     };
-    match &verdict.fault {
+    let side = match &verdict.fault {
         Some(fault) => format!("{side} ({fault})"),
         None => side.to_owned(),
+    };
+    match &verdict.outside {
+        Some(Outside { probe, place, text }) => {
+            let who = probe.as_ref().map_or_else(String::new, |probe| {
+                let at =
+                    place.map_or_else(String::new, |it| format!(" places it at {}", it.as_str()));
+                format!("probe {}{at}: ", words::plain(probe))
+            });
+            format!("{side}; {who}{}", words::long(text))
+        }
+        None => side,
     }
 }
 

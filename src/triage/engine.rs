@@ -15,7 +15,7 @@ use super::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence
 use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{
-    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, side,
+    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, outside, side,
     slowdown, suspect, words,
 };
 use crate::model::{About, Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
@@ -43,6 +43,11 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
         .flatten()
         .filter_map(|trouble| trouble.route.upstream.map(str::to_owned))
         .collect();
+    let told: Vec<String> = incidents
+        .values()
+        .flatten()
+        .map(|trouble| trouble.route.id.to_owned())
+        .collect();
     let mut verdicts: Vec<Verdict> = incidents
         .into_values()
         .map(|mut troubles| {
@@ -57,6 +62,7 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
     let lost: Vec<String> = shift.iter().flat_map(|it| it.routes.clone()).collect();
     verdicts.extend(shift);
     verdicts.extend(silent(now, evidence, &lost));
+    verdicts.extend(outside::verdict(now, evidence, &told));
     verdicts.extend(flapping::verdict(now, evidence, &failing));
     verdicts.extend(slowdown::verdict(evidence, &in_trouble));
     verdicts.extend(clients::verdict(now, evidence));
@@ -215,6 +221,10 @@ impl<'a> Trouble<'a> {
             Sli::Availability(_) | Sli::Probe { .. } => side::of_faults(&faults),
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
         };
+        let side = match side {
+            Locus::Unknown => side_of_probes(route.id, evidence),
+            known => known,
+        };
         Self {
             route,
             slo,
@@ -276,6 +286,20 @@ fn is_only_low(slo: &SloStatus, level: Level) -> bool {
     slo.state == SloState::Low
         && level == Level::Warn
         && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0)
+}
+
+/// Whose it is by the probes of a route, when what users met does not say.
+fn side_of_probes(route: &str, evidence: &Evidence<'_>) -> Locus {
+    let probes = evidence.probes.iter();
+    let mut sides = probes
+        .filter(|probe| probe.route == Some(route) && probe.placing.is_some())
+        .map(|probe| probe.place().side())
+        .filter(|side| *side != Locus::Unknown);
+    let first = sides.next();
+    // Two that disagree say nothing.
+    first
+        .filter(|first| sides.all(|it| it == *first))
+        .unwrap_or(Locus::Unknown)
 }
 
 /// Whether most bad events of the last five minutes are no failures of the edge or the upstream, but errors of clients.
@@ -411,6 +435,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         bad_per_s: (route.covered_s > 0).then(|| minute.bad as f64 / route.covered_s as f64),
         share_of_bad: ratio(minute.bad, evidence.edge.bad),
         fault: fault.map(|(fault, _)| fault.as_str().to_owned()),
+        outside: outside::of_trouble(worst, evidence),
         next_step,
         runbook: slo
             .slo
@@ -774,6 +799,7 @@ pub(super) fn blank(severity: Level) -> Verdict {
         bad_per_s: None,
         share_of_bad: None,
         fault: None,
+        outside: None,
         next_step: String::new(),
         runbook: None,
         text: String::new(),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::placing::Placing;
 use crate::model::{Counts, Event, Fault, Phase, SloKey, Tally, Timestamp};
 use crate::slo::alert::AlertStatus;
 use crate::slo::engine::SloStatus;
@@ -26,6 +27,8 @@ pub struct Evidence<'a> {
     pub handshakes: Tally,
     /// Endpoints whose health has changed in the last ten minutes.
     pub unsteady: Vec<Unsteady<'a>>,
+    /// Every probe that is run.
+    pub probes: Vec<ProbeEvidence<'a>>,
     /// A route's requests by the second in a range of seconds, at most ten minutes back, and without idle ones. Asked only
     /// for routes in trouble, and after changes of the configuration.
     pub seconds: &'a ReadCounts<'a>,
@@ -139,6 +142,27 @@ pub struct CertificateEvidence<'a> {
     pub began: Option<Timestamp>,
     /// Routes that are reached with it.
     pub routes: Vec<&'a str>,
+}
+
+/// What one probe finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeEvidence<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is aimed at.
+    pub target: &'a str,
+    /// The route that it looks at.
+    pub route: Option<&'a str>,
+    /// Where a person finds what to do.
+    pub runbook: Option<&'a str>,
+    /// From slot to slot, in seconds.
+    pub every_s: u64,
+    /// Whether it was run at all.
+    pub was_run: bool,
+    /// Since when it fails; `None`: not twice in a row.
+    pub failing_since: Option<Timestamp>,
+    /// Where the fault of its last run lies; `None`: that was well.
+    pub placing: Option<Placing>,
 }
 
 /// An endpoint whose health has changed in the last ten minutes.

@@ -2,6 +2,7 @@
 
 use super::engine::{RECENT, Trouble, about, ratio};
 use super::onset::Onset;
+use super::outside::in_sentence;
 use super::{Level, Locus, Suspect, Verdict, words};
 use crate::model::{Reading, Sli, Timestamp};
 
@@ -33,6 +34,9 @@ pub(super) fn sentence(
     let side = match verdict.side {
         Locus::Edge => "edge, not upstream: ",
         Locus::Upstream => "upstream, not edge: ",
+        Locus::Network if verdict.fault.is_none() && verdict.outside.is_some() => {
+            "names or network: "
+        }
         Locus::Network => "network, between edge and upstream: ",
         Locus::Client => "clients, not edge: ",
         Locus::Certificate => "certificate: ",
@@ -70,8 +74,9 @@ pub(super) fn sentence(
         Some(owner) => format!(" (owner {})", words::plain(owner)),
         None => String::new(),
     };
+    let outside = in_sentence(verdict.outside.as_ref());
     format!(
-        "{level}: {side}{route}{others} {what}{only}{since}; {changed}{burn}; {}{owner}",
+        "{level}: {side}{route}{others} {what}{only}{since}; {changed}{outside}{burn}; {}{owner}",
         verdict.next_step
     )
 }

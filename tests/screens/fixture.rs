@@ -344,6 +344,7 @@ fn checkout_fails(deploy: Event) -> Verdict {
         bad_per_s: Some(130.0),
         share_of_bad: Some(0.991),
         fault: Some("upstream_5xx".to_owned()),
+        outside: None,
         next_step: "roll back checkout".to_owned(),
         runbook: Some("alerts/runbooks/checkout.md".to_owned()),
         text: "CRIT: upstream checkout fails 61.3% of route checkout since 14:02:40.".to_owned(),
@@ -369,6 +370,7 @@ fn login_is_low() -> Verdict {
         bad_per_s: Some(0.0),
         share_of_bad: Some(0.0),
         fault: None,
+        outside: None,
         next_step: "hold deploys of login".to_owned(),
         runbook: None,
         text: "WARN: login-avail has 4.1% of its budget left.".to_owned(),
@@ -474,6 +476,7 @@ pub(crate) fn all_well() -> Snapshot {
             bad_per_s: None,
             share_of_bad: None,
             fault: None,
+            outside: None,
             next_step: String::new(),
             runbook: None,
             text: "All 3 SLOs within budget.".to_owned(),
@@ -495,6 +498,7 @@ pub(crate) fn all_well() -> Snapshot {
             slo("login-avail", "login", 999_000, 0.412),
             slo("www-avail", "www", 999_500, 0.973),
         ],
+        blind_spots: Vec::new(),
         probes: vec![
             probe("checkout-eu", "checkout"),
             probe("www-eu", "www"),
@@ -713,6 +717,9 @@ fn probe(name: &str, route: &str) -> ProbeView {
             status: Some(200),
             address: Some("203.0.113.7:443".to_owned()),
         }),
+        compare: false,
+        views: Vec::new(),
+        placing: None,
     }
 }
 

@@ -53,6 +53,7 @@ impl View<'_> {
             .map(|route| (route.id, &route.state.ring))
             .collect();
         let ring = |id: &str| rings.get(id).copied();
+        let targets = pipeline.probes.targets();
         let evidence = Evidence {
             routes,
             wide,
@@ -65,6 +66,7 @@ impl View<'_> {
             certificates: self.certificates(&certificates),
             handshakes: pipeline.handshakes.last_minute(self.now_secs),
             unsteady: self.unsteady(now),
+            probes: pipeline.probes.evidence(&targets),
             seconds: &|id, range| {
                 ring(id).map_or_else(Vec::new, |ring| ring.seconds(range).collect())
             },
@@ -236,6 +238,7 @@ impl View<'_> {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::super::{Memory, Surroundings, snapshot};
     use crate::app::names::Looked;
@@ -243,11 +246,16 @@ mod tests {
     use crate::app::workers::Gathered;
     use crate::config::Resolved;
     use crate::model::{
-        Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, RouteSlot, Scope, Timestamp,
+        Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, ProbeFailure, ProbePhases,
+        ProbeRun, RouteSlot, Scope, SlotRecord, Timestamp, Vantage, ViewRun,
     };
+    use crate::probe::definition::{Definition, Manner, Target};
+    use crate::probe::prepare::prepare;
     use crate::proxy::health::Checked;
     use crate::snapshot::{ConfigView, ProcessView, Snapshot};
     use crate::triage::Locus;
+    use crate::triage::blind::BlindKind;
+    use crate::triage::placing::FaultPlace;
 
     /// A pipeline that is fed as the daemon feeds it, in model time.
     struct Daemon {
@@ -428,6 +436,100 @@ mod tests {
         assert_eq!(verdict.side, Locus::Network, "{}", verdict.text);
         let said = "service.internal leads to 10.0.9.9, before to 10.0.4.31";
         assert!(verdict.next_step.contains(said), "{}", verdict.text);
+    }
+
+    #[test]
+    fn a_probe_says_where_a_fault_lies_or_that_it_does_not_see_it() {
+        let mut daemon = Daemon::new(ADMIN);
+        let definition = Definition {
+            name: "front".to_owned(),
+            target: Target::parse("http://ops.example.com/admin").unwrap(),
+            every: Duration::from_secs(5),
+            route: Some("admin".to_owned()),
+            runbook: None,
+            paused: false,
+            maintenance: Vec::new(),
+            manner: Manner::plain(Duration::from_secs(1)),
+            steps: Vec::new(),
+            compare: true,
+            views: Vec::new(),
+        };
+        let probes = prepare(vec![definition]).unwrap();
+        let resolved = Arc::clone(&daemon.around.resolved);
+        daemon.pipeline.configure(&resolved, &probes).unwrap();
+        let found = |failure: Option<ProbeFailure>| {
+            let view = |vantage| ViewRun {
+                vantage,
+                at: "here".to_owned(),
+                failure,
+                detail: String::new(),
+                duration_us: 1,
+                phases: ProbePhases::default(),
+                status: None,
+                address: None,
+            };
+            ProbeRun {
+                failure,
+                views: [Vantage::Ingress, Vantage::Upstream].map(view).into(),
+                ..ProbeRun::default()
+            }
+        };
+        let slot = |daemon: &mut Daemon, failure: Option<ProbeFailure>| {
+            let run = found(failure);
+            let record = SlotRecord {
+                probe: "front".to_owned(),
+                at: Timestamp::from_secs(daemon.now),
+                slots: 1,
+                every: Duration::from_secs(5),
+                outcome: run.outcome(),
+                lag_us: 0,
+                run: Some(run),
+            };
+            let now = Timestamp::from_secs(daemon.now);
+            daemon.pipeline.absorb_slots(now, vec![record], false);
+        };
+        for _ in 0..120 {
+            daemon.second(vec![("admin", good(5))]);
+        }
+        for _ in 0..2 {
+            slot(&mut daemon, Some(ProbeFailure::HttpStatus));
+            daemon.second(vec![("admin", good(5))]);
+        }
+        let snapshot = daemon.snapshot();
+        let verdict = &snapshot.verdict;
+        assert_eq!(verdict.side, Locus::Upstream, "{}", verdict.text);
+        let outside = verdict.outside.as_ref().unwrap();
+        assert_eq!(outside.place, Some(FaultPlace::Upstream));
+        assert_eq!(snapshot.blind_spots[0].kind, BlindKind::Alone);
+        // Now users fail, and it does not see it.
+        for _ in 0..2 {
+            slot(&mut daemon, None);
+            daemon.second(vec![("admin", good(5))]);
+        }
+        for _ in 0..60 {
+            let mut slot = RouteSlot {
+                counts: Counts {
+                    good: 0,
+                    bad: 50,
+                    excluded: 0,
+                },
+                ..RouteSlot::default()
+            };
+            slot.faults[Fault::UpstreamStatus.index()] = 50;
+            let key = daemon.pipeline.directory.find_slo("s").unwrap();
+            slot.slos
+                .push((key, crate::model::Tally { good: 0, bad: 50 }));
+            daemon.second(vec![("admin", slot)]);
+        }
+        let snapshot = daemon.snapshot();
+        let verdict = &snapshot.verdict;
+        assert_eq!(verdict.side, Locus::Upstream, "{}", verdict.text);
+        assert!(
+            verdict.text.contains("probe front does not see it"),
+            "{}",
+            verdict.text
+        );
+        assert_eq!(snapshot.blind_spots[0].kind, BlindKind::Unseen);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::model::{ProbePhase, ProbeRun, StepRun};
+use crate::model::{ProbePhase, ProbeRun, StepRun, ViewRun};
 use crate::probe::definition::Definition;
 use crate::snapshot::ProbeSlotView;
+use crate::triage::placing::{Placing, place};
 use crate::tui::fmt;
 
 /// A probe, and how it went.
@@ -45,9 +46,13 @@ impl Finished {
             return String::new();
         };
         let detail = fmt::visible(&run.detail);
-        match run.failure {
-            Some(failure) => format!("{}: {detail}", failure.as_str()),
-            None => detail.into_owned(),
+        let placing = place(run, &[]).filter(|_| !run.views.is_empty());
+        match (run.failure, placing) {
+            (Some(_), Some(Placing { place, why, .. })) => {
+                format!("placed at {}: {}", place.as_str(), fmt::visible(&why))
+            }
+            (Some(failure), None) => format!("{}: {detail}", failure.as_str()),
+            (None, _) => detail.into_owned(),
         }
     }
 }
@@ -79,6 +84,12 @@ pub(super) fn text(finished: &[Finished]) -> String {
                 format_args!("        {:<width$}  {}\n", "", line(step)),
             );
         }
+        for view in probe.run.iter().flat_map(|run| &run.views) {
+            put(
+                &mut text,
+                format_args!("        {:<width$}  {}\n", "", seen(view)),
+            );
+        }
         let explanation = probe.explanation();
         if !explanation.is_empty() {
             put(
@@ -106,6 +117,20 @@ fn line(step: &StepRun) -> String {
         .status
         .map_or_else(String::new, |status| format!("  {status}"));
     format!("{word:<4}  {}{status}  {} ms", step.name, millis(us))
+}
+
+/// What was seen from another vantage.
+fn seen(view: &ViewRun) -> String {
+    let word = if view.failure.is_some() { "FAIL" } else { "ok" };
+    let status = view
+        .status
+        .map_or_else(String::new, |status| format!("  {status}"));
+    let why = view.failure.map_or_else(String::new, |failure| {
+        format!("  {}: {}", failure.as_str(), fmt::visible(&view.detail))
+    });
+    let (vantage, at) = (view.vantage.as_str(), fmt::visible(&view.at));
+    let took = millis(view.duration_us);
+    format!("{word:<4}  {vantage:<8}  {at}{status}  {took} ms{why}")
 }
 
 /// Everything, as JSON.
@@ -156,6 +181,7 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         grpc_status,
         steps,
         hop_limit,
+        views,
     } = run;
     let phases: serde_json::Map<String, Value> = phases(run)
         .map(|(phase, us)| (format!("{}_us", phase.as_str()), us.into()))
@@ -182,6 +208,8 @@ pub(super) fn run_json(run: &ProbeRun) -> serde_json::Map<String, Value> {
         "grpc_status": grpc_status,
         "hop_limit": hop_limit,
         "steps": steps,
+        "views": views,
+        "placing": place(run, &[]),
     });
     match value {
         Value::Object(members) => members,
@@ -285,10 +313,11 @@ pub(super) fn list(definitions: &[&Definition]) -> String {
             .as_ref()
             .map_or_else(String::new, |route| format!("  route {route}"));
         let paused = if probe.paused { "  paused" } else { "" };
+        let compared = if probe.compare { ", compared" } else { "" };
         put(
             &mut text,
             format_args!(
-                "{:<width$}  every {:<5}  {}{route}{paused}\n",
+                "{:<width$}  every {:<5}  {}{route}{compared}{paused}\n",
                 probe.name,
                 humantime::format_duration(probe.every).to_string(),
                 probe.target
@@ -311,6 +340,14 @@ pub(super) fn list_json(definitions: &[&Definition]) -> String {
                 "route": probe.route,
                 "runbook": probe.runbook,
                 "paused": probe.paused,
+                "compare": probe.compare,
+                "views": probe.views.iter().map(|view| {
+                    json!({
+                        "vantage": view.vantage,
+                        "at": view.at,
+                        "target": view.target.to_string(),
+                    })
+                }).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -62,6 +62,7 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) maintenance: Vec<Located<Maintenance>>,
     pub(in crate::config) manner: Manner,
     pub(in crate::config) steps: Vec<Item<JourneyTable>>,
+    pub(in crate::config) compare: Located<bool>,
 }
 
 impl Section for Probe {
@@ -92,6 +93,14 @@ impl Section for Probe {
                 &NAME,
                 "none",
                 "The id of the route in `vestibule.toml` that it looks at from outside.",
+            ),
+            compare: keys.or(
+                "compare",
+                &Flag,
+                false,
+                "Looks at its route from elsewhere in the same slot: at this ingress's own listener, and at each endpoint of \
+                 the route's upstream with a request of its own and with a mere connection. What they find together says \
+                 where a fault lies. Needs `route` and an `http://` or `https://` target.",
             ),
             runbook: keys.optional(
                 "runbook",

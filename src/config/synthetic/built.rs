@@ -23,6 +23,7 @@ pub(super) fn definition(probe: Probe, base: &Path) -> Option<Definition> {
         maintenance,
         manner: written,
         steps,
+        compare,
     } = probe;
     let manner = manner(written, base)?;
     let steps = steps
@@ -38,6 +39,8 @@ pub(super) fn definition(probe: Probe, base: &Path) -> Option<Definition> {
         maintenance: plain(maintenance),
         steps: steps.collect::<Option<_>>()?,
         manner,
+        compare: compare.value,
+        views: Vec::new(),
     })
 }
 
@@ -62,6 +65,7 @@ fn manner(manner: Manner, base: &Path) -> Option<definition::Manner> {
     let Manner {
         timeout,
         connect_to,
+        resolver,
         family,
         source,
         http,
@@ -76,6 +80,7 @@ fn manner(manner: Manner, base: &Path) -> Option<definition::Manner> {
     Some(definition::Manner {
         timeout: timeout.value,
         connect_to: connect_to.map(|address| address.value),
+        resolver: resolver.map(|address| address.value),
         family: family.value,
         source: source.map(|address| address.value),
         http: HttpRequest {
@@ -107,6 +112,7 @@ fn manner(manner: Manner, base: &Path) -> Option<definition::Manner> {
             insecure: tls.insecure.value,
         },
         expect: expectations(expect)?,
+        stands_for: None,
     })
 }
 

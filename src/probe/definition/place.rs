@@ -154,6 +154,15 @@ impl HostPort {
         fits.then_some(Self { host, port })
     }
 
+    /// A host, an address without brackets, and a port; `None` when either is none.
+    pub fn of(host: &str, port: u16) -> Option<Self> {
+        if host.contains(':') {
+            Self::new(&format!("[{host}]"), || Some(port))
+        } else {
+            Self::new(host, || Some(port))
+        }
+    }
+
     /// `host:port` in text.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;

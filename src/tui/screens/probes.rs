@@ -10,8 +10,9 @@ use super::super::theme::Role;
 use super::super::widgets::table::{Cell, Column, Kind};
 use super::super::widgets::{listing, rule};
 use super::super::words::Status;
-use crate::model::{ProbePhase, Timestamp};
+use crate::model::{ProbePhase, Timestamp, Vantage};
 use crate::snapshot::{ProbeSlotView, ProbeView, RouteView, Snapshot, Standing};
+use crate::triage::placing::FaultPlace;
 
 /// Rows below the list that say something.
 const BELOW: u16 = 8;
@@ -90,6 +91,10 @@ fn heading(snapshot: &Snapshot) -> String {
         probes.filter(|probe| probe.standing == standing).count()
     };
     match (of(Standing::Crit), of(Standing::Warn)) {
+        (0, 0) if !snapshot.blind_spots.is_empty() => {
+            let spots = snapshot.blind_spots.len();
+            format!(" · {total}, none fails, {spots} blind spots")
+        }
         (0, 0) => format!(" · {total}, none fails"),
         (failing, 0) => format!(" · {total}, {failing} failing"),
         (0, once) => format!(" · {total}, {once} failed once"),
@@ -220,6 +225,9 @@ fn draw_detail(
     rule::draw(canvas, (area.x, area.y), area.width, &title, &says);
     let room = area.width.saturating_sub(2);
     let mut lines = vec![outside(probe), inside(route)];
+    if probe.compare {
+        lines.insert(1, vantages(probe));
+    }
     if canvas.measure(&title) + canvas.measure(&says) + 10 > area.width {
         lines.insert(0, says.to_vec());
     }
@@ -228,6 +236,17 @@ fn draw_detail(
         "legend   | well   x failed   · not run: neither good nor bad   newest right",
         Role::Muted,
     )]);
+    let mut unseen = snapshot.blind_spots.iter();
+    let unseen = unseen.find(|spot| {
+        let of_probe = spot.probe.as_ref() == Some(&probe.name);
+        of_probe || (spot.probe.is_none() && spot.route == probe.route)
+    });
+    if let Some(spot) = unseen {
+        lines.push(vec![
+            span("blind    ", Role::Muted),
+            span(spot.text.as_str(), Role::Warn),
+        ]);
+    }
     if let Some(since) = probe.failing_since {
         lines.push(vec![
             span("fails    ", Role::Muted),
@@ -270,10 +289,20 @@ const INSIDE_BAD: f64 = 0.05;
 /// What the two views say together.
 fn conclusion(probe: &ProbeView, route: Option<&RouteView>) -> &'static str {
     let fails = probe.standing >= Standing::Warn;
+    let place = probe.placing.as_ref().map(|placing| placing.place);
+    let place = place.filter(|place| *place != FaultPlace::Unknown);
     let inside = route.and_then(|route| route.now.bad_ratio);
     match (fails, inside.map(|ratio| ratio >= INSIDE_BAD)) {
         _ if probe.paused => "paused: nobody looks from outside",
         _ if probe.last.is_none() => "not run yet",
+        (true, _) if place.is_some() => match place {
+            Some(FaultPlace::Dns) => "the name leads nowhere, or elsewhere",
+            Some(FaultPlace::Network) => "between whoever asks and this ingress",
+            Some(FaultPlace::Tls) => "a certificate, or the handshake",
+            Some(FaultPlace::Ingress) => "this ingress: what is behind it is well",
+            Some(FaultPlace::Upstream) => "the service: it fails when asked directly",
+            Some(FaultPlace::Unknown) | None => "fails",
+        },
         (true, Some(true)) => "both fail → not the network in front",
         (true, Some(false)) => "only outside fails → name, network or TLS in front of us",
         (true, None) => "fails; nothing inside to compare with",
@@ -306,6 +335,39 @@ fn outside(probe: &ProbeView) -> Vec<Span<'_>> {
     if let Some(address) = &last.address {
         spans.push(span("  to ", Role::Muted));
         spans.push(span(address.as_str(), Role::Text));
+    }
+    spans
+}
+
+/// What was seen from each vantage of the last run, on one line.
+fn vantages(probe: &ProbeView) -> Vec<Span<'_>> {
+    let mut spans = vec![span("from     ", Role::Muted)];
+    let Some(last) = probe.last.as_ref().filter(|_| !probe.views.is_empty()) else {
+        spans.push(span("not compared yet", Role::Muted));
+        return spans;
+    };
+    let mut say = |vantage: Vantage, failed: Option<&str>, what: String| {
+        spans.push(span(format!("{} ", vantage.as_str()), Role::Muted));
+        let role = if failed.is_some() {
+            Role::Crit
+        } else {
+            Role::Text
+        };
+        spans.push(span(failed.unwrap_or("ok").to_owned(), role));
+        spans.push(span(format!(" {what}  "), Role::Muted));
+    };
+    let took = fmt::or_none(last.duration_us, fmt::micros);
+    say(Vantage::Edge, last.reason.as_deref(), took);
+    for vantage in [Vantage::Ingress, Vantage::Upstream, Vantage::Tcp] {
+        let of_it = || probe.views.iter().filter(|view| view.vantage == vantage);
+        let failing = of_it().filter(|view| view.reason.is_some()).count();
+        let worst = of_it().max_by_key(|view| (view.reason.is_some(), view.duration_us));
+        let Some(worst) = worst else { continue };
+        let what = match (failing, of_it().count()) {
+            (0, _) | (_, 1) => fmt::micros(worst.duration_us),
+            (failing, all) => format!("{failing}/{all} {}", worst.at),
+        };
+        say(vantage, worst.reason.as_deref(), what);
     }
     spans
 }

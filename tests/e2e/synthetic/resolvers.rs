@@ -1,18 +1,63 @@
 //! Names, asked of real servers: BIND for a zone, Unbound between it and users.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::blackbox::{Process, free};
 use super::probe;
 use crate::daemon::until;
 use crate::harness::skip;
+
+/// BIND with a zone `shop.example` that can be changed. Killed when it goes.
+pub(super) struct Named {
+    process: Process,
+    pub(super) address: SocketAddr,
+}
+
+impl Named {
+    /// One whose zone holds these lines; `None` when it is not installed.
+    pub(super) fn start(dir: &Path, lines: &str) -> Option<Self> {
+        let (process, address) = named(dir, lines)?;
+        Some(Self { process, address })
+    }
+
+    /// What the system tells it.
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.0.id()).ok();
+        let pid = pid.and_then(Pid::from_raw).expect("a process has a number");
+        kill_process(pid, signal).expect("it is our child");
+    }
+}
+
+/// Has a name lead to these addresses and to no others, for a second at a time; whether that could be done.
+pub(super) fn nsupdate(server: SocketAddr, name: &str, addresses: &[&str]) -> bool {
+    let mut script = format!(
+        "server {} {}\nzone shop.example\nupdate delete {name} A\n",
+        server.ip(),
+        server.port()
+    );
+    for address in addresses {
+        script.push_str(&format!("update add {name} 1 A {address}\n"));
+    }
+    script.push_str("send\n");
+    let child = Command::new("nsupdate")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else { return false };
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(script.as_bytes()).expect("it hears");
+    drop(input);
+    child.wait().expect("it is our child").success()
+}
 
 /// BIND with a zone `shop.example` that holds these lines.
 fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
@@ -28,7 +73,7 @@ fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
         format!(
             "options {{ directory \"{here}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
              pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
-             zone \"shop.example\" {{ type master; file \"zone\"; }};\n",
+             zone \"shop.example\" {{ type master; file \"zone\"; allow-update {{ 127.0.0.1; }}; }};\n",
             address.port()
         ),
     )

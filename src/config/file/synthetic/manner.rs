@@ -22,6 +22,7 @@ use crate::probe::definition::{Family, HttpVersion, Pattern, StartTls};
 pub(in crate::config) struct Manner {
     pub(in crate::config) timeout: Located<Duration>,
     pub(in crate::config) connect_to: Option<Located<SocketAddr>>,
+    pub(in crate::config) resolver: Option<Located<SocketAddr>>,
     pub(in crate::config) family: Located<Family>,
     pub(in crate::config) source: Option<Located<IpAddr>>,
     pub(in crate::config) http: Http,
@@ -68,6 +69,13 @@ impl Manner {
                 &ADDRESS,
                 "the address that the target's name has",
                 "Connect here whatever the target's name resolves to: one listener, one server behind a name.",
+            ),
+            resolver: keys.optional(
+                "resolver",
+                &ADDRESS,
+                "whom the system asks",
+                "The resolver that is asked for the name's addresses: the one that users have. It is asked each time, without \
+                 a cache.",
             ),
             family: keys.or(
                 "family",

@@ -12,6 +12,7 @@ use crate::model::{About, Sli, Slo, Window};
 use crate::slo::alert::AlertKind;
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, Row, Severity};
+use crate::triage::Topic;
 
 mod alarm;
 mod alertmanager;
@@ -107,6 +108,11 @@ impl What {
 /// rules of a configuration.
 pub fn runbook_of(kind: AlertKind, severity: Severity) -> String {
     runbook::of(alertname(kind, severity))
+}
+
+/// The runbook for what a verdict is about, in Markdown; of a budget's, the one for its alerts of this severity.
+pub fn runbook_about(topic: Topic, severity: Severity) -> String {
+    runbook::about(topic, severity)
 }
 
 /// The files of one kind.

@@ -83,6 +83,48 @@ impl Locus {
     }
 }
 
+/// What a verdict is about, by which the page that says what to do is found.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// An error budget, or requests that fail without one.
+    #[default]
+    Burn,
+    /// A certificate.
+    Certificate,
+    /// Requests that go another way than they did, or none.
+    Misroute,
+    /// A busy route that gets no request any more.
+    Silence,
+    /// A route that grows slower by the day.
+    Slowdown,
+    /// An endpoint that comes and goes.
+    Flapping,
+    /// What only probes see.
+    Outside,
+    /// What clients do wrong.
+    Clients,
+    /// A part of ourselves.
+    Degraded,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 9] = [
+        Self::Burn,
+        Self::Certificate,
+        Self::Misroute,
+        Self::Silence,
+        Self::Slowdown,
+        Self::Flapping,
+        Self::Outside,
+        Self::Clients,
+        Self::Degraded,
+    ];
+}
+
 /// The side that most of `faults` blame, as a verdict says it; [`Locus::Unknown`] of none.
 pub fn side_of_faults(faults: &[(Fault, u64)]) -> Locus {
     side::of_faults(faults)
@@ -159,6 +201,9 @@ pub struct Outside {
 pub struct Verdict {
     /// How bad.
     pub severity: Level,
+    /// What it is about.
+    #[serde(default)]
+    pub topic: Topic,
     /// Whose fault.
     pub side: Locus,
     /// The worst route; `None` when nothing is wrong.

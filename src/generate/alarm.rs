@@ -7,6 +7,7 @@ use crate::generate::JOB;
 use crate::generate::promql::{matching, select};
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;
+use crate::triage::Topic;
 
 mod outside;
 mod own;
@@ -36,6 +37,12 @@ pub(super) const NO_REQUESTS: &str = "VestibuleRouteSilent";
 pub(super) const LATENCY_RISES: &str = "VestibuleLatencyRises";
 /// The process before this one was not stopped. Only Vestibule itself notices.
 pub(super) const CRASHED: &str = "VestibuleCrashed";
+/// Many more requests than usual match no route.
+pub(super) const MISROUTES_SURGED: &str = "VestibuleMisroutesSurged";
+/// An endpoint comes and goes.
+pub(super) const ENDPOINT_FLAPS: &str = "VestibuleEndpointFlaps";
+/// A probe fails.
+pub(super) const PROBE_FAILS: &str = "VestibuleProbeFails";
 /// No Vestibule answers the scraper.
 pub(super) const DOWN: &str = "VestibuleDown";
 /// Fires always, so that its absence shows that alerting itself is broken.
@@ -55,6 +62,21 @@ pub const fn alertname(kind: AlertKind, severity: Severity) -> &'static str {
         (AlertKind::Degraded, _) => DEGRADED,
         (AlertKind::Crash, _) => CRASHED,
     }
+}
+
+/// The name of the alert whose page says what to do about a verdict; `None` when no alert is about such a thing.
+pub(super) const fn alert_about(topic: Topic, severity: Severity) -> Option<&'static str> {
+    Some(match topic {
+        Topic::Burn => alertname(AlertKind::Burn, severity),
+        Topic::Certificate => CERTIFICATE_ENDS,
+        Topic::Misroute => MISROUTES_SURGED,
+        Topic::Silence => NO_REQUESTS,
+        Topic::Slowdown => LATENCY_RISES,
+        Topic::Flapping => ENDPOINT_FLAPS,
+        Topic::Outside => PROBE_FAILS,
+        Topic::Degraded => DEGRADED,
+        Topic::Clients => return None,
+    })
 }
 
 /// One alert.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::alarm::{self, Alarm};
 use super::{ALERTS, Artifact, MARK, Plan, rules};
 use crate::slo::policy::Severity;
+use crate::triage::Topic;
 
 /// The page of an alert. One page may serve several.
 fn prose(name: &str) -> &'static str {
@@ -21,13 +22,14 @@ fn prose(name: &str) -> &'static str {
             include_str!("../../docs/runbooks/certificates.md")
         }
         alarm::WATCHDOG => include_str!("../../docs/runbooks/watchdog.md"),
-        "VestibuleCrashLoops" => include_str!("../../docs/runbooks/crash-loop.md"),
+        "VestibuleCrashLoops" | alarm::CRASHED => include_str!("../../docs/runbooks/crash-loop.md"),
         alarm::SURGED => include_str!("../../docs/runbooks/errors-surged.md"),
         alarm::LATENCY_RISES => include_str!("../../docs/runbooks/latency-rises.md"),
-        "VestibuleMisroutesSurged" => include_str!("../../docs/runbooks/misroutes.md"),
+        alarm::NO_REQUESTS => include_str!("../../docs/runbooks/route-silent.md"),
+        alarm::MISROUTES_SURGED => include_str!("../../docs/runbooks/misroutes.md"),
         "VestibuleOverloaded" => include_str!("../../docs/runbooks/overloaded.md"),
         "VestibuleNamesDoNotResolve" => include_str!("../../docs/runbooks/names.md"),
-        "VestibuleEndpointFails" | "VestibuleEndpointFlaps" => {
+        "VestibuleEndpointFails" | alarm::ENDPOINT_FLAPS => {
             include_str!("../../docs/runbooks/endpoint.md")
         }
         "VestibuleTlsHandshakesFail" => include_str!("../../docs/runbooks/tls-handshakes.md"),
@@ -42,7 +44,7 @@ fn prose(name: &str) -> &'static str {
         }
         "VestibuleMemoryGrows" => include_str!("../../docs/runbooks/memory.md"),
         "VestibuleNotificationsFail" => include_str!("../../docs/runbooks/notifications.md"),
-        "VestibuleProbeFails" | "VestibuleProbesMissed" => {
+        alarm::PROBE_FAILS | "VestibuleProbesMissed" => {
             include_str!("../../docs/runbooks/probes.md")
         }
         "VestibuleTelemetryLost" => include_str!("../../docs/runbooks/telemetry-lost.md"),
@@ -55,6 +57,15 @@ fn prose(name: &str) -> &'static str {
 /// page.
 pub(super) fn of(name: &str) -> String {
     unlinked(prose(name))
+}
+
+/// What to do about what a verdict is about.
+pub(super) fn about(topic: Topic, severity: Severity) -> String {
+    let name = alarm::alert_about(topic, severity);
+    name.map_or_else(
+        || unlinked(include_str!("../../docs/runbooks/clients.md")),
+        of,
+    )
 }
 
 /// Every page.
@@ -72,6 +83,9 @@ pub(super) fn runbooks(plan: &Plan) -> Vec<Artifact> {
     ));
     let absent = "```promql\nabsent(vestibule_slo_events_total{slo=\"…\"})    # for 10m, for each SLO\n```\n";
     pages.push(page(alarm::SLO_ABSENT, "A ticket.", absent));
+    let own = "Only Vestibule itself notices; no rule of Prometheus does.\n";
+    pages.push(page(alarm::NO_REQUESTS, "A ticket.", own));
+    pages.push(page(alarm::CRASHED, "Someone is paged.", own));
     pages
 }
 
@@ -161,11 +175,23 @@ fn unlinked(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slo::alert::AlertKind;
+
+    #[test]
+    fn there_is_something_to_do_about_every_verdict() {
+        for topic in Topic::ALL {
+            let page = about(topic, Severity::Ticket);
+            assert!(page.contains("## What to do"), "{topic:?}");
+        }
+    }
 
     #[test]
     fn every_alert_has_a_page_of_its_own_words() {
         let names = alarm::alarms().into_iter().map(|alarm| alarm.name);
-        for name in names.chain([alarm::BURNS_FAST, alarm::BURNS_SLOWLY, alarm::SLO_ABSENT]) {
+        let severities = [Severity::Page, Severity::Ticket];
+        let own = AlertKind::ALL.into_iter();
+        let own = own.flat_map(|kind| severities.map(|it| alarm::alertname(kind, it)));
+        for name in names.chain(own).chain([alarm::SLO_ABSENT]) {
             let prose = prose(name);
             for part in [
                 "# ",

@@ -6,7 +6,7 @@ use super::engine::{blank, firing};
 use super::evidence::{CertificateEvidence, Evidence};
 use super::onset::Onset;
 use super::sentence::{changed, label};
-use super::{Level, Locus, Verdict, suspect, words};
+use super::{Level, Locus, Topic, Verdict, suspect, words};
 use crate::model::Timestamp;
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::policy::Severity;
@@ -66,6 +66,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
     };
     let changed = hurts.map_or_else(String::new, |_| changed(now, Some(onset), suspect.as_ref()));
     Some(Verdict {
+        topic: Topic::Certificate,
         side: Locus::Certificate,
         route: routes.first().cloned(),
         routes,

@@ -6,7 +6,7 @@ use super::engine::{RECENT, blank, ratio, runbook};
 use super::evidence::{Evidence, History, RouteEvidence};
 use super::onset::{self, Onset};
 use super::sentence::{changed, label};
-use super::{Level, Locus, Strength, Suspect, Verdict, suspect, words};
+use super::{Level, Locus, Strength, Suspect, Topic, Verdict, suspect, words};
 use crate::model::{Counts, EventKind, Fault, Side, Tally, Timestamp};
 
 /// Refused requests in the last minute below which nothing is said.
@@ -42,10 +42,12 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         fault,
         Fault::NoRoute | Fault::Misdirected | Fault::NotAllowed
     ) && suspect.as_ref().is_some_and(is_close_config);
-    let (level, side, who) = if ours {
-        (Level::Warn, Locus::Edge, "edge, not clients")
+    let (level, topic, side, who) = if ours {
+        let who = "edge, not clients";
+        (Level::Warn, Topic::Misroute, Locus::Edge, who)
     } else {
-        (Level::Ok, Locus::Client, "clients, not edge")
+        let who = "clients, not edge";
+        (Level::Ok, Topic::Clients, Locus::Client, who)
     };
     let minute = route.last_minute;
     let others = match &odd[1..] {
@@ -65,6 +67,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
     let least = if onset.open { "at least " } else { "" };
     let began = Timestamp::from_secs(onset.secs);
     Some(Verdict {
+        topic,
         side,
         route: Some(route.id.to_owned()),
         routes: odd.iter().map(|(route, _)| route.id.to_owned()).collect(),

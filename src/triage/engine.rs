@@ -15,8 +15,8 @@ use super::evidence::{Detail, EndpointEvidence, Evidence, History, RouteEvidence
 use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{
-    Difference, Level, Locus, Suspect, Verdict, certificate, clients, flapping, mix, outside, side,
-    slowdown, suspect, words,
+    Difference, Level, Locus, Suspect, Topic, Verdict, certificate, clients, flapping, mix,
+    outside, side, slowdown, suspect, words,
 };
 use crate::model::{About, Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
@@ -418,6 +418,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         })
     };
     let mut verdict = Verdict {
+        topic: Topic::Burn,
         severity: worst.level,
         side,
         route: Some(route.id.to_owned()),
@@ -663,6 +664,7 @@ fn silent(now: Timestamp, evidence: &Evidence<'_>, told: &[String]) -> Option<Ve
     let next_step =
         "check what is in front of this proxy: names, load balancer, firewall".to_owned();
     Some(Verdict {
+        topic: Topic::Silence,
         side: Locus::Network,
         route: worst.route.clone(),
         routes: worst.route.iter().cloned().collect(),
@@ -688,6 +690,7 @@ fn degraded(evidence: &Evidence<'_>) -> Option<Verdict> {
     };
     let next_step = "see Vestibule's own log".to_owned();
     Some(Verdict {
+        topic: Topic::Degraded,
         side: Locus::Edge,
         text: format!(
             "{}: traffic is fine, but {}{more}; {next_step}",
@@ -779,6 +782,7 @@ fn counted(slos: usize) -> String {
 pub(super) fn blank(severity: Level) -> Verdict {
     Verdict {
         severity,
+        topic: Topic::Burn,
         side: if severity == Level::Unknown {
             Locus::Unknown
         } else {

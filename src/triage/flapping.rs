@@ -4,7 +4,7 @@ use super::engine::{RECENT, blank, ratio, runbook};
 use super::evidence::{CheckEvidence, Evidence, Unsteady};
 use super::onset::Onset;
 use super::sentence::{changed, label};
-use super::{Level, Locus, Verdict, suspect, words};
+use super::{Level, Locus, Topic, Verdict, suspect, words};
 use crate::model::Timestamp;
 
 /// Changes in ten minutes from which an endpoint flaps: lost and back, twice.
@@ -62,6 +62,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>, told: &[String]) 
         None => "not burning".to_owned(),
     };
     Some(Verdict {
+        topic: Topic::Flapping,
         side: Locus::Upstream,
         route: route.map(|route| route.id.to_owned()),
         routes: served.iter().map(|route| route.id.to_owned()).collect(),

@@ -8,7 +8,7 @@
 use super::engine::{blank, runbook};
 use super::evidence::{Evidence, Proof, RouteEvidence};
 use super::sentence::label;
-use super::{Level, Locus, Strength, Suspect, Verdict, words};
+use super::{Level, Locus, Strength, Suspect, Topic, Verdict, words};
 use crate::model::{Counts, Event, EventKind, NO_ROUTE, Tally, Timestamp};
 
 /// Before a change: minutes that are looked at, and how many of them must have had requests.
@@ -73,6 +73,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         None => String::new(),
     };
     Some(Verdict {
+        topic: Topic::Misroute,
         side: Locus::Edge,
         route: Some(route.id.to_owned()),
         routes: lost.iter().map(|shift| shift.route.id.to_owned()).collect(),

@@ -10,7 +10,7 @@ use super::evidence::{Evidence, ProbeEvidence};
 use super::onset::Onset;
 use super::placing::FaultPlace;
 use super::sentence::{changed, label};
-use super::{Level, Locus, Outside, Verdict, suspect, words};
+use super::{Level, Locus, Outside, Topic, Verdict, suspect, words};
 use crate::model::{Timestamp, Window};
 
 /// Over how long users' requests are said to be well or not.
@@ -67,6 +67,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>, told: &[String]) 
     let why = probe.why();
     let changed = changed(now, Some(onset), suspect.as_ref());
     Some(Verdict {
+        topic: Topic::Outside,
         side,
         route: probe.route.map(str::to_owned),
         routes: probe.route.iter().map(|it| (*it).to_owned()).collect(),

@@ -3,7 +3,7 @@
 use super::engine::{blank, firing};
 use super::evidence::Evidence;
 use super::sentence::label;
-use super::{Level, Verdict, words};
+use super::{Level, Topic, Verdict, words};
 use crate::slo::alert::AlertKind;
 
 /// The routes of which it is said, in one word for all. `told` are routes that have an incident already: whatever makes
@@ -20,6 +20,7 @@ pub(super) fn verdict(evidence: &Evidence<'_>, told: &[String]) -> Option<Verdic
     let next_step =
         "look for what has grown since: data, a cache, a queue, a leak in the upstream".to_owned();
     Some(Verdict {
+        topic: Topic::Slowdown,
         route: first.route.clone(),
         routes: first.route.iter().cloned().chain(others).collect(),
         onset: Some(first.since),

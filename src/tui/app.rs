@@ -20,10 +20,10 @@ use super::theme::Theme;
 use crate::clock::Tick;
 use crate::model::{Event, Timestamp};
 use crate::net::address::Address;
-use crate::slo::alert::AlertState;
+use crate::slo::alert::{AlertKind, AlertState};
 use crate::slo::policy::Severity;
 use crate::snapshot::Snapshot;
-use crate::triage::Verdict;
+use crate::triage::{Topic, Verdict};
 
 /// Everything the screen is a function of.
 #[derive(Clone, Debug)]
@@ -104,13 +104,22 @@ pub(crate) struct Reading {
     pub(crate) line: u16,
 }
 
+/// What a runbook is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matter {
+    /// An alert.
+    Alert(AlertKind, Severity),
+    /// What a verdict is about.
+    Verdict(Topic, Severity),
+}
+
 /// Which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
     /// The keys.
     Help,
-    /// What to do when a budget burns.
-    Runbook(Severity),
+    /// What to do about this.
+    Runbook(Matter),
 }
 
 /// Something that happened.

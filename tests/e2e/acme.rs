@@ -371,13 +371,12 @@ fn short_lives_are_renewed_under_load_and_no_handshake_fails() {
         wait("five renewals", PATIENCE * 2, || {
             seen.insert(shown(pebble.https, &trusting, "shop.test"));
             thread::sleep(Duration::from_millis(100));
-            (pebble.issued() as u64 > RENEWALS).then_some(())
+            (seen.len() as u64 > RENEWALS).then_some(())
         });
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(failed.into_inner(), 0);
     assert!(done.into_inner() > 100);
-    assert!(seen.len() as u64 >= RENEWALS, "{} were shown", seen.len());
     // Nothing was reloaded for it, and nothing failed.
     let snapshot = daemon.snapshot();
     assert_eq!(snapshot["config"]["generation"], 1);

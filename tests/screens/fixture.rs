@@ -15,7 +15,7 @@ use vestibule::snapshot::{
     ProcessView, QueueView, ReceiverView, RouteView, SCHEMA, Series, SloView, Snapshot, Spell,
     Spending, SpentPart, Standing, StoreView, UpstreamView, Urgency,
 };
-use vestibule::triage::{Level, Locus, Strength, Suspect, Verdict};
+use vestibule::triage::{Level, Locus, Strength, Suspect, Topic, Verdict};
 
 /// When the snapshot is taken.
 pub(crate) fn at() -> Timestamp {
@@ -320,6 +320,7 @@ fn break_checkout(checkout: &mut RouteView) {
 
 fn checkout_fails(deploy: Event) -> Verdict {
     Verdict {
+        topic: Topic::Burn,
         severity: Level::Crit,
         side: Locus::Upstream,
         route: Some("checkout".to_owned()),
@@ -353,6 +354,7 @@ fn checkout_fails(deploy: Event) -> Verdict {
 
 fn login_is_low() -> Verdict {
     Verdict {
+        topic: Topic::Burn,
         severity: Level::Warn,
         side: Locus::Unknown,
         route: Some("login".to_owned()),
@@ -459,6 +461,7 @@ pub(crate) fn all_well() -> Snapshot {
         seq: 4_711,
         stored: false,
         verdict: Verdict {
+            topic: Topic::Burn,
             severity: Level::Ok,
             side: Locus::None,
             route: None,

@@ -86,7 +86,7 @@ fn table(slos: &[SloView]) -> String {
     let head = [
         "STATE",
         "SLO",
-        "ROUTE",
+        "ABOUT",
         "OBJECTIVE",
         "WINDOW",
         "LEFT",

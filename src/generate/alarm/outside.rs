@@ -1,6 +1,8 @@
 //! What is seen from outside: certificates, probes; and who is told.
 
-use super::{Alarm, CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTSIDE, RENEWAL_OVERDUE, SELF, proof};
+use super::{
+    Alarm, CERTIFICATE_ENDS, CERTIFICATE_WRONG, OUTSIDE, PROBE_FAILS, RENEWAL_OVERDUE, SELF, proof,
+};
 use crate::catalog::{
     CERT_ALERTS, CERT_NOT_AFTER, CERT_NOT_BEFORE, NOTIFICATIONS, OTLP_DROPPED, PROBE_COVERAGE,
     PROBE_SUCCESS,
@@ -103,7 +105,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
     let failed = select(&NOTIFICATIONS, &[("result", "failed")]);
     vec![
         Alarm {
-            name: "VestibuleProbeFails",
+            name: PROBE_FAILS,
             severity: ticket,
             expr: format!("max by (probe) ({}) == 0", PROBE_SUCCESS.name),
             lasts: Some("10m"),

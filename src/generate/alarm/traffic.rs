@@ -1,6 +1,8 @@
 //! What requests, endpoints and clients are troubled by, and can wait for working hours.
 
-use super::{Alarm, DEBUG, LATENCY_RISES, ONCALL, Proof, SELF, proof};
+use super::{
+    Alarm, DEBUG, ENDPOINT_FLAPS, LATENCY_RISES, MISROUTES_SURGED, ONCALL, Proof, SELF, proof,
+};
 use crate::catalog::{ACCEPT_FAILURES, DURATION, ENDPOINT_HEALTHY, FAULTS, HANDSHAKES, REQUESTS};
 use crate::generate::promql::{matching, select};
 use crate::model::Fault;
@@ -53,7 +55,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             },
         },
         Alarm {
-            name: "VestibuleMisroutesSurged",
+            name: MISROUTES_SURGED,
             severity: ticket,
             expr: format!(
                 "sum(rate({no_route}[15m])) > 0.05 * sum(rate({}[15m]))\nand sum(rate({no_route}[15m])) > 5 * sum(rate({no_route}[1d] offset 15m))\nand sum(increase({no_route}[15m])) > 99.5",
@@ -135,7 +137,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleEndpointFlaps",
+            name: ENDPOINT_FLAPS,
             severity: ticket,
             expr: format!(
                 "max by (upstream, endpoint) (changes({}[15m])) > 5",

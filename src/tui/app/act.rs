@@ -10,10 +10,12 @@ use super::super::list::Reorder;
 use super::super::screens::{self, reading};
 use super::super::tab::Tab;
 use super::Past;
-use super::{Effect, Line, Model, Page, Reading, Screen};
+use super::{Effect, Line, Matter, Model, Page, Reading, Screen};
 use crate::model::Timestamp;
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Severity;
+use crate::snapshot::Snapshot;
+use crate::triage::{Topic, Verdict};
 
 /// Nobody types more by hand.
 const LONGEST_FILTER: usize = 200;
@@ -72,8 +74,8 @@ impl Model {
             Action::Back | Action::Quit => self.back(),
             Action::Help => self.read(Page::Help),
             Action::Runbook => {
-                let severity = self.severity();
-                self.read(Page::Runbook(severity));
+                let matter = self.matter();
+                self.read(Page::Runbook(matter));
             }
             Action::Open => self.open(),
             Action::Show(tab) => self.show(tab),
@@ -223,8 +225,8 @@ impl Model {
             }
             Order::Live => self.live(),
             Order::Runbook => {
-                let severity = self.severity();
-                self.read(Page::Runbook(severity));
+                let matter = self.matter();
+                self.read(Page::Runbook(matter));
             }
             Order::Copy => return self.copy().into_iter().collect(),
             Order::Theme => self.theme.palette = self.theme.palette.toggled(),
@@ -299,18 +301,28 @@ impl Model {
         self.reading = (!is_open).then_some(Reading { what, line: 0 });
     }
 
-    /// How loud what is looked at is, from which its runbook follows.
-    fn severity(&self) -> Severity {
+    /// What is looked at, from which its runbook follows.
+    fn matter(&self) -> Matter {
         let Some(shown) = self.shown() else {
-            return Severity::Page;
+            return Matter::Verdict(Topic::Burn, Severity::Page);
         };
         if self.screen == Screen::Tab(Tab::Alerts)
             && let Some(id) = self.selected_in(Tab::Alerts)
             && let Some(alert) = shown.alerts.iter().find(|alert| alert.id == id)
         {
-            return alert.severity;
+            return Matter::Alert(alert.kind, alert.severity);
         }
         let (verdict, ..) = self.verdict(shown);
+        let topic = match self.screen {
+            Screen::Tab(Tab::Certs) => Topic::Certificate,
+            Screen::Tab(Tab::Probes) => Topic::Outside,
+            _ => verdict.topic,
+        };
+        Matter::Verdict(topic, Self::loudness(shown, verdict))
+    }
+
+    /// Whether someone is to be woken for a verdict.
+    fn loudness(shown: &Snapshot, verdict: &Verdict) -> Severity {
         let about = |slo: &String| verdict.slo.as_ref().is_none_or(|wanted| wanted == slo);
         let alerts = shown
             .alerts

@@ -2,7 +2,7 @@
 
 use ratatui::layout::{Rect, Size};
 
-use super::super::app::{Model, Page, Reading};
+use super::super::app::{Matter, Model, Page, Reading};
 use super::super::canvas::{Canvas, Span, span};
 use super::super::page;
 use super::super::theme::Role;
@@ -11,6 +11,7 @@ use super::help;
 use crate::generate;
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;
+use crate::triage::Topic;
 
 /// Pieces of one line: where, how wide, what.
 pub(crate) type Line = Vec<(u16, u16, Vec<Span<'static>>)>;
@@ -24,15 +25,9 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, reading: Reading) {
     }
     let title = match reading.what {
         Page::Help => help::title(model),
-        Page::Runbook(severity) => vec![
+        Page::Runbook(matter) => vec![
             span("Runbook", Role::Strong),
-            span(
-                match severity {
-                    Severity::Page => " · someone is paged: a budget burns fast",
-                    Severity::Ticket => " · a ticket: a budget burns slowly",
-                },
-                Role::Muted,
-            ),
+            span(format!(" · {}", occasion(matter)), Role::Muted),
         ],
     };
     let lines = lines(model, reading.what, area.width);
@@ -54,6 +49,34 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, reading: Reading) {
     status::foot(canvas, area, model);
 }
 
+/// What the runbook is for.
+fn occasion(matter: Matter) -> String {
+    let (topic, severity) = match matter {
+        Matter::Alert(AlertKind::Burn, severity) => (Topic::Burn, severity),
+        Matter::Alert(kind, severity) => {
+            let loud = match severity {
+                Severity::Page => "someone is paged",
+                Severity::Ticket => "a ticket",
+            };
+            return format!("{loud}: {}", kind.as_str().replace('_', " "));
+        }
+        Matter::Verdict(topic, severity) => (topic, severity),
+    };
+    let what = match (topic, severity) {
+        (Topic::Burn, Severity::Page) => "someone is paged: a budget burns fast",
+        (Topic::Burn, Severity::Ticket) => "a ticket: a budget burns slowly",
+        (Topic::Certificate, _) => "a certificate",
+        (Topic::Misroute, _) => "requests go another way",
+        (Topic::Silence, _) => "a busy route gets no request",
+        (Topic::Slowdown, _) => "a route grows slower by the day",
+        (Topic::Flapping, _) => "an endpoint comes and goes",
+        (Topic::Outside, _) => "a probe fails",
+        (Topic::Clients, _) => "what clients do wrong",
+        (Topic::Degraded, _) => "a part of Vestibule does not work",
+    };
+    what.to_owned()
+}
+
 /// How many lines a screen of `size` shows at once.
 pub(crate) fn page(size: Size) -> usize {
     usize::from(size.height.saturating_sub(3))
@@ -71,10 +94,13 @@ pub(crate) fn last_line(model: &Model) -> u16 {
 fn lines(model: &Model, what: Page, width: u16) -> Vec<Line> {
     match what {
         Page::Help => help::lines(model, width),
-        Page::Runbook(severity) => {
+        Page::Runbook(matter) => {
             let room = width.saturating_sub(2);
             let mut lines = own_runbook(model, room);
-            let text = generate::runbook_of(AlertKind::Burn, severity);
+            let text = match matter {
+                Matter::Alert(kind, severity) => generate::runbook_of(kind, severity),
+                Matter::Verdict(topic, severity) => generate::runbook_about(topic, severity),
+            };
             lines.extend(page::lines(&text, room.min(LEGIBLE)));
             lines
                 .into_iter()

@@ -70,6 +70,7 @@ fn slo(key: u32, calendar: Option<Calendar>) -> Slo {
         owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
+        parts: Vec::new(),
         probe: None,
         objective: "99.9%".parse().expect("an objective"),
         window: Window::days(30),

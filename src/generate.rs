@@ -186,12 +186,15 @@ impl Plan {
             .collect()
     }
 
-    /// Whether every event of `slo` is one of `wide`, which is about more.
+    /// Whether every event of `slo` is one of `wide`, which is about more, or a part of it.
     fn is_part(&self, slo: &Slo, wide: &Slo) -> bool {
         let same_kind = match (slo.sli, wide.sli) {
             (Sli::Availability(_), Sli::Availability(_))
             | (Sli::Latency { .. }, Sli::Latency { .. }) => true,
-            (Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. }, _) => false,
+            (
+                Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_),
+                _,
+            ) => false,
         };
         let is_inside = match &slo.about {
             About::Route(id) => self.places.get(id).is_some_and(|place| {
@@ -199,9 +202,10 @@ impl Plan {
                     .holds(id, Some(&place.upstream), place.owner.as_deref())
             }),
             About::Upstream(_) | About::Owner(_) => wide.about == About::Ingress,
-            About::Ingress => false,
+            About::Ingress | About::Parts => false,
         };
-        same_kind && is_inside && slo.about != wide.about
+        let is_weighed = wide.parts.iter().any(|part| part.slo == slo.id);
+        is_weighed || (same_kind && is_inside && slo.about != wide.about)
     }
 
     /// Where the page of the alert `name` is.

@@ -46,7 +46,7 @@ pub use probe::{
     SlotRecord, StepRun, Vantage, ViewRun,
 };
 pub use slices::{EmptySlice, MILLION, Slices, Worth};
-pub use slo::{ClientErrors, ClientErrorsError, Reading, Sli, Slo};
+pub use slo::{ClientErrors, ClientErrorsError, Part, Reading, Sli, Slo, Weighing};
 pub use slot::{Counts, EndpointTally, RouteSlot, Slot, Span, Tally};
 pub use spread::Spread;
 pub use time::{Timestamp, Window, WindowError};

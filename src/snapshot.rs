@@ -351,13 +351,13 @@ pub struct SloView {
     pub id: String,
     /// The route it is about; empty when about several together.
     pub route: String,
-    /// What it is about: `route:checkout`, `upstream:web`, `owner:payments` or `ingress`.
+    /// What it is about: `route:checkout`, `upstream:web`, `owner:payments`, `ingress`, or `parts` of a composite.
     #[serde(default)]
     pub scope: String,
     /// Who answers for that; `null`: nobody is named, or several are.
     #[serde(default)]
     pub owner: Option<String>,
-    /// `availability`, `latency` or `probe`.
+    /// `availability`, `latency`, `probe` or `composite`.
     pub sli: String,
     /// Which requests count as failed, with `availability`: `fault`, those that the edge or the upstream failed, or `all`,
     /// every one answered 4xx or 5xx as well.
@@ -366,6 +366,12 @@ pub struct SloView {
     /// Statuses of a client's errors that count as failures beside `fault`, rising.
     #[serde(default)]
     pub bad_status: Vec<u16>,
+    /// What is weighed, of a composite; otherwise empty.
+    #[serde(default)]
+    pub parts: Vec<PartView>,
+    /// How it is weighed, of a composite: by `minutes`, each the weighed mean of its parts' shares, or by `events`.
+    #[serde(default)]
+    pub weigh: Option<String>,
     /// What is counted, in words; counts of other words are of something else and are never summed with these.
     #[serde(default)]
     pub counted: String,
@@ -405,6 +411,15 @@ pub struct SloView {
     pub time_to_empty_s: Option<u64>,
     /// Where a person finds what to do.
     pub runbook: Option<String>,
+}
+
+/// A part of a composite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartView {
+    /// The SLO's id.
+    pub slo: String,
+    /// How much it weighs.
+    pub weight: u32,
 }
 
 /// Slices of time.

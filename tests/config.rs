@@ -19,7 +19,7 @@ use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
 use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
-use vestibule::model::{About, Reading, Sli, Timestamp, TraceShare, Window};
+use vestibule::model::{About, Reading, Sli, Timestamp, TraceShare, Weighing, Window};
 use vestibule::slo::guards::Guards;
 use vestibule::slo::policy::{Factor, Policy, Tier};
 
@@ -450,6 +450,15 @@ fn every_key_reaches_its_part() {
         (&About::Ingress, Some(&*team)),
     ];
     assert_eq!(wide.collect::<Vec<_>>(), told);
+    let whole = &slos[7];
+    assert_eq!(whole.sli, Sli::Composite(Weighing::Events));
+    assert_eq!(
+        whole.weights(),
+        "3 x checkout-available, 1 x checkout-from-outside"
+    );
+    let counted = "probe shop-front every 20s";
+    assert_eq!(whole.parts[1].counted, counted);
+    assert_eq!(whole.owner, Some(team));
     assert_eq!(probes.definitions[0].name, "shop-front");
     assert_eq!(probes.key_file, dir.path().join("shared.key"));
     let names: Vec<_> = policies.iter().map(|policy| policy.name.as_str()).collect();

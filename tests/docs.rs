@@ -157,6 +157,7 @@ fn the_readmes_alert_has_the_id_that_the_engine_gives() {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let slo = Slo {
         slices: None,
+        parts: Vec::new(),
         probe: None,
         id: text(&slo["id"]),
         about: About::Route(text(&slo["route"])),

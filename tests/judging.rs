@@ -26,6 +26,7 @@ fn slo(objective: &str) -> Slo {
         owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
+        parts: Vec::new(),
         probe: None,
         objective: objective.parse().unwrap(),
         window: MONTH,

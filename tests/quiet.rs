@@ -78,6 +78,7 @@ fn slo(route: &str, what: &str, sli: Sli, objective: &str) -> Slo {
         about: About::Route(route.to_owned()),
         owner: None,
         sli,
+        parts: Vec::new(),
         probe: None,
         objective: objective.parse().unwrap(),
         window: MONTH,

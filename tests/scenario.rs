@@ -646,6 +646,7 @@ impl Scenario {
             about: About::Route(slo.route.clone()),
             owner: None,
             slices: None,
+            parts: Vec::new(),
             probe: None,
             sli: match slo.under_ms {
                 None => Sli::AVAILABILITY,

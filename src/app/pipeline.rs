@@ -626,7 +626,7 @@ impl Pipeline {
         let mut batch = MinuteBatch {
             minute,
             routes: Vec::new(),
-            slos: self.promises.minute(&self.directory),
+            slos: self.promises.minute(&self.directory, self.now_secs),
         };
         for (index, state) in self.routes.iter_mut().enumerate() {
             let slot = std::mem::take(&mut state.minute);

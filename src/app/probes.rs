@@ -579,6 +579,7 @@ mod tests {
                 every: Duration::from_secs(30),
             },
             slices: None,
+            parts: Vec::new(),
             probe: Some("a".to_owned()),
             objective: "99%".parse().unwrap(),
             window: crate::model::Window::days(30),

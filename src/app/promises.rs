@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::pipeline::of;
 use super::restore;
 use crate::model::{
-    Calendar, Directory, Period, RouteKey, Slo, SloKey, Span, Tally, Timestamp, Window,
+    Calendar, Directory, Part, Period, RouteKey, Sli, Slo, SloKey, Span, Tally, Timestamp,
+    Weighing, Window,
 };
+use crate::sli::composite::{Composite, MINUTE_S};
 use crate::sli::ring::TallyRing;
 use crate::sli::shares::Shares;
 use crate::sli::slicer::Slicer;
@@ -35,6 +37,8 @@ struct Promise {
     minute: Tally,
     /// Its latest requests by route, when it is about several.
     shares: Option<Shares>,
+    /// What weighs its parts, and which they are, of a composite.
+    composite: Option<(Composite, Vec<SloKey>)>,
 }
 
 /// How long ago the last gap ended when it is that of this start.
@@ -53,17 +57,30 @@ impl Promises {
             let promise = of(&mut self.0, key.index());
             promise.configured = true;
             promise.calendar = slo.calendar.clone().map(|calendar| (calendar, None));
-            // Another way to slice is another key, so that one that is there is of these.
-            if let (Some(slices), None) = (slo.slices, &promise.slicer) {
-                promise.slicer = Some(Slicer::new(slices));
-            }
-            if slo.about.route().is_none() {
-                promise.shares.get_or_insert_default();
+            let Sli::Composite(weighing) = slo.sli else {
+                // Another way to slice is another key, so that one that is there is of these.
+                if let (Some(slices), None) = (slo.slices, &promise.slicer) {
+                    promise.slicer = Some(Slicer::new(slices));
+                }
+                if slo.about.route().is_none() {
+                    promise.shares.get_or_insert_default();
+                }
+                continue;
+            };
+            let key = |part: &Part| {
+                let found = slos.iter().find(|(_, slo)| slo.id == part.slo);
+                found.map(|(key, _)| *key)
+            };
+            let parts: Vec<SloKey> = slo.parts.iter().filter_map(key).collect();
+            // Other parts, or parts that count something else, are another key.
+            if promise.composite.is_none() {
+                let weights = slo.parts.iter().map(|part| part.weight).collect();
+                promise.composite = Some((Composite::new(weighing, weights), parts));
             }
         }
         for promise in self.0.iter_mut().filter(|promise| !promise.configured) {
             // What comes back begins with a slice that is not whole; meanwhile nothing is promised.
-            promise.slicer = None;
+            (promise.slicer, promise.composite) = (None, None);
         }
     }
 
@@ -110,7 +127,69 @@ impl Promises {
         for (id, promise) in own {
             promise.resume(history, id, now)?;
         }
+        for index in 0..self.0.len() {
+            if is_own(SloKey(index as u32)) {
+                self.resume_composite(index, history, directory, now)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Takes up the minute that a composite was weighing when the process before this one ended.
+    fn resume_composite(
+        &mut self,
+        index: usize,
+        history: &History,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<(), QueryError> {
+        let Some((mut composite, parts)) = self.0[index].composite.take() else {
+            return Ok(());
+        };
+        let now_secs = now.as_secs();
+        let stopped = stopped(history, now);
+        let start = stopped - stopped % MINUTE_S;
+        let mut minute = Vec::new();
+        for part in &parts {
+            minute.push(history.slo_over(directory.slo_id(*part), start, start + MINUTE_S)?);
+        }
+        let counted = self.counted_of(&parts);
+        match composite.weighing() {
+            Weighing::Minutes if start + MINUTE_S > now_secs => {
+                let before = counted.iter().zip(&minute).map(|(all, it)| *all - *it);
+                composite.resume(now_secs, before.collect());
+            }
+            Weighing::Minutes => {
+                composite.resume(now_secs, counted);
+                if stopped > start {
+                    self.0[index].count(now_secs, composite.weigh(&minute));
+                }
+            }
+            Weighing::Events => composite.resume(now_secs, counted),
+        }
+        self.0[index].composite = Some((composite, parts));
+        Ok(())
+    }
+
+    /// How far each of these has come.
+    fn counted_of(&self, parts: &[SloKey]) -> Vec<Tally> {
+        let counted = parts.iter().map(|part| self.tally(*part));
+        counted.map(Option::unwrap_or_default).collect()
+    }
+
+    /// Weighs what parts have counted up to second `now`.
+    fn weigh(&mut self, now: u64, which: impl Fn(Weighing) -> bool) {
+        for index in 0..self.0.len() {
+            let Some((mut composite, parts)) = self.0[index].composite.take() else {
+                continue;
+            };
+            if which(composite.weighing())
+                && let Some((second, events)) = composite.advance(now, &self.counted_of(&parts))
+            {
+                self.0[index].count(second, events);
+            }
+            self.0[index].composite = Some((composite, parts));
+        }
     }
 
     /// Counts requests of a second that came by `route`.
@@ -130,7 +209,7 @@ impl Promises {
     /// Puts nothing together any more: what is told is events already.
     pub(super) fn are_of_the_past(&mut self) {
         for promise in &mut self.0 {
-            promise.slicer = None;
+            (promise.slicer, promise.composite) = (None, None);
         }
     }
 
@@ -139,6 +218,8 @@ impl Promises {
         for promise in &mut self.0 {
             promise.advance(now);
         }
+        // Slices that were just judged are of the minute that is over.
+        self.weigh(now.as_secs(), |_| true);
     }
 
     /// Events of an SLO in a window that ends now.
@@ -186,7 +267,9 @@ impl Promises {
     }
 
     /// Hands out the minute being filled, so that the rest of it adds to it later.
-    pub(super) fn minute(&mut self, directory: &Directory) -> Vec<SloMinute> {
+    pub(super) fn minute(&mut self, directory: &Directory, now: u64) -> Vec<SloMinute> {
+        // What is handed out of parts is handed out of composites: nothing is left between two processes.
+        self.weigh(now, |weighing| weighing == Weighing::Events);
         let mut minutes = Vec::new();
         for (index, promise) in self.0.iter_mut().enumerate() {
             let tally = std::mem::take(&mut promise.minute);
@@ -214,6 +297,15 @@ impl Promises {
     }
 }
 
+/// When the process before this one ended; `now` when there was none, or no gap since.
+fn stopped(history: &History, now: Timestamp) -> u64 {
+    let gap = history
+        .gaps
+        .first()
+        .filter(|gap| gap.to >= now.minus(GAP_ENDS));
+    gap.map_or(now, |gap| gap.from).as_secs()
+}
+
 impl Default for Promise {
     fn default() -> Self {
         Self {
@@ -225,6 +317,7 @@ impl Default for Promise {
             tally: Tally::default(),
             minute: Tally::default(),
             shares: None,
+            composite: None,
         }
     }
 }
@@ -270,11 +363,7 @@ impl Promise {
         };
         let rules = slicer.slices();
         let now_secs = now.as_secs();
-        let gap = history
-            .gaps
-            .first()
-            .filter(|gap| gap.to >= now.minus(GAP_ENDS));
-        let stopped = gap.map_or(now_secs, |gap| gap.from.as_secs());
+        let stopped = stopped(history, now);
         let start = rules.start(stopped);
         let end = start + rules.every.as_secs();
         let requests = history.slo_over(&Slo::requests_id(id), start, end)?;

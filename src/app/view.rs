@@ -6,7 +6,7 @@ use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::model::{
-    Calendar, EndpointKey, NO_ROUTE, Reading, Sli, Tally, Timestamp, Window, Worth,
+    Calendar, EndpointKey, NO_ROUTE, Part, Reading, Sli, Tally, Timestamp, Window, Worth,
 };
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
@@ -16,8 +16,8 @@ use crate::slo::engine::SloStatus;
 use crate::slo::policy::Severity;
 use crate::snapshot::{
     AlertView, ConfigView, DeploySpend, DeployView, EVENTS, EdgeView, ExporterView, Gap,
-    ListenerView, PeriodView, ProcessView, QueueView, RateLimitTotals, ReceiverView, SCHEMA,
-    SilenceView, SlicesView, SloView, Snapshot, StoreView, Totals,
+    ListenerView, PartView, PeriodView, ProcessView, QueueView, RateLimitTotals, ReceiverView,
+    SCHEMA, SilenceView, SlicesView, SloView, Snapshot, StoreView, Totals,
 };
 use crate::triage::blind::{self, BlindSpot, Traffic};
 
@@ -364,11 +364,19 @@ fn slo(status: &SloStatus) -> SloView {
         sli: slo.sli.as_str().to_owned(),
         reading: match slo.sli {
             Sli::Availability(reading) => Some(reading.as_str().to_owned()),
-            Sli::Latency { .. } | Sli::Probe { .. } => None,
+            Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_) => None,
         },
         bad_status: match slo.sli {
             Sli::Availability(Reading::Fault { also }) => also.statuses().collect(),
-            Sli::Availability(Reading::All) | Sli::Latency { .. } | Sli::Probe { .. } => Vec::new(),
+            Sli::Availability(Reading::All)
+            | Sli::Latency { .. }
+            | Sli::Probe { .. }
+            | Sli::Composite(_) => Vec::new(),
+        },
+        parts: slo.parts.iter().map(part).collect(),
+        weigh: match slo.sli {
+            Sli::Composite(weighing) => Some(weighing.as_str().to_owned()),
+            Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. } => None,
         },
         counted: slo.counted(),
         slices: slo.slices.map(|slices| SlicesView {
@@ -380,7 +388,7 @@ fn slo(status: &SloStatus) -> SloView {
             empty: slices.empty.as_str().to_owned(),
         }),
         under_us: match slo.sli {
-            Sli::Availability(_) | Sli::Probe { .. } => None,
+            Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },
         objective_ppm: slo.objective.ppm(),
@@ -407,6 +415,13 @@ fn slo(status: &SloStatus) -> SloView {
         coverage_ratio: status.coverage_ratio,
         time_to_empty_s: status.time_to_empty_s,
         runbook: slo.runbook.clone(),
+    }
+}
+
+fn part(part: &Part) -> PartView {
+    PartView {
+        slo: part.slo.clone(),
+        weight: part.weight,
     }
 }
 

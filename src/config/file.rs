@@ -27,7 +27,9 @@ mod traffic;
 pub(super) use acme::Authority;
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
-pub(super) use promise::{Budgeting, Indicator, MOST_MIN_BAD, Policy, PolicyRow, Shipped, Slo};
+pub(super) use promise::{
+    Budgeting, Indicator, MOST_MIN_BAD, Part, Policy, PolicyRow, Shipped, Slo,
+};
 pub(super) use rate::RateLimit;
 pub(super) use synthetic::{
     Answer, CaptureTable, Expect, JourneyTable, JsonTable, Manner, Module, Probe, ProbeFile,

@@ -174,6 +174,7 @@ pub fn import(sources: &[Source], only: Option<Spec>) -> Result<Imported, Vec<Re
     }
     imported.tell_apart(&mut context);
     imported.define(&mut context);
+    imported.compose(&mut context);
     let (notes, reports) = context.finish();
     if reports.is_empty() {
         imported.notes = notes;
@@ -200,7 +201,7 @@ impl Imported {
         let stands_alone = |promise: &Promise| {
             !matches!(promise.slo.sli, Sli::Probe { .. })
                 && match &promise.slo.about {
-                    About::Route(_) | About::Ingress => true,
+                    About::Route(_) | About::Ingress | About::Parts => true,
                     About::Upstream(_) | About::Owner(_) => false,
                 }
         };
@@ -208,10 +209,14 @@ impl Imported {
             .into_iter()
             .partition(stands_alone);
         self.promises = kept;
-        for promise in left {
+        for promise in left.into_iter().chain(self.without_parts()) {
             let what = match &promise.slo.probe {
                 Some(probe) => format!(
                     "left out: it counts probe `{probe}`, which is defined beside the configuration; import with --into"
+                ),
+                None if promise.slo.about == About::Parts => format!(
+                    "left out: not all of its parts are imported ({})",
+                    promise.slo.weights()
                 ),
                 None => format!(
                     "left out: it is about {}, whose routes no document names; import with --into",
@@ -226,6 +231,36 @@ impl Imported {
                 field: promise.slo.id,
                 what,
             });
+        }
+    }
+
+    /// Takes out the composites of which a part is not imported, or is a composite itself.
+    fn without_parts(&mut self) -> Vec<Promise> {
+        let parts = self.slos().filter(|slo| slo.about != About::Parts);
+        let known: BTreeSet<String> = parts.map(|slo| slo.id.clone()).collect();
+        let (kept, left) = std::mem::take(&mut self.promises)
+            .into_iter()
+            .partition(|promise| {
+                let mut parts = promise.slo.parts.iter();
+                parts.all(|part| known.contains(&part.slo))
+            });
+        self.promises = kept;
+        left
+    }
+
+    /// Weighs what can be: composites know what their parts count, and those without all of their parts are left out.
+    fn compose(&mut self, context: &mut Context<'_>) {
+        for promise in self.without_parts() {
+            let what = format!(
+                "left out: not all of its parts are imported ({})",
+                promise.slo.weights()
+            );
+            context.note_at(&promise.place, Fate::Lost, "parts", what);
+        }
+        let mut slos: Vec<Slo> = self.slos().cloned().collect();
+        Slo::compose(&mut slos);
+        for (promise, slo) in self.promises.iter_mut().zip(slos) {
+            promise.slo.parts = slo.parts;
         }
     }
 

@@ -11,7 +11,9 @@ use super::synthetic::Probes;
 use crate::cert::acme;
 use crate::export::accesslog;
 use crate::generate::Links;
-use crate::model::{About, Calendar, ClientErrors, Reading, Sli, Slices, Slo, Worth, Zone};
+use crate::model::{
+    About, Calendar, ClientErrors, Part, Reading, Sli, Slices, Slo, Weighing, Worth, Zone,
+};
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
@@ -72,7 +74,8 @@ pub(super) fn resolve(
     } = found;
     let definitions: Vec<_> = definitions.into_iter().map(|(_, probe)| probe).collect();
     let routes = all(routes, route)?;
-    let slos = all(slos, |it| slo(it, &definitions, &routes))?;
+    let mut slos = all(slos, |it| slo(it, &definitions, &routes))?;
+    Slo::compose(&mut slos);
     let probes = probe::Config {
         definitions,
         modules,
@@ -374,8 +377,13 @@ fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option
                 let probe = probes.iter().find(|probe| probe.name == *name)?;
                 Sli::Probe { every: probe.every }
             }
+            Indicator::Composite => {
+                let weigh = slo.weigh.map(|weigh| weigh.value);
+                Sli::Composite(weigh.unwrap_or(Weighing::Minutes))
+            }
         },
         slices,
+        parts: all(slo.parts, part)?,
         probe: slo.probe.map(|name| name.value),
         objective: slo.objective?.value,
         window: match slo.window.value {
@@ -394,8 +402,20 @@ fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option
     })
 }
 
+fn part(part: file::Part) -> Option<Part> {
+    Some(Part {
+        slo: part.slo?.value,
+        weight: u32::try_from(part.weight.value).unwrap_or(1),
+        // Known once all of them are.
+        counted: String::new(),
+    })
+}
+
 /// What an SLO is about; `None` when nothing says so.
 fn about(slo: &file::Slo) -> Option<About> {
+    if slo.sli.as_ref()?.value == Indicator::Composite {
+        return Some(About::Parts);
+    }
     let file::Slo {
         route,
         upstream,
@@ -427,6 +447,12 @@ fn owner_of(about: &About, routes: &[proxy::Route]) -> Option<String> {
 
 /// The slices of an SLO; `None` when each request counts by itself.
 fn slices(slo: &file::Slo) -> Option<Slices> {
+    if slo.sli.as_ref()?.value == Indicator::Composite {
+        return match slo.weigh.as_ref().map(|weigh| weigh.value) {
+            Some(Weighing::Events) => None,
+            Some(Weighing::Minutes) | None => Some(Slices::WEIGHED),
+        };
+    }
     let worth = match slo.budgeting.value {
         Budgeting::Occurrences => return None,
         Budgeting::Timeslices => Worth::Whole(slo.slice_objective.as_ref()?.value),

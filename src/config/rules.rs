@@ -11,7 +11,7 @@ use super::kind::{Promised, burn_text, time_text};
 use super::names::Names;
 use super::pem::{self, Section};
 use super::resolve;
-use crate::model::{Objective, Reading};
+use crate::model::{Objective, Reading, Window};
 use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
@@ -497,8 +497,20 @@ fn check_slices(file: &File, findings: &mut Findings) {
         }
     }
     for (slo, _, policy) in judged(file) {
-        let (Some(slice), Some(row)) = (&slo.slice, policy.rows.iter().min_by_key(|row| row.short))
-        else {
+        let Some(row) = policy.rows.iter().min_by_key(|row| row.short) else {
+            continue;
+        };
+        if promises::is_weighed_by_minutes(slo) && row.short < Window::minutes(2) {
+            let message = format!(
+                "the shortest window of policy `{}`, {}, holds less than two minutes",
+                policy.name, row.short
+            );
+            let finding = Finding::new(Code::Conflict, slo.policy.span.clone(), message)
+                .reason("a composite is weighed by minutes")
+                .help("take a `[[policy]]` with longer windows, or `weigh = \"events\"`");
+            findings.add(finding);
+        }
+        let Some(slice) = &slo.slice else {
             continue;
         };
         if slice.value.as_secs() * 2 > row.short.as_secs() {
@@ -666,7 +678,6 @@ fn warn_unused<'f>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Window;
 
     #[test]
     fn the_names_of_shipped_policies_are_those_that_are_shipped() {

@@ -349,6 +349,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
             slo.probe.as_deref().unwrap_or_default(),
             slo.about
         ),
+        Sli::Composite(_) => format!("of what {} weigh was bad", slo.weights()),
     };
     let description = format!(
         "{{{{ $value | humanizePercentage }}}} {what} over {}, and the last {} say that it goes on. \

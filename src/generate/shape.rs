@@ -215,6 +215,7 @@ mod tests {
             owner: None,
             sli: Sli::AVAILABILITY,
             slices: None,
+            parts: Vec::new(),
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

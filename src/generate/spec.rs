@@ -54,6 +54,12 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
         }
         Sli::Latency { under } => marks.push(("under", length(under))),
         Sli::Probe { every } => marks.push(("every", length(every))),
+        Sli::Composite(weighing) => {
+            let parts = slo.parts.iter();
+            let parts = parts.map(|part| format!("{} {}", part.weight, part.slo));
+            marks.push(("weigh", weighing.as_str().to_owned()));
+            marks.push(("parts", parts.collect::<Vec<_>>().join(", ")));
+        }
     }
     marks.extend(slo.probe.clone().map(|probe| ("probe", probe)));
     match &slo.calendar {
@@ -158,6 +164,9 @@ fn requests(slo: &Slo) -> String {
             slo.probe.as_deref().unwrap_or_default(),
             slo.about
         ),
+        Sli::Composite(weighing) => {
+            format!("By {}: {}.", weighing.as_str(), slo.weights())
+        }
     }
 }
 
@@ -231,7 +240,7 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
 pub fn service(slo: &Slo) -> String {
     match &slo.about {
         About::Route(id) => id.clone(),
-        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress) => {
+        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress | About::Parts) => {
             wide.scope().replacen(':', "-", 1)
         }
     }

@@ -13,6 +13,8 @@ pub enum About {
     Owner(String),
     /// Everything that comes in, also what no route takes.
     Ingress,
+    /// What its parts are about, of a composite.
+    Parts,
 }
 
 impl About {
@@ -20,7 +22,7 @@ impl About {
     pub fn route(&self) -> Option<&str> {
         match self {
             Self::Route(id) => Some(id),
-            Self::Upstream(_) | Self::Owner(_) | Self::Ingress => None,
+            Self::Upstream(_) | Self::Owner(_) | Self::Ingress | Self::Parts => None,
         }
     }
 
@@ -28,7 +30,7 @@ impl About {
     pub fn upstream(&self) -> Option<&str> {
         match self {
             Self::Upstream(name) => Some(name),
-            Self::Route(_) | Self::Owner(_) | Self::Ingress => None,
+            Self::Route(_) | Self::Owner(_) | Self::Ingress | Self::Parts => None,
         }
     }
 
@@ -39,16 +41,18 @@ impl About {
             Self::Upstream(name) => upstream == Some(name),
             Self::Owner(name) => owner == Some(name),
             Self::Ingress => true,
+            Self::Parts => false,
         }
     }
 
-    /// Its label: `route:checkout`, `upstream:web`, `owner:payments`, `ingress`.
+    /// Its label: `route:checkout`, `upstream:web`, `owner:payments`, `ingress`, `parts`.
     pub fn scope(&self) -> String {
         match self {
             Self::Route(id) => format!("route:{id}"),
             Self::Upstream(name) => format!("upstream:{name}"),
             Self::Owner(name) => format!("owner:{name}"),
             Self::Ingress => "ingress".to_owned(),
+            Self::Parts => "parts".to_owned(),
         }
     }
 
@@ -56,14 +60,16 @@ impl About {
     pub fn wide_scope(&self) -> Option<String> {
         match self {
             Self::Route(_) => None,
-            Self::Upstream(_) | Self::Owner(_) | Self::Ingress => Some(self.scope()),
+            Self::Upstream(_) | Self::Owner(_) | Self::Ingress | Self::Parts => Some(self.scope()),
         }
     }
 
     /// What [`About::scope`] gave; `None` when it did not.
     pub fn from_scope(scope: &str) -> Option<Self> {
-        if scope == "ingress" {
-            return Some(Self::Ingress);
+        match scope {
+            "ingress" => return Some(Self::Ingress),
+            "parts" => return Some(Self::Parts),
+            _ => {}
         }
         let (kind, name) = scope.split_once(':')?;
         let name = name.to_owned();
@@ -84,6 +90,7 @@ impl fmt::Display for About {
             Self::Upstream(name) => write!(f, "upstream {name}"),
             Self::Owner(name) => write!(f, "owner {name}"),
             Self::Ingress => f.write_str("the ingress"),
+            Self::Parts => f.write_str("its parts"),
         }
     }
 }
@@ -99,6 +106,7 @@ mod tests {
             About::Upstream("web:8080".to_owned()),
             About::Owner("team a".to_owned()),
             About::Ingress,
+            About::Parts,
         ] {
             assert_eq!(About::from_scope(&about.scope()), Some(about));
         }

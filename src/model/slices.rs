@@ -52,6 +52,13 @@ impl EmptySlice {
 pub const MILLION: u64 = 1_000_000;
 
 impl Slices {
+    /// Minutes of a composite: each worth what its parts weigh, and none without an event.
+    pub const WEIGHED: Self = Self {
+        every: Window::minutes(1),
+        worth: Worth::Share,
+        empty: EmptySlice::Skip,
+    };
+
     /// The events that one slice counts as.
     pub const fn unit(self) -> u64 {
         match self.worth {

@@ -22,6 +22,38 @@ pub enum Sli {
         /// The length of the probe's slots.
         every: Duration,
     },
+    /// Other SLOs weighed together: the [`Slo::parts`].
+    Composite(Weighing),
+}
+
+/// How the parts of a composite are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighing {
+    /// Each minute, every part that counted anything in it weighs its share by its weight; the minute is worth the sum.
+    Minutes,
+    /// Each event of a part counts as often as the part weighs.
+    Events,
+}
+
+impl Weighing {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minutes => "minutes",
+            Self::Events => "events",
+        }
+    }
+}
+
+/// An SLO that is part of a composite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its id.
+    pub slo: String,
+    /// How much it weighs, at least 1.
+    pub weight: u32,
+    /// What it counts, as [`Slo::counted`] says it.
+    pub counted: String,
 }
 
 /// Which requests count as failed.
@@ -164,6 +196,7 @@ impl Sli {
             Self::Availability(_) => "availability",
             Self::Latency { .. } => "latency",
             Self::Probe { .. } => "probe",
+            Self::Composite(_) => "composite",
         }
     }
 }
@@ -181,6 +214,8 @@ pub struct Slo {
     pub sli: Sli,
     /// The slices of time that its requests are put together into; `None`: each request counts by itself.
     pub slices: Option<Slices>,
+    /// What is weighed, with [`Sli::Composite`]; otherwise empty.
+    pub parts: Vec<Part>,
     /// The probe that it counts, with [`Sli::Probe`]; otherwise `None`.
     pub probe: Option<String>,
     /// The share that must be good.
@@ -219,6 +254,35 @@ impl Slo {
         format!("{id}/requests")
     }
 
+    /// `3 x checkout-available, 1 x web-fast`: the parts and their weights; empty when it has none.
+    pub fn weights(&self) -> String {
+        let parts = self.parts.iter();
+        let parts = parts.map(|part| format!("{} x {}", part.weight, part.slo));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Makes known to each composite among `slos` what its parts count and, when that is one, who answers for all of them.
+    pub fn compose(slos: &mut [Self]) {
+        let known: Vec<(String, String, Option<String>)> = slos
+            .iter()
+            .map(|slo| (slo.id.clone(), slo.counted(), slo.owner.clone()))
+            .collect();
+        for slo in slos.iter_mut().filter(|slo| !slo.parts.is_empty()) {
+            let mut owners: Vec<&Option<String>> = Vec::new();
+            for part in &mut slo.parts {
+                if let Some((_, counted, owner)) = known.iter().find(|(id, ..)| *id == part.slo) {
+                    part.counted.clone_from(counted);
+                    owners.push(owner);
+                }
+            }
+            let first = owners.first().copied().cloned().flatten();
+            slo.owner = first.filter(|first| {
+                let mut owners = owners.iter();
+                owners.all(|owner| owner.as_ref() == Some(first))
+            });
+        }
+    }
+
     fn counted_requests(&self) -> String {
         let about = &self.about;
         match self.sli {
@@ -229,6 +293,18 @@ impl Slo {
             Sli::Probe { every } => {
                 let probe = self.probe.as_deref().unwrap_or_default();
                 format!("probe {probe} every {}s", every.as_secs())
+            }
+            Sli::Composite(weighing) => {
+                let parts = self.parts.iter().map(|part| {
+                    let Part {
+                        slo,
+                        weight,
+                        counted,
+                    } = part;
+                    format!("{weight} x {slo} ({counted})")
+                });
+                let parts: Vec<String> = parts.collect();
+                format!("by {} {}", weighing.as_str(), parts.join(", "))
             }
         }
     }

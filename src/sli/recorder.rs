@@ -61,8 +61,8 @@ impl Rules {
         let mut all = Self::default();
         for (route, slo, sli) in slos {
             let by = match sli {
-                // Counted where probes are.
-                Sli::Probe { .. } => continue,
+                // Counted where probes are, and of its parts.
+                Sli::Probe { .. } | Sli::Composite(_) => continue,
                 Sli::Availability(reading) => By::Failure(reading),
                 Sli::Latency { under } => {
                     By::Duration(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))

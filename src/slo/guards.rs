@@ -58,11 +58,22 @@ impl Guards {
 
     /// The guards for an SLO. A probe's events are seconds and come in slots: what tells nothing is one or two failed slots,
     /// however long they are. Where events are slices of time, a page needs more than two bad ones and a ticket two; of
-    /// slices that count by their share, bad shares that add up to two slices and to one.
+    /// slices that count by their share, bad shares that add up to two slices and to one. A composite's events count by their
+    /// weights, and so do those that it needs.
     #[must_use]
     pub fn of(self, slo: &Slo) -> Self {
         let (page, ticket) = match (slo.slices, slo.sli) {
             (None, Sli::Availability(_) | Sli::Latency { .. }) => return self,
+            (None, Sli::Composite(_)) => {
+                // One bad event of the heaviest part is one.
+                let weights = slo.parts.iter().map(|part| u64::from(part.weight));
+                let heaviest = weights.max().unwrap_or(1);
+                return Self {
+                    page_min_bad: self.page_min_bad.saturating_mul(heaviest),
+                    ticket_min_bad: self.ticket_min_bad.saturating_mul(heaviest),
+                    ..self
+                };
+            }
             (None, Sli::Probe { every }) => (3 * every.as_secs(), 2 * every.as_secs()),
             (Some(Slices { worth, .. }), _) => match worth {
                 Worth::Whole(_) => (3, 2),

@@ -174,6 +174,7 @@ mod tests {
             sli: Sli::AVAILABILITY,
             calendar: None,
             slices: None,
+            parts: Vec::new(),
             probe: None,
             objective: "99%".parse().unwrap(),
             window: Window::days(30),

@@ -350,6 +350,7 @@ mod tests {
             about: About::Route("r".to_owned()),
             owner: None,
             sli: Sli::AVAILABILITY,
+            parts: Vec::new(),
             probe: None,
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),

@@ -120,14 +120,14 @@ fn troubles<'a>(evidence: &'a Evidence<'_>) -> Vec<Trouble<'a>> {
             let recent = if counted.valid() > 0 {
                 counted
             } else {
-                wide.slo.recent
+                wide.by.recent
             };
             let own = troubles.iter_mut().find(|it| it.route.id == route.id);
             match own {
                 // What burns is told rather than what is merely low.
                 Some(own) if own.is_only_low && !is_only_low => {
                     let before = own.slo;
-                    *own = Trouble::with(route, (level, wide.slo), recent, evidence);
+                    *own = Trouble::with(route, (level, wide.slo, wide.by), recent, evidence);
                     own.wider.push(before);
                 }
                 Some(own) => {
@@ -135,7 +135,8 @@ fn troubles<'a>(evidence: &'a Evidence<'_>) -> Vec<Trouble<'a>> {
                     own.wider.push(wide.slo);
                 }
                 None => {
-                    troubles.push(Trouble::with(route, (level, wide.slo), recent, evidence));
+                    let slos = (level, wide.slo, wide.by);
+                    troubles.push(Trouble::with(route, slos, recent, evidence));
                 }
             }
         }
@@ -173,6 +174,8 @@ pub(super) struct Trouble<'a> {
     pub(super) route: &'a RouteEvidence<'a>,
     /// The SLO that speaks loudest.
     pub(super) slo: &'a SloStatus,
+    /// That one, or of a composite the part that spends most of it: what the route is described by.
+    pub(super) by: &'a SloStatus,
     /// Those about several routes that this one spends most of, without the loudest.
     pub(super) wider: Vec<&'a SloStatus>,
     level: Level,
@@ -201,24 +204,26 @@ impl<'a> Trouble<'a> {
                     .then(burn(one).total_cmp(&burn(other)))
             })
             .filter(|(level, _)| *level > Level::Unknown)?;
-        Some(Self::with(route, (level, slo), slo.recent, evidence))
+        Some(Self::with(route, (level, slo, slo), slo.recent, evidence))
     }
 
     /// `route` in trouble by `slo`.
     fn with(
         route: &'a RouteEvidence<'a>,
-        (level, slo): (Level, &'a SloStatus),
+        (level, slo, by): (Level, &'a SloStatus, &'a SloStatus),
         recent: Tally,
         evidence: &Evidence<'_>,
     ) -> Self {
         let detail = (evidence.detail)(route.id);
         let faults = side::faults(&detail);
         let is_only_low = is_only_low(slo, level);
-        let is_refused = is_refused(slo, recent, &detail);
-        let side = match slo.slo.sli {
+        let is_refused = is_refused(by, recent, &detail);
+        let side = match by.slo.sli {
             Sli::Availability(_) if is_refused => Locus::Client,
             // When users see it too, their faults say whose it is.
-            Sli::Availability(_) | Sli::Probe { .. } => side::of_faults(&faults),
+            Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => {
+                side::of_faults(&faults)
+            }
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
         };
         let side = match side {
@@ -228,6 +233,7 @@ impl<'a> Trouble<'a> {
         Self {
             route,
             slo,
+            by,
             wider: Vec::new(),
             level,
             recent,
@@ -265,12 +271,12 @@ impl<'a> Trouble<'a> {
 
     /// Whether it is about being slow rather than failing.
     pub(super) fn is_slow(&self) -> bool {
-        matches!(self.slo.slo.sli, Sli::Latency { .. })
+        matches!(self.by.slo.sli, Sli::Latency { .. })
     }
 
     /// Whether it is about what a probe found.
     pub(super) fn is_probed(&self) -> bool {
-        matches!(self.slo.slo.sli, Sli::Probe { .. })
+        matches!(self.by.slo.sli, Sli::Probe { .. })
     }
 
     fn onset(&self, now: Timestamp, history: &History) -> Option<Onset> {
@@ -363,7 +369,7 @@ fn fails_now(last_minute: Counts, slo: &SloStatus) -> bool {
         Sli::Availability(_) => {
             bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
         }
-        Sli::Latency { .. } | Sli::Probe { .. } => false,
+        Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_) => false,
     }
 }
 
@@ -459,6 +465,7 @@ pub(super) fn about(worst: &Trouble<'_>) -> String {
     match &worst.slo.slo.about {
         About::Route(id) => id.clone(),
         wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress) => wide.to_string(),
+        About::Parts => worst.slo.slo.id.clone(),
     }
 }
 

@@ -76,9 +76,11 @@ pub struct RouteEvidence<'a> {
 pub struct WideEvidence<'a> {
     /// How it stands.
     pub slo: &'a SloStatus,
+    /// That one, or of a composite the part that spends most of it.
+    pub by: &'a SloStatus,
     /// Alerts about it that are not inactive.
     pub alerts: Vec<&'a AlertStatus>,
-    /// Its routes, each with what it counted of the SLO's requests in the last five minutes.
+    /// The routes of `by`, each with what it counted of the SLO's requests in the last five minutes.
     pub routes: Vec<(&'a str, Tally)>,
 }
 

@@ -104,8 +104,7 @@ fn bad(worst: &Trouble<'_>, verdict: &Verdict) -> String {
 
 /// `fails probe shop-front: 40% of 5m bad (users: 0/1200 bad in the last minute)`.
 fn probed(worst: &Trouble<'_>) -> String {
-    let slo = worst.slo;
-    let probe = slo.slo.probe.as_deref().unwrap_or_default();
+    let probe = worst.by.slo.probe.as_deref().unwrap_or_default();
     let minute = worst.route.last_minute;
     let users = match minute.valid() {
         0 => "no users in the last minute".to_owned(),
@@ -122,7 +121,7 @@ fn probed(worst: &Trouble<'_>) -> String {
 
 /// `34.0% answered 4xx or failed, of 5m`.
 fn refused(worst: &Trouble<'_>) -> String {
-    let Sli::Availability(reading) = worst.slo.slo.sli else {
+    let Sli::Availability(reading) = worst.by.slo.sli else {
         return String::new();
     };
     let what = match reading {
@@ -135,7 +134,7 @@ fn refused(worst: &Trouble<'_>) -> String {
 
 /// `12.3% slower than 300ms`, over five minutes.
 fn slow(worst: &Trouble<'_>) -> String {
-    let Sli::Latency { under } = worst.slo.slo.sli else {
+    let Sli::Latency { under } = worst.by.slo.sli else {
         return String::new();
     };
     let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();

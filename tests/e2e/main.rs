@@ -15,6 +15,7 @@ mod balance;
 mod blame;
 mod bodies;
 mod client;
+mod composites;
 mod daemon;
 mod departures;
 mod export;

@@ -139,6 +139,7 @@ fn slo(id: &str, policy: &str) -> Slo {
         about: About::Route("r".to_owned()),
         owner: None,
         sli: Sli::AVAILABILITY,
+        parts: Vec::new(),
         probe: None,
         objective: "99.9%".parse().unwrap(),
         window: Window::days(30),

@@ -818,6 +818,8 @@ fn slo(id: &str, route: &str, objective_ppm: u32, remaining: f64) -> SloView {
         reading: Some("fault".to_owned()),
         bad_status: Vec::new(),
         slices: None,
+        parts: Vec::new(),
+        weigh: None,
         counted: format!("availability fault of route {route}"),
         under_us: None,
         objective_ppm,

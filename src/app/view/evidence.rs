@@ -82,13 +82,17 @@ impl View<'_> {
 
     /// An SLO about several routes, with those that it is about.
     fn wide<'a>(&'a self, slo: &'a SloStatus) -> WideEvidence<'a> {
-        let about = &slo.slo.about;
-        let shares = self.pipeline.promises.shares(slo.key);
+        let by = self.heaviest(slo);
+        let about = &by.slo.about;
+        let shares = self.pipeline.promises.shares(by.key);
         let of_it = self
             .routes
             .iter()
             .filter(|route| about.holds(route.id, route.upstream(), route.owner()));
         let routes = of_it.map(|route| {
+            if about.route().is_some() {
+                return (route.id, by.recent);
+            }
             let place = shares.binary_search_by_key(&route.key, |(key, _)| *key);
             let tally = place.map_or_else(|_| Tally::default(), |place| shares[place].1);
             (route.id, tally)
@@ -96,9 +100,24 @@ impl View<'_> {
         let is_its = |alert: &&AlertStatus| alert.slo.as_ref() == Some(&slo.slo.id);
         WideEvidence {
             slo,
+            by,
             alerts: self.pipeline.alerts().filter(is_its).collect(),
             routes: routes.collect(),
         }
+    }
+
+    /// Of a composite the part whose bad share of the last five minutes weighs most; anything else is itself.
+    fn heaviest<'a>(&'a self, slo: &'a SloStatus) -> &'a SloStatus {
+        let slos = &self.pipeline.evaluation.slos;
+        let weighed = slo.slo.parts.iter().filter_map(|part| {
+            let of_it = slos.iter().find(|it| it.slo.id == part.slo)?;
+            let recent = of_it.recent;
+            let share = recent.bad as f64 / recent.valid().max(1) as f64;
+            Some((f64::from(part.weight) * share, of_it))
+        });
+        weighed
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map_or(slo, |(_, of_it)| of_it)
     }
 
     fn detail(&self, id: &str) -> Detail {

@@ -167,6 +167,16 @@ fn page(detail: &SloDetail) -> String {
             percent(Some(slo.coverage_ratio))
         ),
     );
+    if !slo.parts.is_empty() {
+        let parts = slo.parts.iter();
+        let parts = parts.map(|part| format!("{} x {}", part.weight, part.slo));
+        let parts: Vec<String> = parts.collect();
+        let by = slo.weigh.as_deref().unwrap_or("minutes");
+        put(
+            &mut text,
+            format_args!("parts    by {by}: {}\n", parts.join(", ")),
+        );
+    }
     let mut burns: Vec<_> = slo.burn.iter().collect();
     burns.sort_by_key(|(window, _)| **window);
     let burns: Vec<String> = burns

@@ -220,6 +220,7 @@ fn bare(arguments: &SimulateArguments) -> Slo {
         sli: Sli::AVAILABILITY,
         calendar: None,
         slices: None,
+        parts: Vec::new(),
         probe: None,
         objective: arguments.objective.unwrap_or_else(usual),
         window: arguments.window.unwrap_or(Window::days(30)),

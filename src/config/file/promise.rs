@@ -9,7 +9,7 @@ use crate::config::kind::{
     Promising, Spanning, Time, WEB_PAGE, Word, ZONE,
 };
 use crate::config::outline::Rule;
-use crate::model::{ClientErrors, EmptySlice, Objective, Reading, Window, Zone};
+use crate::model::{ClientErrors, EmptySlice, Objective, Reading, Weighing, Window, Zone};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Severity, Share, Tier};
 
@@ -21,6 +21,8 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) upstream: Option<Located<String>>,
     pub(in crate::config) owner: Option<Located<String>>,
     pub(in crate::config) ingress: Located<bool>,
+    pub(in crate::config) weigh: Option<Located<Weighing>>,
+    pub(in crate::config) parts: Vec<Item<Part>>,
     pub(in crate::config) sli: Option<Located<Indicator>>,
     pub(in crate::config) reading: Option<Located<Reading>>,
     pub(in crate::config) bad_status: Vec<Located<ClientErrors>>,
@@ -43,6 +45,7 @@ pub(in crate::config) enum Indicator {
     Availability,
     Latency,
     Probe,
+    Composite,
 }
 
 /// The keys that say what an SLO is about.
@@ -52,7 +55,11 @@ const INDICATORS: Word<Indicator> = Word(&[
     ("availability", Indicator::Availability),
     ("latency", Indicator::Latency),
     ("probe", Indicator::Probe),
+    ("composite", Indicator::Composite),
 ]);
+
+const WEIGHINGS: Word<Weighing> =
+    Word(&[("minutes", Weighing::Minutes), ("events", Weighing::Events)]);
 
 const READINGS: Word<Reading> = Word(&[("fault", Reading::FAULT), ("all", Reading::All)]);
 
@@ -114,7 +121,7 @@ impl Section for Slo {
                 "What counts. `availability`: a request is good unless the edge or the upstream failed it; a client's \
                  own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
                  `under`. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
-                 count.",
+                 count. `composite`: other SLOs weighed together, each a `[[slo.part]]`; it is about what they are about.",
             ),
             reading: keys.optional(
                 "reading",
@@ -144,6 +151,20 @@ impl Section for Slo {
                 &NAME,
                 "only with `sli = \"probe\"`, and required there",
                 "The name of the probe in `probes.dir`.",
+            ),
+            weigh: keys.optional(
+                "weigh",
+                &WEIGHINGS,
+                "`minutes`",
+                "Only with `sli = \"composite\"`: how its parts are weighed. `minutes`: each minute, every part that counted \
+                 anything in it weighs its share of good events by its weight, whatever the traffic. `events`: each event \
+                 of a part counts as often as the part weighs.",
+            ),
+            parts: keys.tables(
+                "part",
+                0,
+                MOST_PARTS,
+                "Only with `sli = \"composite\"`, and required there: an SLO that is part of it.",
             ),
             objective: keys.required(
                 "objective",
@@ -226,6 +247,36 @@ impl Section for Slo {
             value: "probe",
         });
         slo
+    }
+}
+
+/// How many parts a composite may have.
+const MOST_PARTS: usize = 32;
+
+/// `[[slo.part]]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Part {
+    pub(in crate::config) slo: Option<Located<String>>,
+    pub(in crate::config) weight: Located<usize>,
+}
+
+impl Section for Part {
+    const TITLE: &'static str = "`[[slo.part]]`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        Self {
+            slo: keys.required(
+                "slo",
+                &NAME,
+                "The id of the SLO; not one that is composite itself.",
+            ),
+            weight: keys.or(
+                "weight",
+                &Count(1..=1_000),
+                1,
+                "How much it weighs beside the others.",
+            ),
+        }
     }
 }
 

@@ -89,13 +89,14 @@ fn slo(text: &mut String, promise: &Promise) {
     put(
         text,
         &format!(
-            "[[slo]]\nid = {}\n{}\nsli = \"{}\"\n",
+            "[[slo]]\nid = {}\n{}sli = \"{}\"\n",
             quoted(&slo.id),
             match &slo.about {
-                About::Route(id) => format!("route = {}", quoted(id)),
-                About::Upstream(name) => format!("upstream = {}", quoted(name)),
-                About::Owner(name) => format!("owner = {}", quoted(name)),
-                About::Ingress => "ingress = true".to_owned(),
+                About::Route(id) => format!("route = {}\n", quoted(id)),
+                About::Upstream(name) => format!("upstream = {}\n", quoted(name)),
+                About::Owner(name) => format!("owner = {}\n", quoted(name)),
+                About::Ingress => "ingress = true\n".to_owned(),
+                About::Parts => String::new(),
             },
             slo.sli.as_str()
         ),
@@ -106,6 +107,9 @@ fn slo(text: &mut String, promise: &Promise) {
             // "4xx" for all of them, or one by one.
             let also: Vec<String> = also.to_string().split(',').map(quoted).collect();
             put(text, &format!("bad_status = [{}]\n", also.join(", ")));
+        }
+        Sli::Composite(weighing) => {
+            put(text, &format!("weigh = \"{}\"\n", weighing.as_str()));
         }
         Sli::Availability(Reading::Fault { .. }) | Sli::Latency { .. } | Sli::Probe { .. } => {}
     }
@@ -136,7 +140,7 @@ fn slo(text: &mut String, promise: &Promise) {
         every,
         worth,
         empty,
-    }) = slo.slices
+    }) = slo.slices.filter(|_| slo.parts.is_empty())
     {
         let budgeting = match worth {
             Worth::Whole(objective) => format!("timeslices\"\nslice_objective = \"{objective}"),
@@ -155,6 +159,13 @@ fn slo(text: &mut String, promise: &Promise) {
     }
     if let Some(runbook) = &slo.runbook {
         put(text, &format!("runbook = {}\n", quoted(runbook)));
+    }
+    for part in &slo.parts {
+        let (slo, weight) = (quoted(&part.slo), part.weight);
+        put(
+            text,
+            &format!("\n[[slo.part]]\nslo = {slo}\nweight = {weight}\n"),
+        );
     }
 }
 

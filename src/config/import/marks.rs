@@ -8,7 +8,8 @@ use super::tree::Node;
 use crate::config::code::Code;
 use crate::config::file::MOST_MIN_BAD;
 use crate::model::{
-    About, Calendar, CalendarUnit, EmptySlice, Reading, Sli, Slices, Window, Worth, Zone,
+    About, Calendar, CalendarUnit, EmptySlice, Part, Reading, Sli, Slices, Weighing, Window, Worth,
+    Zone,
 };
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
@@ -19,6 +20,7 @@ pub(super) struct Marks {
     pub(super) sli: Option<Sli>,
     pub(super) probe: Option<String>,
     pub(super) about: Option<About>,
+    pub(super) parts: Vec<Part>,
     pub(super) window: Option<Window>,
     pub(super) calendar: Option<Calendar>,
     pub(super) slices: Option<Slices>,
@@ -37,7 +39,7 @@ pub(super) fn read(
     let mut kind = None;
     let (mut unit, mut zone) = (None, None);
     let (mut under, mut every, mut rows, mut reading) = (None, None, None, None);
-    let mut guards = None;
+    let (mut guards, mut weigh) = (None, None);
     for (key, node, text) in annotations.marked(prefix) {
         let duration = || humantime::parse_duration(text).ok();
         let understood = match key {
@@ -56,6 +58,16 @@ pub(super) fn read(
             "reading" => {
                 reading = self::reading(text);
                 reading.is_some()
+            }
+            "parts" => {
+                marks.parts = parts(text).unwrap_or_default();
+                !marks.parts.is_empty()
+            }
+            "weigh" => {
+                weigh = [Weighing::Minutes, Weighing::Events]
+                    .into_iter()
+                    .find(|own| own.as_str() == text);
+                weigh.is_some()
             }
             "scope" => {
                 marks.about = About::from_scope(text);
@@ -116,6 +128,7 @@ pub(super) fn read(
             ("probe", None, Some(every), None) if marks.probe.is_some() => {
                 Some(Sli::Probe { every })
             }
+            ("composite", None, None, None) if !marks.parts.is_empty() => weigh.map(Sli::Composite),
             _ => None,
         };
         if marks.sli.is_none() {
@@ -145,6 +158,22 @@ impl Imported {
 fn refuse(node: &Node, key: &str, context: &mut Context<'_>) {
     let message = format!("Vestibule's annotation `{key}` does not say what it should");
     context.refuse(node, Code::InvalidValue, message);
+}
+
+/// `3 checkout-available, 1 web-fast`
+fn parts(text: &str) -> Option<Vec<Part>> {
+    let part = |text: &str| {
+        let (weight, slo) = text.split_once(' ')?;
+        Some(Part {
+            slo: super::fields::name(slo),
+            weight: weight
+                .parse()
+                .ok()
+                .filter(|weight| (1..=1_000).contains(weight))?,
+            counted: String::new(),
+        })
+    };
+    text.split(", ").map(part).collect()
 }
 
 /// `1m 99% skip`, `5m share bad`

@@ -306,6 +306,7 @@ fn slo<'n>(
                 owner: None,
                 sli,
                 slices: metadata.marks.slices.or(slices),
+                parts: metadata.marks.parts.clone(),
                 probe: metadata.marks.probe.clone(),
                 objective,
                 window,

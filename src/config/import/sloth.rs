@@ -112,6 +112,7 @@ fn one(
         owner: None,
         sli,
         slices: alerting.marks.slices,
+        parts: alerting.marks.parts,
         probe: alerting.marks.probe,
         objective,
         window: alerting.marks.window.unwrap_or(PERIOD),
@@ -168,7 +169,9 @@ pub(super) fn note_query(
         Sli::Latency { under } => {
             format!("as a latency under {}", humantime::format_duration(under))
         }
-        Sli::Availability(_) | Sli::Probe { .. } => "as an availability".to_owned(),
+        Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => {
+            "as an availability".to_owned()
+        }
     };
     let what = format!(
         "the query is not carried: Vestibule counts the requests of route `{route}` itself, {counted}"

@@ -11,8 +11,8 @@ use crate::config::parse;
 use crate::generate::spec::{service, specify};
 use crate::generate::{Links, Place, Plan};
 use crate::model::{
-    About, Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Reading, Slices, Worth,
-    Zone,
+    About, Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Part, Reading, Slices,
+    Weighing, Worth, Zone,
 };
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, PolicyRow, Severity, Share, Threshold, Tier};
@@ -158,6 +158,7 @@ fn promised() -> impl Strategy<Value = Slo> {
                 },
                 owner: None,
                 sli,
+                parts: Vec::new(),
                 probe: matches!(sli, Sli::Probe { .. }).then(|| "a.probe".to_owned()),
                 objective: Objective::try_from_ppm(ppm).unwrap(),
                 window,
@@ -186,6 +187,27 @@ proptest! {
             let small = |slo: &Slo| crate::generate::spec::label(&service(slo));
             small(a) == small(b) && service(a) != service(b)
         });
+        if let [one, other, ..] = slos.as_slice()
+            && one.objective.ppm() % 2 == 0
+        {
+            let weigh = one.objective.ppm() % 4 == 0;
+            let part = |slo: &Slo, weight| Part {
+                slo: slo.id.clone(),
+                weight,
+                counted: String::new(),
+            };
+            let composite = Slo {
+                id: "whole".to_owned(),
+                about: About::Parts,
+                sli: Sli::Composite(if weigh { Weighing::Minutes } else { Weighing::Events }),
+                slices: weigh.then_some(Slices::WEIGHED),
+                parts: vec![part(one, 3), part(other, 1)],
+                probe: None,
+                ..one.clone()
+            };
+            slos.push(composite);
+            Slo::compose(&mut slos);
+        }
         let policies = [Policy::shipped(), vec![policy.clone()]].concat();
         let plan = plan(slos.clone(), policies);
         for spec in [Spec::OpenSlo, Spec::Sloth] {
@@ -212,8 +234,16 @@ proptest! {
             for slo in &mut found {
                 slo.owner = None;
             }
+            let stands_alone = |slo: &Slo| {
+                slo.probe.is_none() && !matches!(slo.about, About::Upstream(_) | About::Owner(_))
+            };
+            let left: Vec<String> = promised
+                .iter()
+                .filter(|slo| !stands_alone(slo))
+                .map(|slo| slo.id.clone())
+                .collect();
             promised.retain(|slo| {
-                slo.probe.is_none() && matches!(slo.about, About::Route(_) | About::Ingress)
+                stands_alone(slo) && slo.parts.iter().all(|part| !left.contains(&part.slo))
             });
             prop_assert_eq!(&found, &promised);
             prop_assert!(
@@ -581,6 +611,7 @@ fn only_policies_that_a_configuration_lacks_are_written() {
         owner: None,
         sli: Sli::AVAILABILITY,
         slices: None,
+        parts: Vec::new(),
         probe: None,
         objective: "99%".parse().unwrap(),
         window: Window::days(7),

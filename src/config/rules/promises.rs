@@ -4,10 +4,23 @@ use crate::config::code::Code;
 use crate::config::file::{self, File};
 use crate::config::finding::{Finding, Findings, did_you_mean};
 use crate::config::keys::{Item, Located};
+use crate::model::Weighing;
 
 pub(super) fn check(file: &File, findings: &mut Findings) {
+    let ids: Vec<(&str, &Item<file::Slo>)> = file
+        .slos
+        .iter()
+        .filter_map(|item| Some((item.value.id.as_ref()?.value.as_str(), item)))
+        .collect();
+    let is_complete = ids.len() == file.slos.len();
     for item in &file.slos {
+        if is_composite(&item.value) {
+            check_composite(item, findings);
+            check_parts(item, &ids, is_complete, findings);
+            continue;
+        }
         check_about(item, findings);
+        refuse_parts(&item.value, findings);
         if let Some(owner) = &item.value.owner {
             check_owner(owner, &file.routes, findings);
         }
@@ -42,6 +55,114 @@ fn check_about(item: &Item<file::Slo>, findings: &mut Findings) {
         .reason("`sli = \"probe\"` without a `route`")
         .help("name the route that the probe asks for by `route`");
         findings.add(finding);
+    }
+}
+
+/// Whether its events are minutes of what its parts weigh.
+pub(super) fn is_weighed_by_minutes(slo: &file::Slo) -> bool {
+    let weigh = slo.weigh.as_ref().map(|weigh| weigh.value);
+    is_composite(slo) && weigh != Some(Weighing::Events)
+}
+
+fn is_composite(slo: &file::Slo) -> bool {
+    let sli = slo.sli.as_ref();
+    sli.is_some_and(|sli| sli.value == file::Indicator::Composite)
+}
+
+/// What only a composite has.
+fn refuse_parts(slo: &file::Slo, findings: &mut Findings) {
+    let weigh = slo.weigh.as_ref().map(|it| ("weigh", &it.span));
+    let part = slo.parts.first().map(|it| ("part", &it.span));
+    for (key, span) in weigh.into_iter().chain(part) {
+        let message = format!("`{key}` only goes with `sli = \"composite\"`");
+        let finding = Finding::new(Code::Conflict, span.clone(), message)
+            .reason("says nothing here")
+            .help(format!("leave `{key}` out, or set `sli = \"composite\"`"));
+        findings.add(finding);
+    }
+}
+
+/// A composite is about what its parts are about, and its events are minutes or theirs.
+fn check_composite(item: &Item<file::Slo>, findings: &mut Findings) {
+    let slo = &item.value;
+    let name = |key, it: &Option<Located<String>>| it.as_ref().map(|it| (key, it.span.clone()));
+    let ingress = slo
+        .ingress
+        .value
+        .then(|| ("ingress", slo.ingress.span.clone()));
+    let about = [
+        name("route", &slo.route),
+        name("upstream", &slo.upstream),
+        name("owner", &slo.owner),
+        ingress,
+    ];
+    for (key, span) in about.into_iter().flatten() {
+        let message = format!("a composite has no `{key}` of its own");
+        let finding = Finding::new(Code::Conflict, span, message)
+            .reason("it is about what its parts are about")
+            .help(format!("leave `{key}` out"));
+        findings.add(finding);
+    }
+    if slo.budgeting.value != file::Budgeting::Occurrences {
+        let message = "a composite is budgeted as `weigh` says";
+        let finding = Finding::new(Code::Conflict, slo.budgeting.span.clone(), message)
+            .reason("weighed by minutes it is slices of time already")
+            .help("leave `budgeting` out");
+        findings.add(finding);
+    }
+    if item.sound && slo.parts.is_empty() {
+        let message = "a composite without a part weighs nothing";
+        let finding = Finding::new(Code::MissingKey, item.span.clone(), message)
+            .reason("in this table")
+            .help("add a `[[slo.part]]` with `slo = \"..\"` for each SLO that is part of it");
+        findings.add(finding);
+    }
+}
+
+/// Every part is another SLO, once, and no composite.
+fn check_parts(
+    item: &Item<file::Slo>,
+    ids: &[(&str, &Item<file::Slo>)],
+    is_complete: bool,
+    findings: &mut Findings,
+) {
+    let mut seen: Vec<&Located<String>> = Vec::new();
+    let parts = item.value.parts.iter();
+    for part in parts.filter_map(|part| part.value.slo.as_ref()) {
+        if let Some(first) = seen.iter().find(|it| it.value == part.value) {
+            let message = format!("`{}` is part of the composite twice", part.value);
+            let finding = Finding::new(Code::Duplicate, part.span.clone(), message)
+                .reason("again here")
+                .also(first.span.clone(), "first here")
+                .help("keep one, with the `weight` of both");
+            findings.add(finding);
+        }
+        seen.push(part);
+        match ids.iter().find(|(id, _)| *id == part.value) {
+            Some((_, slo)) if is_composite(&slo.value) => {
+                let message = format!("`{}` is a composite itself", part.value);
+                let finding = Finding::new(Code::Conflict, part.span.clone(), message)
+                    .reason("a part must count something of its own")
+                    .help("name its parts here instead, with their weights");
+                findings.add(finding);
+            }
+            Some(_) => {}
+            None if is_complete => {
+                let message = format!("there is no SLO `{}`", part.value);
+                let mut finding =
+                    Finding::new(Code::UnknownName, part.span.clone(), message).reason("unknown");
+                if findings.has_room() {
+                    let known = ids.iter().filter(|(_, slo)| !is_composite(&slo.value));
+                    let known = known.map(|(id, _)| *id);
+                    finding = finding.help(match did_you_mean(&part.value, known) {
+                        Some(meant) => format!("did you mean \"{meant}\"?"),
+                        None => "add an `[[slo]]` of that id".to_owned(),
+                    });
+                }
+                findings.add(finding);
+            }
+            None => {}
+        }
     }
 }
 

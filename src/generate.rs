@@ -190,9 +190,16 @@ impl Plan {
     fn is_part(&self, slo: &Slo, wide: &Slo) -> bool {
         let same_kind = match (slo.sli, wide.sli) {
             (Sli::Availability(_), Sli::Availability(_))
-            | (Sli::Latency { .. }, Sli::Latency { .. }) => true,
+            | (Sli::Latency { .. }, Sli::Latency { .. })
+            | (Sli::Connection, Sli::Connection)
+            | (Sli::RateLimit, Sli::RateLimit) => true,
             (
-                Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_),
+                Sli::Availability(_)
+                | Sli::Latency { .. }
+                | Sli::Connection
+                | Sli::RateLimit
+                | Sli::Probe { .. }
+                | Sli::Composite(_),
                 _,
             ) => false,
         };

@@ -357,7 +357,7 @@ pub struct SloView {
     /// Who answers for that; `null`: nobody is named, or several are.
     #[serde(default)]
     pub owner: Option<String>,
-    /// `availability`, `latency`, `probe` or `composite`.
+    /// `availability`, `latency`, `connection`, `rate-limit`, `probe` or `composite`.
     pub sli: String,
     /// Which requests count as failed, with `availability`: `fault`, those that the edge or the upstream failed, or `all`,
     /// every one answered 4xx or 5xx as well.

@@ -450,6 +450,11 @@ fn every_key_reaches_its_part() {
         (&About::Ingress, Some(&*team)),
     ];
     assert_eq!(wide.collect::<Vec<_>>(), told);
+    let founded = slos[8..].iter().map(|slo| (slo.sli, slo.objective.ppm()));
+    assert_eq!(
+        founded.collect::<Vec<_>>(),
+        [(Sli::Connection, 999_000), (Sli::RateLimit, 990_000)]
+    );
     let whole = &slos[7];
     assert_eq!(whole.sli, Sli::Composite(Weighing::Events));
     assert_eq!(

@@ -364,19 +364,29 @@ fn slo(status: &SloStatus) -> SloView {
         sli: slo.sli.as_str().to_owned(),
         reading: match slo.sli {
             Sli::Availability(reading) => Some(reading.as_str().to_owned()),
-            Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_) => None,
+            Sli::Latency { .. }
+            | Sli::Connection
+            | Sli::RateLimit
+            | Sli::Probe { .. }
+            | Sli::Composite(_) => None,
         },
         bad_status: match slo.sli {
             Sli::Availability(Reading::Fault { also }) => also.statuses().collect(),
             Sli::Availability(Reading::All)
             | Sli::Latency { .. }
+            | Sli::Connection
+            | Sli::RateLimit
             | Sli::Probe { .. }
             | Sli::Composite(_) => Vec::new(),
         },
         parts: slo.parts.iter().map(part).collect(),
         weigh: match slo.sli {
             Sli::Composite(weighing) => Some(weighing.as_str().to_owned()),
-            Sli::Availability(_) | Sli::Latency { .. } | Sli::Probe { .. } => None,
+            Sli::Availability(_)
+            | Sli::Latency { .. }
+            | Sli::Connection
+            | Sli::RateLimit
+            | Sli::Probe { .. } => None,
         },
         counted: slo.counted(),
         slices: slo.slices.map(|slices| SlicesView {
@@ -388,7 +398,11 @@ fn slo(status: &SloStatus) -> SloView {
             empty: slices.empty.as_str().to_owned(),
         }),
         under_us: match slo.sli {
-            Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => None,
+            Sli::Availability(_)
+            | Sli::Connection
+            | Sli::RateLimit
+            | Sli::Probe { .. }
+            | Sli::Composite(_) => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },
         objective_ppm: slo.objective.ppm(),

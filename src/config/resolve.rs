@@ -369,6 +369,8 @@ fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option
                     },
                 })
             }
+            Indicator::Connection => Sli::Connection,
+            Indicator::RateLimit => Sli::RateLimit,
             Indicator::Latency => Sli::Latency {
                 under: slo.under?.value,
             },

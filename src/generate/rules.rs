@@ -349,6 +349,12 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
             slo.probe.as_deref().unwrap_or_default(),
             slo.about
         ),
+        Sli::Connection => format!(
+            "{} of {} got no connection",
+            of.replacen("requests", "attempts", 1),
+            slo.about
+        ),
+        Sli::RateLimit => format!("{of} of {} were over a rate limit", slo.about),
         Sli::Composite(_) => format!("of what {} weigh was bad", slo.weights()),
     };
     let description = format!(

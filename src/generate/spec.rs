@@ -52,6 +52,7 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
                 marks.push(("reading", reading.to_string()));
             }
         }
+        Sli::Connection | Sli::RateLimit => {}
         Sli::Latency { under } => marks.push(("under", length(under))),
         Sli::Probe { every } => marks.push(("every", length(every))),
         Sli::Composite(weighing) => {
@@ -164,6 +165,8 @@ fn requests(slo: &Slo) -> String {
             slo.probe.as_deref().unwrap_or_default(),
             slo.about
         ),
+        Sli::Connection => format!("Attempts of {} that got a connection.", slo.about),
+        Sli::RateLimit => format!("Requests of {} within their rate limits.", slo.about),
         Sli::Composite(weighing) => {
             format!("By {}: {}.", weighing.as_str(), slo.weights())
         }

@@ -16,6 +16,11 @@ pub enum Sli {
         /// The longest good duration, inclusive.
         under: Duration,
     },
+    /// Good when the attempt got a connection to its endpoint, a new one or one that was kept. An event is an attempt: one
+    /// that another endpoint made up for is bad all the same.
+    Connection,
+    /// Good unless it was over a rate limit of its route. What its client or a rule stopped otherwise is not valid.
+    RateLimit,
     /// What a synthetic probe finds; users' requests do not count. An event is a second: each slot that was run counts
     /// as long as it is, so that a probe that runs twice as often spends no more budget.
     Probe {
@@ -195,6 +200,8 @@ impl Sli {
         match self {
             Self::Availability(_) => "availability",
             Self::Latency { .. } => "latency",
+            Self::Connection => "connection",
+            Self::RateLimit => "rate-limit",
             Self::Probe { .. } => "probe",
             Self::Composite(_) => "composite",
         }
@@ -290,6 +297,8 @@ impl Slo {
             Sli::Latency { under } => {
                 format!("latency up to {}us of {about}", under.as_micros())
             }
+            Sli::Connection => format!("connections of attempts of {about}"),
+            Sli::RateLimit => format!("requests within rate limits of {about}"),
             Sli::Probe { every } => {
                 let probe = self.probe.as_deref().unwrap_or_default();
                 format!("probe {probe} every {}s", every.as_secs())

@@ -434,6 +434,7 @@ impl Call<'_> {
         loop {
             let (endpoint, connection, busy) =
                 self.connect(tracker, repeated, tried.as_slice()).await?;
+            tracker.connected();
             let mut exchange = self.exchange(tracker, (connection, busy), endpoint, body.take());
             let began = tracker.phase_began();
             let head = poll_fn(|cx| exchange.poll_head(cx)).await;

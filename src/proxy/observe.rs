@@ -208,6 +208,15 @@ impl Tracker {
             .connect_failure(route, endpoint);
     }
 
+    /// An attempt got a connection, a new one or one that was kept.
+    pub(super) fn connected(&mut self) {
+        if self.facts().is_probe {
+            return;
+        }
+        let route = self.route_key();
+        self.worker.recorder.borrow_mut().connected(route);
+    }
+
     /// An attempt failed, and another follows.
     pub(super) fn retried(&mut self, endpoint: EndpointKey) {
         if self.facts().is_probe {

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Counts, Durations, EndpointKey, Exemplar, Latency, Observation, Outcome, Reading, RouteKey,
-    RouteSlot, Sli, SloKey,
+    Counts, Durations, EndpointKey, Exemplar, Fault, Latency, Observation, Outcome, Reading,
+    RouteKey, RouteSlot, Sli, SloKey,
 };
 
 /// Which SLOs judge which route, by [`RouteKey::index`]. Made once per configuration, shared by all recorders.
@@ -37,6 +37,10 @@ enum By {
     Failure(Reading),
     /// The longest good duration in microseconds; one that failed is not valid.
     Duration(u64),
+    /// Whether it was over a rate limit.
+    Limit,
+    /// Whether its attempts got connections: counted attempt by attempt.
+    Connection,
 }
 
 impl By {
@@ -50,7 +54,10 @@ impl By {
         match (self, outcome) {
             (Self::Failure(reading), _) => reading.is_good(outcome, status),
             (Self::Duration(under_us), Outcome::Good) => Some(duration_us <= under_us),
-            (Self::Duration(_), Outcome::Bad(_) | Outcome::Excluded(_)) => None,
+            (Self::Limit, Outcome::Excluded(Fault::RateLimited)) => Some(false),
+            (Self::Limit, Outcome::Good | Outcome::Bad(_)) => Some(true),
+            (Self::Limit | Self::Duration(_), Outcome::Bad(_) | Outcome::Excluded(_))
+            | (Self::Connection, _) => None,
         }
     }
 }
@@ -63,6 +70,8 @@ impl Rules {
             let by = match sli {
                 // Counted where probes are, and of its parts.
                 Sli::Probe { .. } | Sli::Composite(_) => continue,
+                Sli::Connection => By::Connection,
+                Sli::RateLimit => By::Limit,
                 Sli::Availability(reading) => By::Failure(reading),
                 Sli::Latency { under } => {
                     By::Duration(u64::try_from(under.as_micros()).unwrap_or(u64::MAX))
@@ -90,6 +99,15 @@ impl Rules {
             self.0.resize_with(route.index() + 1, OfRoute::default);
         }
         &mut self.0[route.index()]
+    }
+
+    /// The SLOs that count a route's attempts.
+    fn of_connections(&self, route: RouteKey) -> impl Iterator<Item = SloKey> {
+        let rules = self.0.get(route.index()).map(|it| it.rules.as_slice());
+        let rules = rules.unwrap_or_default().iter();
+        rules
+            .filter(|rule| rule.by == By::Connection)
+            .map(|rule| rule.slo)
     }
 
     fn of(&self, route: RouteKey) -> (&[Rule], &[u64]) {
@@ -195,6 +213,21 @@ impl Recorder {
     pub fn connect_failure(&mut self, route: RouteKey, endpoint: EndpointKey) {
         let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
         entry(&mut slot.endpoints, endpoint).connect_failures += 1;
+        for slo in self.rules.of_connections(route) {
+            entry(&mut slot.slos, slo).bad += 1;
+        }
+    }
+
+    /// Counts an attempt that got a connection, whatever becomes of the request.
+    pub fn connected(&mut self, route: RouteKey) {
+        let mut slos = self.rules.of_connections(route).peekable();
+        if slos.peek().is_none() {
+            return;
+        }
+        let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
+        for slo in slos {
+            entry(&mut slot.slos, slo).good += 1;
+        }
     }
 
     /// Counts an attempt that its endpoint failed and that is followed by another.
@@ -309,7 +342,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{EndpointTally, Fault, Source, Tally, Timestamp};
+    use crate::model::{EndpointTally, Source, Tally, Timestamp};
 
     const ROUTE: RouteKey = RouteKey(1);
     const AVAILABLE: SloKey = SloKey(0);
@@ -393,6 +426,28 @@ mod tests {
         recorder.recycle(shard);
         recorder.record(&observation(Outcome::Good, 20));
         assert_eq!(only(&recorder.take()).exemplars, [None; Durations::PLACES]);
+    }
+
+    #[test]
+    fn attempts_count_for_connections_and_requests_for_rate_limits() {
+        let (connections, limits) = (SloKey(0), SloKey(1));
+        let mut recorder = Recorder::new(Arc::new(Rules::new([
+            (ROUTE, connections, Sli::Connection),
+            (ROUTE, limits, Sli::RateLimit),
+        ])));
+        // Two attempts without a connection, and a third one that made up for them.
+        recorder.connect_failure(ROUTE, EndpointKey(0));
+        recorder.connect_failure(ROUTE, EndpointKey(1));
+        recorder.connected(ROUTE);
+        recorder.record(&observation(Outcome::Good, 10));
+        recorder.record(&observation(Fault::RateLimited.outcome(), 10));
+        recorder.record(&observation(Fault::ClientDisconnect.outcome(), 10));
+        recorder.record(&observation(Fault::UpstreamStatus.outcome(), 10));
+        recorder.connected(RouteKey(7));
+        let shard = recorder.take();
+        let slos = &only(&shard).slos;
+        assert_eq!(slos[0], (connections, Tally { good: 1, bad: 2 }));
+        assert_eq!(slos[1], (limits, Tally { good: 2, bad: 1 }));
     }
 
     #[test]

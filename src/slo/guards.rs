@@ -63,7 +63,10 @@ impl Guards {
     #[must_use]
     pub fn of(self, slo: &Slo) -> Self {
         let (page, ticket) = match (slo.slices, slo.sli) {
-            (None, Sli::Availability(_) | Sli::Latency { .. }) => return self,
+            (
+                None,
+                Sli::Availability(_) | Sli::Latency { .. } | Sli::Connection | Sli::RateLimit,
+            ) => return self,
             (None, Sli::Composite(_)) => {
                 // One bad event of the heaviest part is one.
                 let weights = slo.parts.iter().map(|part| u64::from(part.weight));

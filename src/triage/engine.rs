@@ -225,6 +225,12 @@ impl<'a> Trouble<'a> {
                 side::of_faults(&faults)
             }
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
+            Sli::Connection => match side::of_faults(&faults) {
+                // Other attempts made up for it.
+                Locus::Unknown => Locus::Upstream,
+                side => side,
+            },
+            Sli::RateLimit => Locus::Client,
         };
         let side = match side {
             Locus::Unknown => side_of_probes(route.id, evidence),
@@ -262,7 +268,7 @@ impl<'a> Trouble<'a> {
 
     /// Whether nothing failed in the last minute any more, though there was traffic.
     pub(super) fn is_over(&self) -> bool {
-        if self.is_probed() || self.is_refused {
+        if self.is_probed() || self.is_refused || self.is_hidden() {
             return self.recent.bad == 0 && self.recent.good > 0;
         }
         let minute = self.route.last_minute;
@@ -272,6 +278,11 @@ impl<'a> Trouble<'a> {
     /// Whether it is about being slow rather than failing.
     pub(super) fn is_slow(&self) -> bool {
         matches!(self.by.slo.sli, Sli::Latency { .. })
+    }
+
+    /// Whether it is about what need not have failed any request of a user's.
+    pub(super) fn is_hidden(&self) -> bool {
+        matches!(self.by.slo.sli, Sli::Connection | Sli::RateLimit)
     }
 
     /// Whether it is about what a probe found.
@@ -369,7 +380,11 @@ fn fails_now(last_minute: Counts, slo: &SloStatus) -> bool {
         Sli::Availability(_) => {
             bad >= ENOUGH && burn::exceeds(Tally { good, bad }, slo.slo.objective, FAST)
         }
-        Sli::Latency { .. } | Sli::Probe { .. } | Sli::Composite(_) => false,
+        Sli::Latency { .. }
+        | Sli::Connection
+        | Sli::RateLimit
+        | Sli::Probe { .. }
+        | Sli::Composite(_) => false,
     }
 }
 
@@ -401,7 +416,7 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     let suspect = suspects.next();
     let side = side_of(worst, suspect.as_ref());
     let minute = route.last_minute;
-    let fault = (!worst.is_slow() && !worst.is_refused)
+    let fault = (!worst.is_slow() && !worst.is_refused && !worst.is_hidden())
         .then(|| worst.faults.first())
         .flatten();
     let next_step = if worst.is_only_low {

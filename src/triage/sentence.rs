@@ -60,6 +60,8 @@ pub(super) fn sentence(
         slow(worst)
     } else if worst.is_probed() {
         probed(worst)
+    } else if worst.is_hidden() {
+        hidden(worst)
     } else if worst.is_refused {
         refused(worst)
     } else if worst.is_over() {
@@ -117,6 +119,21 @@ fn probed(worst: &Trouble<'_>) -> String {
         words::plain(probe),
         words::percent(share)
     )
+}
+
+/// `4.0% of attempts without a connection, of 5m (users: 0/1200 bad in the last minute)`.
+fn hidden(worst: &Trouble<'_>) -> String {
+    let what = match worst.by.slo.sli {
+        Sli::Connection => "of attempts without a connection",
+        _ => "over its rate limits",
+    };
+    let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();
+    let minute = worst.route.last_minute;
+    let users = match minute.valid() {
+        0 => "no users in the last minute".to_owned(),
+        valid => format!("users: {}/{valid} bad in the last minute", minute.bad),
+    };
+    format!("{} {what}, of {RECENT} ({users})", words::percent(share))
 }
 
 /// `34.0% answered 4xx or failed, of 5m`.

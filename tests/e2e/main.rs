@@ -22,6 +22,7 @@ mod export;
 mod gameday;
 mod harness;
 mod health;
+mod hidden;
 mod http2;
 mod lifecycle;
 mod limits;

@@ -44,6 +44,8 @@ pub(in crate::config) struct Slo {
 pub(in crate::config) enum Indicator {
     Availability,
     Latency,
+    Connection,
+    RateLimit,
     Probe,
     Composite,
 }
@@ -54,6 +56,8 @@ const ABOUT: [&str; 4] = ["route", "upstream", "owner", "ingress"];
 const INDICATORS: Word<Indicator> = Word(&[
     ("availability", Indicator::Availability),
     ("latency", Indicator::Latency),
+    ("connection", Indicator::Connection),
+    ("rate-limit", Indicator::RateLimit),
     ("probe", Indicator::Probe),
     ("composite", Indicator::Composite),
 ]);
@@ -120,7 +124,8 @@ impl Section for Slo {
                 &INDICATORS,
                 "What counts. `availability`: a request is good unless the edge or the upstream failed it; a client's \
                  own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
-                 `under`. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
+                 `under`. `connection`: an attempt is good when it got a connection to its endpoint, though another attempt made \
+                 up for it. `rate-limit`: a request is good unless it was over a rate limit. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
                  count. `composite`: other SLOs weighed together, each a `[[slo.part]]`; it is about what they are about.",
             ),
             reading: keys.optional(
@@ -166,9 +171,10 @@ impl Section for Slo {
                 MOST_PARTS,
                 "Only with `sli = \"composite\"`, and required there: an SLO that is part of it.",
             ),
-            objective: keys.required(
+            objective: keys.optional(
                 "objective",
                 &OBJECTIVE,
+                "`99.9%` with `connection`, `99%` with `rate-limit`, and required with all others",
                 "The share of requests that must be good, with at most four digits after the point. What it leaves is \
                  the error budget.",
             ),
@@ -246,7 +252,30 @@ impl Section for Slo {
             of: "sli",
             value: "probe",
         });
-        slo
+        slo.founded()
+    }
+}
+
+impl Slo {
+    /// With the target that goes without saying, where there is one: errors of connections stay below 0.1 %, and what is over
+    /// a rate limit is tracked against one in a hundred.
+    fn founded(mut self) -> Self {
+        if let (None, Some(sli)) = (&self.objective, &self.sli) {
+            let ppm = match sli.value {
+                Indicator::Connection => 999_000,
+                Indicator::RateLimit => 990_000,
+                Indicator::Availability
+                | Indicator::Latency
+                | Indicator::Probe
+                | Indicator::Composite => return self,
+            };
+            let value = Objective::try_from_ppm(ppm).ok();
+            self.objective = value.map(|value| Located {
+                value,
+                span: sli.span.clone(),
+            });
+        }
+        self
     }
 }
 

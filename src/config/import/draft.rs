@@ -111,7 +111,11 @@ fn slo(text: &mut String, promise: &Promise) {
         Sli::Composite(weighing) => {
             put(text, &format!("weigh = \"{}\"\n", weighing.as_str()));
         }
-        Sli::Availability(Reading::Fault { .. }) | Sli::Latency { .. } | Sli::Probe { .. } => {}
+        Sli::Availability(Reading::Fault { .. })
+        | Sli::Latency { .. }
+        | Sli::Connection
+        | Sli::RateLimit
+        | Sli::Probe { .. } => {}
     }
     if let Sli::Latency { under } = slo.sli {
         put(

@@ -125,6 +125,8 @@ pub(super) fn read(
                 Some(Sli::Availability(reading.unwrap_or(Reading::FAULT)))
             }
             ("latency", Some(under), None, None) => Some(Sli::Latency { under }),
+            ("connection", None, None, None) => Some(Sli::Connection),
+            ("rate-limit", None, None, None) => Some(Sli::RateLimit),
             ("probe", None, Some(every), None) if marks.probe.is_some() => {
                 Some(Sli::Probe { every })
             }

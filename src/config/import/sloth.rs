@@ -169,9 +169,11 @@ pub(super) fn note_query(
         Sli::Latency { under } => {
             format!("as a latency under {}", humantime::format_duration(under))
         }
-        Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => {
-            "as an availability".to_owned()
-        }
+        Sli::Availability(_)
+        | Sli::Connection
+        | Sli::RateLimit
+        | Sli::Probe { .. }
+        | Sli::Composite(_) => "as an availability".to_owned(),
     };
     let what = format!(
         "the query is not carried: Vestibule counts the requests of route `{route}` itself, {counted}"

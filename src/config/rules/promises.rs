@@ -14,6 +14,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
         .collect();
     let is_complete = ids.len() == file.slos.len();
     for item in &file.slos {
+        check_objective(item, findings);
         if is_composite(&item.value) {
             check_composite(item, findings);
             check_parts(item, &ids, is_complete, findings);
@@ -24,6 +25,20 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
         if let Some(owner) = &item.value.owner {
             check_owner(owner, &file.routes, findings);
         }
+    }
+}
+
+/// Few indicators have a target that goes without saying.
+fn check_objective(item: &Item<file::Slo>, findings: &mut Findings) {
+    if item.sound && item.value.objective.is_none() {
+        let finding = Finding::new(
+            Code::MissingKey,
+            item.span.clone(),
+            "`objective` is missing",
+        )
+        .reason("in this table")
+        .help("add `objective`: a percentage like `99.9%`, above 0% and below 100%");
+        findings.add(finding);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::admin;
 use crate::config::Resolved;
 use crate::model::{EventKind, RouteKey, RouteSlot, SloKey, Timestamp};
 use crate::sli::recorder::Shard;
-use crate::snapshot::{AlertView, ConfigView, ProcessView, Snapshot};
+use crate::snapshot::{AlertView, Snapshot};
 use crate::store::{History, QueryError};
 use crate::triage::Verdict;
 
@@ -56,18 +56,10 @@ fn past(
     let history = History::read(dir, at).map_err(|error| error.to_string())?;
     let (pipeline, last) = rebuilt(resolved, &history, at)?;
     let around = Surroundings {
-        started_at: live.started_at,
-        counting_since: live.counting_since,
-        resolved: Arc::clone(resolved),
         listeners: live.listeners.clone(),
         config: live.config.clone(),
-        process: ProcessView::default(),
         gaps: history.gaps.clone(),
-        receivers: Vec::new(),
-        queues: Vec::new(),
-        probe_runs: 0,
-        rate_limits: Vec::new(),
-        exporters: Vec::new(),
+        ..Surroundings::new(Arc::clone(resolved), live.started_at, live.counting_since)
     };
     let mut memory = Memory::default();
     let gathered = Gathered::default();
@@ -89,19 +81,10 @@ pub(super) fn verdicts(resolved: &Arc<Resolved>, at: Timestamp) -> Result<Vec<Ve
     let dir = &resolved.store.dir;
     let history = History::read(dir, at).map_err(|error| error.to_string())?;
     let (pipeline, last) = rebuilt(resolved, &history, at)?;
+    let since = history.counting_since;
     let around = Surroundings {
-        started_at: history.counting_since,
-        counting_since: history.counting_since,
-        resolved: Arc::clone(resolved),
-        listeners: Vec::new(),
-        config: ConfigView::default(),
-        process: ProcessView::default(),
         gaps: history.gaps.clone(),
-        receivers: Vec::new(),
-        queues: Vec::new(),
-        probe_runs: 0,
-        rate_limits: Vec::new(),
-        exporters: Vec::new(),
+        ..Surroundings::new(Arc::clone(resolved), since, since)
     };
     let mut memory = Memory::default();
     let gathered = Gathered::default();
@@ -297,20 +280,8 @@ mod tests {
     fn live(resolved: &Arc<Resolved>) -> Snapshot {
         let mut pipeline = Pipeline::new(None);
         pipeline.configure(resolved, &[]).unwrap();
-        let around = Surroundings {
-            started_at: end_of(89),
-            counting_since: Timestamp::from_secs(M0 * 60),
-            resolved: Arc::clone(resolved),
-            listeners: Vec::new(),
-            config: ConfigView::default(),
-            process: ProcessView::default(),
-            gaps: Vec::new(),
-            receivers: Vec::new(),
-            queues: Vec::new(),
-            probe_runs: 0,
-            rate_limits: Vec::new(),
-            exporters: Vec::new(),
-        };
+        let since = Timestamp::from_secs(M0 * 60);
+        let around = Surroundings::new(Arc::clone(resolved), end_of(89), since);
         let gathered = Gathered::default();
         view::snapshot(
             &pipeline,

@@ -183,18 +183,9 @@ impl Daemon {
             refused: None,
         };
         let around = Surroundings {
-            started_at,
-            counting_since,
-            resolved,
-            listeners: Vec::new(),
             config,
-            process: crate::snapshot::ProcessView::default(),
             gaps,
-            receivers: Vec::new(),
-            queues: Vec::new(),
-            probe_runs: 0,
-            rate_limits: Vec::new(),
-            exporters: Vec::new(),
+            ..Surroundings::new(resolved, started_at, counting_since)
         };
         Self {
             clock,

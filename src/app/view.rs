@@ -52,6 +52,30 @@ pub(super) struct Surroundings {
     pub(super) exporters: Vec<ExporterView>,
 }
 
+impl Surroundings {
+    /// With nothing known but what is configured, and since when it runs and counts.
+    pub(super) fn new(
+        resolved: Arc<Resolved>,
+        started_at: Timestamp,
+        counting_since: Timestamp,
+    ) -> Self {
+        Self {
+            started_at,
+            counting_since,
+            resolved,
+            listeners: Vec::new(),
+            config: ConfigView::default(),
+            process: ProcessView::default(),
+            gaps: Vec::new(),
+            receivers: Vec::new(),
+            queues: Vec::new(),
+            probe_runs: 0,
+            rate_limits: Vec::new(),
+            exporters: Vec::new(),
+        }
+    }
+}
+
 /// Gaps shown at most.
 const GAPS: usize = 20;
 /// How far back gaps are shown.

@@ -271,7 +271,7 @@ mod tests {
     use crate::probe::definition::{Definition, Manner, Target};
     use crate::probe::prepare::prepare;
     use crate::proxy::health::Checked;
-    use crate::snapshot::{ConfigView, ProcessView, Snapshot};
+    use crate::snapshot::Snapshot;
     use crate::triage::Locus;
     use crate::triage::blind::BlindKind;
     use crate::triage::placing::FaultPlace;
@@ -306,20 +306,7 @@ mod tests {
                     .unwrap();
             }
             let at = Timestamp::from_secs(START);
-            let around = Surroundings {
-                started_at: at,
-                counting_since: at,
-                resolved,
-                listeners: Vec::new(),
-                config: ConfigView::default(),
-                process: ProcessView::default(),
-                gaps: Vec::new(),
-                receivers: Vec::new(),
-                queues: Vec::new(),
-                probe_runs: 0,
-                rate_limits: Vec::new(),
-                exporters: Vec::new(),
-            };
+            let around = Surroundings::new(resolved, at, at);
             Self {
                 pipeline,
                 around,

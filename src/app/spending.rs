@@ -75,7 +75,10 @@ fn spending(
         .unzip();
     let upstreams: Vec<&str> = upstreams.into_iter().flatten().collect();
     let mut runs = match Objective::try_from_ppm(slo.objective_ppm) {
-        Ok(objective) => attribution::runs(pieces.iter().copied(), objective),
+        Ok(objective) => {
+            let slice = slo.slices.as_ref().map(|slices| slices.every);
+            attribution::runs(pieces.iter().copied(), objective, slice)
+        }
         // A snapshot of our own has none that is no objective.
         Err(_) => Vec::new(),
     };

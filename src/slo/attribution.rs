@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Event, EventKind, Objective, Tally, Timestamp};
+use crate::model::{Event, EventKind, Objective, Tally, Timestamp, Window};
 
 /// How many more of `lately` bad events there are than `before` leads to expect: b − N · e₀, where N is what was valid
 /// lately and e₀ the share that were bad in this way of what was valid before.
@@ -48,7 +48,14 @@ pub struct Run {
 const QUIET_S: u64 = 300;
 
 /// The runs in `pieces`, which are in rising order, in rising order.
-pub fn runs(pieces: impl IntoIterator<Item = Piece>, objective: Objective) -> Vec<Run> {
+///
+/// With slices of time, `slice` long, an event is counted in the second in which its slice ends, and is about all of it: a run
+/// begins with the slice, and two bad slices with none in between are one run, however long they are.
+pub fn runs(
+    pieces: impl IntoIterator<Item = Piece>,
+    objective: Objective,
+    slice: Option<Window>,
+) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for piece in pieces.into_iter().filter(|it| is_fast(it.tally, objective)) {
         let Piece {
@@ -57,13 +64,18 @@ pub fn runs(pieces: impl IntoIterator<Item = Piece>, objective: Objective) -> Ve
             tally,
         } = piece;
         let to_secs = start_secs.saturating_add(width_s);
+        let from_secs = match slice.map(Window::as_secs) {
+            // Slices begin at multiples of their length.
+            Some(slice_s @ 1..) => start_secs / slice_s * slice_s,
+            Some(0) | None => start_secs,
+        };
         match runs.last_mut() {
-            Some(run) if start_secs <= run.to_secs.saturating_add(QUIET_S) => {
+            Some(run) if from_secs <= run.to_secs.saturating_add(QUIET_S) => {
                 run.to_secs = to_secs;
                 run.bad = run.bad.saturating_add(tally.bad);
             }
             Some(_) | None => runs.push(Run {
-                from_secs: start_secs,
+                from_secs,
                 to_secs,
                 bad: tally.bad,
             }),
@@ -175,7 +187,52 @@ mod tests {
             bad,
         };
         // One in a hundred is exactly what is allowed, and no run.
-        assert_eq!(runs(pieces, objective()), [run(1, 5, 15), run(20, 21, 7)]);
+        assert_eq!(
+            runs(pieces, objective(), None),
+            [run(1, 5, 15), run(20, 21, 7)]
+        );
+    }
+
+    #[test]
+    fn bad_slices_that_follow_each_other_are_one_run_from_the_beginning_of_the_first() {
+        let slice = |minutes: u64, number: u64, good, bad| {
+            // Counted in its last minute.
+            piece((number + 1) * minutes - 1, good, bad)
+        };
+        for (minutes, expected) in [
+            (1, &[(10, 13, 2)][..]),
+            // One good slice in between is quiet of five minutes, and is more than that.
+            (5, &[(50, 65, 2)]),
+            (10, &[(100, 110, 1), (120, 130, 1)]),
+            (60, &[(600, 660, 1), (720, 780, 1)]),
+        ] {
+            let pieces = [
+                slice(minutes, 9, 1, 0),
+                slice(minutes, 10, 0, 1),
+                slice(minutes, 11, 1, 0),
+                slice(minutes, 12, 0, 1),
+            ];
+            let expected: Vec<Run> = expected
+                .iter()
+                .map(|(from, to, bad)| Run {
+                    from_secs: from * 60,
+                    to_secs: to * 60,
+                    bad: *bad,
+                })
+                .collect();
+            let found = runs(pieces, objective(), Some(Window::minutes(minutes as u32)));
+            assert_eq!(found, expected, "slices of {minutes} minutes");
+        }
+        let outage = (10..16).map(|number| slice(10, number, 0, 1));
+        let whole = Run {
+            from_secs: 6_000,
+            to_secs: 9_600,
+            bad: 6,
+        };
+        assert_eq!(
+            runs(outage, objective(), Some(Window::minutes(10))),
+            [whole]
+        );
     }
 
     use EventKind::{Alert, Config, Deploy, Health};

@@ -97,7 +97,9 @@ pub struct Firing {
     /// Bad events in the long window when it fired.
     pub bad: u64,
     /// The share of the SLO's budget that was spent in the long window when it fired, where what is missing of the history
-    /// is taken to have been as busy as the rest; `None` without a valid event in the budget's window.
+    /// is taken to have been as busy as the rest; `None` without a valid event in the budget's window. With a calendar it is
+    /// the period's budget, at the traffic of the period so far, and what was spent of it: not what the long window holds of
+    /// the period before.
     pub budget_ratio: Option<f64>,
 }
 
@@ -138,9 +140,13 @@ pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
             }
             match alert.state() {
                 AlertState::Firing => {
-                    let length = period.map_or(slo.window, Period::length);
-                    let budget = Budget::new(slo.objective, whole.tally);
-                    let covered = whole.covered_s as f64 / length.as_secs() as f64;
+                    let (budgets, length) = match period {
+                        None => (whole, slo.window),
+                        Some(period) => (record.over(period.elapsed(last), place), period.length()),
+                    };
+                    let budget = Budget::new(slo.objective, budgets.tally);
+                    let covered = budgets.covered_s as f64 / length.as_secs() as f64;
+                    let spent = long.tally.bad.min(budgets.tally.bad);
                     *open = Some(firings.len());
                     firings.push(Firing {
                         alert: format!(
@@ -153,7 +159,7 @@ pub fn run(slo: &Slo, policy: &Policy, record: &Record) -> Vec<Firing> {
                         from: end,
                         until: None,
                         bad: long.tally.bad,
-                        budget_ratio: budget.share_of(long.tally.bad).map(|share| share * covered),
+                        budget_ratio: budget.share_of(spent).map(|share| share * covered),
                     });
                 }
                 AlertState::Resolved => {
@@ -196,8 +202,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{About, Sli, SloKey};
+    use crate::model::{About, Calendar, CalendarUnit, Sli, SloKey, Zone};
     use crate::slo::engine::Engine;
+    use crate::slo::policy::{Factor, PolicyRow, Threshold};
 
     const FIRST: u64 = 2_000_000;
 
@@ -267,6 +274,56 @@ mod tests {
             "{firings:?}"
         );
         assert!(!firings.is_empty());
+    }
+
+    #[test]
+    fn a_calendars_budget_is_that_of_its_period_and_begins_anew_with_it() {
+        // Mondays begin at midnight in universal time; 1970-01-01 was a Thursday.
+        let monday = |place: u64| (FIRST + place + 3 * 1_440).is_multiple_of(7 * 1_440);
+        let begins = (0..7 * 1_440).find(|place| monday(*place)).unwrap();
+        let weekly = Slo {
+            window: Window::days(7),
+            calendar: Some(Calendar {
+                unit: CalendarUnit::Week,
+                zone: Zone::UTC,
+            }),
+            ..slo()
+        };
+        // Total outage from an hour before the week to an hour into it, after days without trouble.
+        let out = (begins - 60)..(begins + 60);
+        let bad: Vec<u64> = (0..begins + 1_440)
+            .map(|minute| if out.contains(&minute) { 1_000 } else { 0 })
+            .collect();
+        let record = record(&bad);
+        let share = |firing: &Firing| firing.budget_ratio.unwrap();
+        let firings = run(&weekly, &Policy::workbook(), &record);
+        let page = firings.first().unwrap();
+        // The old week: a thousand a minute, a thousandth of which may fail.
+        let week = 7.0 * 1_440.0;
+        assert!(
+            (share(page) - page.bad as f64 / week).abs() < 1e-9,
+            "{page:?}"
+        );
+        // A policy that fires only over six hours, which reach back into the old week: none of that is the new one's.
+        let late = Policy {
+            rows: vec![PolicyRow {
+                long: Window::hours(6),
+                short: Window::minutes(30),
+                ..Policy::workbook().rows[1].over(Window::days(30)).into()
+            }],
+            ..Policy::workbook()
+        };
+        let mut late = late;
+        late.rows[0].over = Threshold::Burn(Factor::milli(260_000));
+        let firings = run(&weekly, &late, &record);
+        let fired = firings.first().unwrap();
+        let into = fired.from.as_secs() / 60 - FIRST - begins;
+        assert!((1..=60).contains(&into), "{fired:?}");
+        assert!(fired.bad > into * 1_000, "{fired:?}");
+        assert!(
+            (share(fired) - into as f64 * 1_000.0 / week).abs() < 1e-9,
+            "{fired:?}"
+        );
     }
 
     #[test]

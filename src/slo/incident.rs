@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::attribution::{Piece, Run, runs};
+use super::policy::Share;
 use crate::model::{Event, EventKind, Slo, Tally, Timestamp};
 
 /// What one SLO counted.
@@ -15,8 +16,6 @@ pub struct Counted<'a> {
     pub slo: &'a Slo,
     /// Its history, in rising order.
     pub pieces: &'a [Piece],
-    /// Bad events that its window allows.
-    pub allowed: f64,
 }
 
 /// What one incident did to one SLO.
@@ -26,7 +25,8 @@ pub struct Damage<'a> {
     pub slo: &'a Slo,
     /// Its valid events meanwhile.
     pub tally: Tally,
-    /// The share of its window's budget that the bad ones are; `None` without a budget.
+    /// The share of the budget that the bad ones are: of the window that ends with the spell, or of the calendar's period
+    /// that it ends in; `None` without a budget.
     pub budget_ratio: Option<f64>,
     /// The slot with the highest share of bad events.
     pub worst: Piece,
@@ -46,27 +46,49 @@ pub struct Incident<'a> {
 }
 
 /// The least share of a budget that is worth a line when no alert fired.
-const NOTICEABLE: f64 = 0.01;
-/// Bad events below which nothing that no alert told is an incident.
+pub const NOTICEABLE: Share = Share::ppm(10_000);
+/// Bad events below which nothing that no alert told is an incident. Where events are slices of time, one is enough.
 const ENOUGH: u64 = 10;
 /// Quiet that does not tell two incidents apart.
 const TOGETHER: Duration = Duration::from_secs(300);
 /// An alert may come after what it is about is over: its window ends later.
 const LATE: Duration = Duration::from_secs(600);
 
-/// The incidents in what was counted, in rising order; `events` in any order.
-pub fn incidents<'a>(counted: &[Counted<'a>], events: &'a [Event]) -> Vec<Incident<'a>> {
-    let mut spells: Vec<(Run, Counted<'a>)> = counted
-        .iter()
-        .flat_map(|one| {
-            let runs = runs(one.pieces.iter().copied(), one.slo.objective);
-            runs.into_iter().map(move |run| (run, *one))
-        })
-        .filter(|(run, one)| is_worth_a_line(run, one, events))
-        .collect();
-    spells.sort_by_key(|(run, one)| (run.from_secs, one.slo.id.clone()));
+/// The incidents in what was counted, in rising order: spells that an alert among `events`, in any order, was about, or that
+/// spent at least this share of the budget. `allowed` gives the bad events that an SLO's budget allows as of a moment: of the
+/// window that ends then, or of the calendar's period that it lies in.
+///
+/// # Errors
+/// What `allowed` fails with.
+pub fn incidents<'a, E>(
+    counted: &[Counted<'a>],
+    events: &'a [Event],
+    noticeable: Share,
+    mut allowed: impl FnMut(&Slo, Timestamp) -> Result<f64, E>,
+) -> Result<Vec<Incident<'a>>, E> {
+    // Of thousands of spells and of events, few are about each other.
+    let told: Vec<&Event> = events.iter().filter(|event| fires(event)).collect();
+    let mut spells: Vec<(Run, Counted<'a>, f64)> = Vec::new();
+    for one in counted {
+        let slice = one.slo.slices.map(|slices| slices.every);
+        for run in runs(one.pieces.iter().copied(), one.slo.objective, slice) {
+            let is_told = told.iter().any(|event| is_about(event, &run, one.slo));
+            if run.bad < enough(one.slo) && !is_told {
+                continue;
+            }
+            let allowed = allowed(one.slo, Timestamp::from_secs(run.to_secs))?;
+            let least = allowed * f64::from(noticeable.as_ppm()) / 1e6;
+            if is_told || run.bad as f64 >= least {
+                spells.push((run, *one, allowed));
+            }
+        }
+    }
+    spells.sort_by(|(a, one, _), (b, other, _)| {
+        let place = a.from_secs.cmp(&b.from_secs);
+        place.then_with(|| one.slo.id.cmp(&other.slo.id))
+    });
     let mut incidents: Vec<Incident<'a>> = Vec::new();
-    for (run, one) in spells {
+    for (run, one, allowed) in spells {
         let (from, to) = (
             Timestamp::from_secs(run.from_secs),
             Timestamp::from_secs(run.to_secs),
@@ -74,12 +96,12 @@ pub fn incidents<'a>(counted: &[Counted<'a>], events: &'a [Event]) -> Vec<Incide
         match incidents.last_mut() {
             Some(last) if from <= last.to.plus(TOGETHER) => {
                 last.to = last.to.max(to);
-                take(last, damage(&run, &one));
+                take(last, damage(&run, &one, allowed));
             }
             Some(_) | None => incidents.push(Incident {
                 from,
                 to,
-                damages: vec![damage(&run, &one)],
+                damages: vec![damage(&run, &one, allowed)],
                 detected: None,
             }),
         }
@@ -90,16 +112,15 @@ pub fn incidents<'a>(counted: &[Counted<'a>], events: &'a [Event]) -> Vec<Incide
             .damages
             .sort_by(|a, b| share(b).total_cmp(&share(a)));
         let hurt = &incident.damages;
-        let about = events.iter().filter(|event| {
+        let about = told.iter().copied().filter(|event| {
             let slo = event.scope.slo.as_ref();
             slo.is_some_and(|slo| hurt.iter().any(|it| it.slo.id == *slo))
-                && fires(event)
                 && event.at >= incident.from
                 && event.at <= incident.to.plus(LATE)
         });
         incident.detected = about.min_by_key(|event| event.at);
     }
-    incidents
+    Ok(incidents)
 }
 
 /// Whether an event says that a budget's alert fires.
@@ -107,17 +128,16 @@ pub fn fires(event: &Event) -> bool {
     event.kind == EventKind::Alert && event.text.contains(" burn fires (")
 }
 
-fn is_worth_a_line(run: &Run, one: &Counted<'_>, events: &[Event]) -> bool {
+/// Whether the event of an alert that fires is about a spell of an SLO.
+fn is_about(event: &Event, run: &Run, slo: &Slo) -> bool {
     let from = Timestamp::from_secs(run.from_secs);
     let late = Timestamp::from_secs(run.to_secs).plus(LATE);
-    let told = |event: &Event| {
-        fires(event)
-            && event.scope.slo.as_ref() == Some(&one.slo.id)
-            && event.at >= from
-            && event.at <= late
-    };
-    let is_much = run.bad >= ENOUGH && run.bad as f64 >= one.allowed * NOTICEABLE;
-    is_much || events.iter().any(told)
+    event.scope.slo.as_ref() == Some(&slo.id) && event.at >= from && event.at <= late
+}
+
+/// Bad events that tell something. A slice is made of many requests, and may be one event or a million.
+fn enough(slo: &Slo) -> u64 {
+    slo.slices.map_or(ENOUGH, |slices| slices.unit())
 }
 
 /// Adds a spell of an SLO that may have had one before in the same incident.
@@ -138,7 +158,7 @@ fn take<'a>(incident: &mut Incident<'a>, more: Damage<'a>) {
     }
 }
 
-fn damage<'a>(run: &Run, one: &Counted<'a>) -> Damage<'a> {
+fn damage<'a>(run: &Run, one: &Counted<'a>, allowed: f64) -> Damage<'a> {
     let inside = one.pieces.iter().filter(|piece| {
         piece.start_secs >= run.from_secs && piece.start_secs + piece.width_s <= run.to_secs
     });
@@ -149,7 +169,7 @@ fn damage<'a>(run: &Run, one: &Counted<'a>) -> Damage<'a> {
     Damage {
         slo: one.slo,
         tally,
-        budget_ratio: (one.allowed > 0.0).then(|| run.bad as f64 / one.allowed),
+        budget_ratio: (allowed > 0.0).then(|| run.bad as f64 / allowed),
         worst: *worst.expect("a run is made of pieces"),
     }
 }
@@ -160,8 +180,10 @@ fn share(tally: Tally) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
-    use crate::model::{About, Scope, Sli, SloKey, Span, Window};
+    use crate::model::{About, EmptySlice, Scope, Sli, Slices, SloKey, Span, Window, Worth};
     use crate::slo::alert::AlertState;
     use crate::slo::engine::Engine;
     use crate::slo::policy::Policy;
@@ -221,17 +243,18 @@ mod tests {
             Counted {
                 slo: &one,
                 pieces: &mine,
-                allowed: 2_000.0,
             },
             Counted {
                 slo: &other,
                 pieces: &others,
-                allowed: 100.0,
             },
         ];
+        let allowed = |slo: &Slo, _: Timestamp| -> Result<f64, Infallible> {
+            Ok(if slo.id == "one" { 2_000.0 } else { 100.0 })
+        };
         // What was told about the ninetieth minute makes it one, though it cost little.
         let events = [firing(91, "one"), firing(12, "one"), firing(13, "other")];
-        let found = incidents(&counted, &events);
+        let Ok(found) = incidents(&counted, &events, NOTICEABLE, allowed);
         let spans: Vec<_> = found
             .iter()
             .map(|it| (it.from.as_secs() / 60, it.to.as_secs() / 60))
@@ -248,6 +271,63 @@ mod tests {
         assert_eq!(hurt[1], ("one", 190, 11));
         assert_eq!(first.damages[0].budget_ratio, Some(0.6));
         assert_eq!(first.detected.map(|it| it.at.as_secs() / 60), Some(12));
+    }
+
+    #[test]
+    fn one_bad_slice_is_an_incident_of_its_whole_length_in_whatever_unit_slices_count() {
+        let slices = |worth| {
+            Some(Slices {
+                every: Window::minutes(30),
+                worth,
+                empty: EmptySlice::Skip,
+            })
+        };
+        for (worth, good, bad) in [
+            (Worth::Whole("99%".parse().unwrap()), 0, 1),
+            (Worth::Share, 0, 1_000_000),
+        ] {
+            let slo = Slo {
+                slices: slices(worth),
+                ..slo("one")
+            };
+            // Of half an hour that ends with the sixtieth minute.
+            let pieces = [Piece {
+                start_secs: 59 * 60,
+                width_s: 60,
+                tally: Tally { good, bad },
+            }];
+            let counted = [Counted {
+                slo: &slo,
+                pieces: &pieces,
+            }];
+            let allowed = |_: &Slo, _| Ok::<f64, Infallible>(14.4 * bad as f64);
+            let Ok(found) = incidents(&counted, &[], NOTICEABLE, allowed);
+            let spans: Vec<_> = found
+                .iter()
+                .map(|it| (it.from.as_secs() / 60, it.to.as_secs() / 60))
+                .collect();
+            assert_eq!(spans, [(30, 60)], "{worth:?}");
+        }
+        // A slice that lost a fiftieth of its share burned too fast, and is little.
+        let slo = Slo {
+            slices: slices(Worth::Share),
+            ..slo("one")
+        };
+        let pieces = [Piece {
+            start_secs: 59 * 60,
+            width_s: 60,
+            tally: Tally {
+                good: 980_000,
+                bad: 20_000,
+            },
+        }];
+        let counted = [Counted {
+            slo: &slo,
+            pieces: &pieces,
+        }];
+        let allowed = |_: &Slo, _| Ok::<f64, Infallible>(10_000.0);
+        let Ok(found) = incidents(&counted, &[], NOTICEABLE, allowed);
+        assert_eq!(found, []);
     }
 
     #[test]

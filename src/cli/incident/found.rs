@@ -11,7 +11,7 @@ use crate::cli::Exit;
 use crate::config::Resolved;
 use crate::model::{About, Event, EventKind, Fault, Side, Sli, Slo, Tally, Timestamp};
 use crate::slo::attribution::Piece;
-use crate::slo::incident::{Counted, Incident, incidents};
+use crate::slo::incident::{Counted, Incident, NOTICEABLE, incidents};
 use crate::store::{History, QueryError, Reader};
 use crate::triage::{Locus, Verdict, answers, side_of_faults};
 
@@ -139,7 +139,7 @@ impl Found {
         let reader = Reader::open(dir)?;
         let history = History::read(dir, to)?;
         let events = reader.events_until(to.plus(AFTER), EVENTS)?;
-        let mut pieces: Vec<(&Slo, Vec<Piece>, f64)> = Vec::new();
+        let mut pieces: Vec<(&Slo, Vec<Piece>)> = Vec::new();
         for slo in &resolved.slos {
             let mut of_slo = Vec::new();
             let each = |start_secs, width_s, tally| {
@@ -155,31 +155,14 @@ impl Found {
                 to.as_secs(),
                 each,
             )?;
-            let window = slo.window.as_secs();
-            let begin = to.as_secs().saturating_sub(window);
-            let whole = reader.slo_over(&slo.id, begin, to.as_secs())?;
-            // What is missing of the window is taken to be as busy as what was measured.
-            // An SLO that came later was not measured before.
-            let mut stored = history.slos.iter().zip(&history.origins);
-            let own = stored.find(|((id, _), _)| *id == slo.id);
-            let first = own.map_or(Timestamp::default(), |(_, origin)| {
-                Timestamp::from_secs(origin.since_secs)
-            });
-            let since = history.counting_since.max(first);
-            let covered = to.since(since).as_secs().clamp(1, window);
-            let ppm = f64::from(slo.objective.budget_ppm());
-            let allowed = whole.valid() as f64 * ppm / 1e6 * window as f64 / covered as f64;
-            pieces.push((slo, of_slo, allowed));
+            pieces.push((slo, of_slo));
         }
         let counted: Vec<Counted<'_>> = pieces
             .iter()
-            .map(|(slo, pieces, allowed)| Counted {
-                slo,
-                pieces,
-                allowed: *allowed,
-            })
+            .map(|(slo, pieces)| Counted { slo, pieces })
             .collect();
-        let found = incidents(&counted, &events);
+        let allowed = |slo: &Slo, at: Timestamp| allowed(&reader, &history, slo, at, to);
+        let found = incidents(&counted, &events, NOTICEABLE, allowed)?;
         let told = found.iter();
         let told = told.map(|it| told_of(it, &counted, &events, resolved));
         let report = Report {
@@ -250,6 +233,37 @@ impl Found {
         }
         Ok(self.report)
     }
+}
+
+/// Bad events that the budget of an SLO allows: of the window that ends with `at`, or of the calendar's period that the second
+/// before it lies in, as far as it is known by `now`. What is missing of either is taken to be as busy as what was measured.
+fn allowed(
+    reader: &Reader,
+    history: &History,
+    slo: &Slo,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<f64, QueryError> {
+    let (begin, end, length) = match &slo.calendar {
+        Some(calendar) => {
+            let period = calendar.period(at.minus(Duration::from_secs(1)));
+            let end = period.end_secs.min(now.as_secs());
+            (period.start_secs, end, period.length().as_secs())
+        }
+        None => {
+            let (end, length) = (at.as_secs(), slo.window.as_secs());
+            (end.saturating_sub(length), end, length)
+        }
+    };
+    let whole = reader.slo_over(&slo.id, begin, end)?;
+    // An SLO that came later was not measured before.
+    let mut stored = history.slos.iter().zip(&history.origins);
+    let own = stored.find(|((id, _), _)| *id == slo.id);
+    let first = own.map_or(0, |(_, origin)| origin.since_secs);
+    let since = history.counting_since.as_secs().max(first).max(begin);
+    let covered = end.saturating_sub(since).clamp(1, length.max(1));
+    let ppm = f64::from(slo.objective.budget_ppm());
+    Ok(whole.valid() as f64 * ppm / 1e6 * length as f64 / covered as f64)
 }
 
 /// A verdict on the past knows neither the second nor the faults: the history's incident and its parts do.

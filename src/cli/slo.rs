@@ -10,6 +10,7 @@ use crate::generate::spec::{Spec, specify};
 
 mod backtest;
 mod import;
+mod past;
 mod shown;
 mod simulate;
 
@@ -39,12 +40,12 @@ pub(super) enum SloCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say which alerts would have fired over the stored history with this configuration, and when
+    /// Judge the stored history by several policies side by side: what each would have told, how soon, and how often of nothing
     ///
     /// Runs the engine that judges live traffic over the minutes in the state directory, so that another objective or
     /// policy can be tried on the traffic of last month. Nothing needs to run, and a daemon that does is not disturbed.
     /// History is kept by the minute for `history.minutes`; before that by the hour, in which no short window can be
-    /// seen, so the look begins where the minutes do. 78: the configuration is wrong.
+    /// seen, so the look begins where the minutes do.
     #[command(after_help = backtest::HELP)]
     Backtest(backtest::BacktestArguments),
     /// Play incidents to the alerts and say when they would tell somebody, at what cost, and when they would end

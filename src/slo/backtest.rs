@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::alert::{Alert, AlertState, Condition};
+use super::attribution::Piece;
 use super::budget::Budget;
 use super::policy::{Policy, Row};
 use crate::model::{Period, Slo, Span, Tally, Timestamp, Window};
@@ -80,6 +81,50 @@ impl Record {
 
     fn minutes(&self) -> u64 {
         self.sums.len() as u64 - 1
+    }
+
+    /// What was counted between two moments within the minutes, each rounded down to its minute.
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Tally {
+        let (before, _) = self.at(from.as_secs());
+        let (after, _) = self.at(to.as_secs());
+        after - before
+    }
+
+    /// Measured seconds between two moments, as [`Record::between`].
+    pub fn measured_s(&self, from: Timestamp, to: Timestamp) -> u64 {
+        let (_, before) = self.at(from.as_secs());
+        let (_, after) = self.at(to.as_secs());
+        after.saturating_sub(before)
+    }
+
+    /// The minutes in which anything was counted, in rising order.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        let minutes = self.sums.windows(2).zip(self.first..);
+        minutes.filter_map(|(sums, minute)| {
+            let tally = sums[1].0 - sums[0].0;
+            (tally.valid() > 0).then_some(Piece {
+                start_secs: minute * MINUTE_S,
+                width_s: MINUTE_S,
+                tally,
+            })
+        })
+    }
+
+    /// Bad events that the budget of `slo` allows as of `at`: over the window that ends then, or over the calendar's period that
+    /// the second before it lies in, as far as the record goes. What is missing of either counts as busy as what was measured.
+    pub fn allowed(&self, slo: &Slo, at: Timestamp) -> f64 {
+        let last = Timestamp::from_secs(at.as_secs().saturating_sub(1));
+        let (from, to, length) = match &slo.calendar {
+            Some(calendar) => {
+                let period = calendar.period(last);
+                let to = Timestamp::from_secs(period.end_secs);
+                (Timestamp::from_secs(period.start_secs), to, period.length())
+            }
+            None => (at.minus(slo.window.duration()), at, slo.window),
+        };
+        let valid = self.between(from, to).valid() as f64;
+        let covered = self.measured_s(from, to).clamp(1, length.as_secs().max(1)) as f64;
+        valid * f64::from(slo.objective.budget_ppm()) / 1e6 * length.as_secs() as f64 / covered
     }
 }
 
@@ -324,6 +369,30 @@ mod tests {
             (share(fired) - into as f64 * 1_000.0 / week).abs() < 1e-9,
             "{fired:?}"
         );
+    }
+
+    #[test]
+    fn what_a_budget_allows_is_scaled_to_all_of_its_window() {
+        // Two hours of a thousand a minute: a thirty-day budget of 99.9 % at that traffic is 43,200.
+        let record = record(&vec![0; 120]);
+        let at = |minute: u64| Timestamp::from_secs((FIRST + minute) * 60);
+        for minute in [1, 60, 120] {
+            let allowed = record.allowed(&slo(), at(minute));
+            assert!((allowed - 43_200.0).abs() < 1e-6, "{minute}: {allowed}");
+        }
+        let monthly = Slo {
+            calendar: Some(Calendar {
+                unit: CalendarUnit::Month,
+                zone: Zone::UTC,
+            }),
+            ..slo()
+        };
+        // 2,000,000 minutes after the epoch is in October 1973, which has 31 days.
+        let allowed = record.allowed(&monthly, at(60));
+        assert!((allowed - 44_640.0).abs() < 1e-6, "{allowed}");
+        assert_eq!(record.between(at(10), at(12)).valid(), 2_000);
+        assert_eq!(record.measured_s(at(10), at(12)), 120);
+        assert_eq!(record.pieces().count(), 120);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::attribution::{Piece, Run, runs};
 use super::policy::Share;
-use crate::model::{Event, EventKind, Slo, Tally, Timestamp};
+use crate::model::{Event, EventKind, Slices, Slo, Tally, Timestamp};
 
 /// What one SLO counted.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +137,7 @@ fn is_about(event: &Event, run: &Run, slo: &Slo) -> bool {
 
 /// Bad events that tell something. A slice is made of many requests, and may be one event or a million.
 fn enough(slo: &Slo) -> u64 {
-    slo.slices.map_or(ENOUGH, |slices| slices.unit())
+    slo.slices.map_or(ENOUGH, Slices::unit)
 }
 
 /// Adds a spell of an SLO that may have had one before in the same incident.
@@ -183,7 +183,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::model::{About, EmptySlice, Scope, Sli, Slices, SloKey, Span, Window, Worth};
+    use crate::model::{About, EmptySlice, Scope, Sli, SloKey, Span, Window, Worth};
     use crate::slo::alert::AlertState;
     use crate::slo::engine::Engine;
     use crate::slo::policy::Policy;

@@ -23,6 +23,7 @@ mod gameday;
 mod harness;
 mod health;
 mod hidden;
+mod hindsight;
 mod http2;
 mod lifecycle;
 mod limits;

@@ -229,7 +229,7 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
     let file = dir.join("vestibule.toml");
     fs::write(&file, config).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_vestibule"))
-        .args(["slo", "backtest", "--json", "--config"])
+        .args(["slo", "backtest", "--json", "--policy", "own", "--config"])
         .arg(&file)
         .output()
         .unwrap();
@@ -240,7 +240,7 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
     );
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut firings = Firings::new();
-    for slo in outcome["slos"].as_array().unwrap() {
+    for slo in outcome["profiles"][0]["slos"].as_array().unwrap() {
         let (shape, policy) = slo["slo"].as_str().unwrap().rsplit_once('.').unwrap();
         for fired in slo["firings"].as_array().unwrap() {
             let second = |key: &str| {

@@ -244,16 +244,13 @@ fn allowed(
     at: Timestamp,
     now: Timestamp,
 ) -> Result<f64, QueryError> {
-    let (begin, end, length) = match &slo.calendar {
-        Some(calendar) => {
-            let period = calendar.period(at.minus(Duration::from_secs(1)));
-            let end = period.end_secs.min(now.as_secs());
-            (period.start_secs, end, period.length().as_secs())
-        }
-        None => {
-            let (end, length) = (at.as_secs(), slo.window.as_secs());
-            (end.saturating_sub(length), end, length)
-        }
+    let (begin, end, length) = if let Some(calendar) = &slo.calendar {
+        let period = calendar.period(at.minus(Duration::from_secs(1)));
+        let end = period.end_secs.min(now.as_secs());
+        (period.start_secs, end, period.length().as_secs())
+    } else {
+        let (end, length) = (at.as_secs(), slo.window.as_secs());
+        (end.saturating_sub(length), end, length)
     };
     let whole = reader.slo_over(&slo.id, begin, end)?;
     // An SLO that came later was not measured before.

@@ -1,0 +1,239 @@
+//! Commands that look back on a stored history: nothing runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use vestibule::clock::{Clock, ManualClock, SystemClock};
+use vestibule::model::{Counts, Latency, Tally, Timestamp};
+use vestibule::store::{self, MinuteBatch, RouteMinute, SloMinute};
+
+use crate::harness::{Home, stdout};
+
+const CONFIG: &str = "\
+[[listener]]
+name = 'http'
+address = '127.0.0.1:0'
+[[upstream]]
+name = 'u'
+endpoints = ['http://127.0.0.1:1']
+[[route]]
+id = 'shop'
+path = '/shop'
+upstream = 'u'
+owner = 'team-a'
+[[route]]
+id = 'bare'
+path = '/bare'
+upstream = 'u'
+[[slo]]
+id = 'shop-available'
+route = 'shop'
+sli = 'availability'
+objective = '99.9%'
+[[slo]]
+id = 'shop-fast'
+route = 'shop'
+sli = 'latency'
+under = '300ms'
+objective = '95%'
+";
+
+const HOUR: u64 = 60;
+/// Minutes of the history.
+const MINUTES: u64 = 36 * HOUR;
+/// Two fifths fail for half an hour.
+const OUTAGE: std::ops::Range<u64> = 12 * HOUR..12 * HOUR + 30;
+/// An eighth fails for four minutes: 1.1 % of the budget.
+const BLIP: std::ops::Range<u64> = 30 * HOUR..30 * HOUR + 4;
+/// Nothing is measured.
+const GAP: std::ops::Range<u64> = 20 * HOUR..21 * HOUR;
+
+/// A day and a half of a hundred requests a minute that ended lately; gives its first minute.
+fn written(state: &Path) -> u64 {
+    let now = SystemClock::new().now().as_secs() / 60;
+    let first = (now - MINUTES - 90) / HOUR * HOUR;
+    let watch = Arc::new(ManualClock::new(Timestamp::from_secs(first * 60)));
+    let config = store::Config::new(state.to_owned());
+    let opened = store::open(&config, watch.clone()).expect("a store");
+    // Of a hundred: 90 took 50 ms, 8 took 180 ms, 2 took 400 ms.
+    let mut latency = Latency::new();
+    for (micros, count) in [(50_000, 90), (180_000, 8), (400_000, 2)] {
+        latency.record_many(micros, count);
+    }
+    for minute in 0..MINUTES {
+        watch.advance(Duration::from_secs(60));
+        if GAP.contains(&minute) {
+            continue;
+        }
+        let bad = match minute {
+            _ if OUTAGE.contains(&minute) => 40,
+            _ if BLIP.contains(&minute) => 12,
+            _ => 0,
+        };
+        let route = |id: &str, bad: u64| RouteMinute {
+            route: id.to_owned(),
+            counts: Counts {
+                good: 100 - bad,
+                bad,
+                excluded: 0,
+            },
+            latency: Some(latency.clone()),
+            ..RouteMinute::default()
+        };
+        let slo = |id: &str, counted: &str, tally| SloMinute {
+            slo: id.to_owned(),
+            counted: counted.to_owned(),
+            tally,
+        };
+        let batch = MinuteBatch {
+            minute: first + minute,
+            routes: vec![route("shop", bad), route("bare", 0)],
+            slos: vec![
+                slo(
+                    "shop-available",
+                    "availability fault of route shop",
+                    Tally {
+                        good: 100 - bad,
+                        bad,
+                    },
+                ),
+                slo(
+                    "shop-fast",
+                    "latency up to 300000us of route shop",
+                    Tally { good: 98, bad: 2 },
+                ),
+            ],
+        };
+        opened.writer.minute(batch).expect("room");
+        if minute % 20 == 19 {
+            opened.writer.flush(Duration::from_secs(60)).expect("disk");
+        }
+    }
+    let closed = opened.writer.close(Duration::from_secs(60));
+    closed.expect("it is written");
+    first
+}
+
+fn json(home: &Home, arguments: &[&str]) -> Value {
+    let run = home.vestibule(&[arguments, &["--json"]].concat());
+    assert!(run.status.success(), "{arguments:?}: {run:?}");
+    serde_json::from_str(&stdout(&run)).expect("it is JSON")
+}
+
+#[test]
+fn profiles_are_judged_side_by_side_over_what_was_found_and_what_people_wrote_down() {
+    let home = Home::new(CONFIG);
+    let first = written(&home.state());
+    let at = |minute: u64| Timestamp::from_secs((first + minute) * 60).to_string();
+    let found = json(&home, &["slo", "backtest"]);
+    assert_eq!(found["truth"]["source"], "history");
+    assert_eq!(found["incidents"].as_array().map(Vec::len), Some(1));
+    let outage = &found["incidents"][0];
+    assert_eq!(outage["from"], at(OUTAGE.start));
+    assert_eq!(outage["to"], at(OUTAGE.end));
+    assert_eq!(outage["slos"], serde_json::json!(["shop-available"]));
+    assert_eq!(found["gaps"][0]["from"], at(GAP.start), "{}", found["gaps"]);
+    assert_eq!(found["gaps"][0]["to"], at(GAP.end));
+    assert_eq!(found["measured_s"], (MINUTES - HOUR) * 60);
+    let profiles = found["profiles"].as_array().expect("a list");
+    let names: Vec<_> = profiles.iter().map(|it| it["profile"].as_str()).collect();
+    assert_eq!(names, [Some("workbook"), Some("hourly")]);
+    let (workbook, hourly) = (&profiles[0], &profiles[1]);
+    assert_eq!(workbook["own"], true);
+    for (profile, precision, pages) in [(workbook, 1.0, 2), (hourly, 2.0 / 3.0, 3)] {
+        assert_eq!(profile["recall"], 1.0, "{profile:#}");
+        let read = profile["precision"].as_f64().expect("a number");
+        assert!((read - precision).abs() < 1e-9, "{profile:#}");
+        assert_eq!(profile["pages"], pages, "{profile:#}");
+        let page = &profile["detections"][0]["page"];
+        // An eighth of what was spent by then, and both are told of the same budget.
+        let (spent, whole) = (&page["budget_ratio"], &outage["budget_ratio"]);
+        assert!(spent.as_f64() <= whole.as_f64(), "{spent} of {whole}");
+        assert!(page["after_s"].as_u64().expect("a number") <= 600);
+    }
+    let faster = |profile: &Value| profile["detection_s"].as_u64();
+    assert!(faster(hourly) <= faster(workbook));
+
+    let table = stdout(&home.vestibule(&["slo", "backtest"]));
+    for needed in [
+        "workbook (own)",
+        "hourly",
+        "66.7%",
+        "100.0% (1/1)",
+        "not measured: ",
+        "held against 1 incident found in this history",
+        "INCIDENT",
+    ] {
+        assert!(table.contains(needed), "no {needed:?} in\n{table}");
+    }
+    let one = stdout(&home.vestibule(&["slo", "backtest", "--policy", "hourly"]));
+    assert!(one.contains("shop-available:page:fast"), "{one}");
+
+    // What people wrote down: the blip was one, and one that nobody could have seen.
+    let file = home.path("known.toml");
+    let text = format!(
+        "[[incident]]\nname = 'outage'\nfrom = '{}'\nto = '{}'\n\
+         [[incident]]\nname = 'blip'\nfrom = '{}'\nto = '{}'\nslo = 'shop-available'\n\
+         [[incident]]\nname = 'unseen'\nfrom = '{}'\nto = '{}'\n",
+        at(OUTAGE.start),
+        at(OUTAGE.end),
+        at(BLIP.start),
+        at(BLIP.end + 10),
+        at(GAP.start + 5),
+        at(GAP.start + 20),
+    );
+    std::fs::write(&file, &text).expect("a file");
+    let file = file.to_str().expect("a path");
+    let known = json(&home, &["slo", "backtest", "--incidents", file]);
+    assert_eq!(known["left_out"][0]["name"], "unseen");
+    let recalls: Vec<_> = known["profiles"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["recall"].as_f64(), it["precision"].as_f64()))
+        .collect();
+    assert_eq!(recalls, [(Some(0.5), Some(1.0)), (Some(1.0), Some(1.0))]);
+    assert!(known["profiles"][0]["detections"][1]["page"].is_null());
+
+    // Bounds, for those who ask in CI.
+    let bounds = |more: &[&str]| {
+        let arguments = [&["slo", "backtest", "--incidents", file], more].concat();
+        home.vestibule(&arguments).status.code()
+    };
+    assert_eq!(bounds(&["--fail-under-recall", "0.9"]), Some(1));
+    let hourly = ["--policy", "hourly"];
+    assert_eq!(
+        bounds(&[&hourly[..], &["--fail-under-recall", "0.9"]].concat()),
+        Some(0)
+    );
+    assert_eq!(bounds(&["--max-pages-per-week", "3"]), Some(1));
+    assert_eq!(bounds(&["--fail-under-precision", "1.5"]), Some(64));
+
+    // A looser objective pages about nothing: there is no precision then, and no number stands for it.
+    let loose = json(
+        &home,
+        &[
+            "slo",
+            "backtest",
+            "--slo",
+            "shop-available",
+            "--objective",
+            "50%",
+        ],
+    );
+    assert_eq!(loose["objective"], "50%");
+    assert_eq!(loose["profiles"][0]["pages"], 0);
+    assert!(loose["profiles"][0]["precision"].is_null());
+    assert!(loose["profiles"][0]["recall"].is_null());
+
+    std::fs::write(home.path("wrong.toml"), text.replace("slo =", "sol =")).expect("a file");
+    let refused = home.vestibule(&["slo", "backtest", "--incidents", "wrong.toml"]);
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("wrong.toml") && said.contains("line 9"),
+        "{said}"
+    );
+}

@@ -18,3 +18,4 @@ pub mod simulate;
 pub mod slowdown;
 pub mod state;
 pub mod usual;
+pub mod whatif;

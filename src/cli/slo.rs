@@ -9,10 +9,12 @@ use crate::config;
 use crate::generate::spec::{Spec, specify};
 
 mod backtest;
+mod hours;
 mod import;
 mod past;
 mod shown;
 mod simulate;
+mod whatif;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SloCommand {
@@ -48,6 +50,12 @@ pub(super) enum SloCommand {
     /// seen, so the look begins where the minutes do.
     #[command(after_help = backtest::HELP)]
     Backtest(backtest::BacktestArguments),
+    /// Say what another threshold or objective would have come to: budget used and fastest burn, with bounds that hold
+    ///
+    /// Reads the integers and the latency distributions of the stored history. Nothing needs to run, and a daemon that does
+    /// is not disturbed.
+    #[command(after_help = whatif::HELP)]
+    WhatIf(whatif::WhatIfArguments),
     /// Play incidents to the alerts and say when they would tell somebody, at what cost, and when they would end
     ///
     /// Runs the engine that judges live traffic over made-up traffic, second by second in model time, for every policy side
@@ -97,6 +105,7 @@ pub(super) fn slo(command: SloCommand) -> Exit {
         SloCommand::List { connect, json } => shown::list(&connect.connect, json),
         SloCommand::Show { id, connect, json } => shown::show(&connect.connect, &id, json),
         SloCommand::Backtest(arguments) => backtest::backtest(&arguments),
+        SloCommand::WhatIf(arguments) => whatif::what_if(&arguments),
         SloCommand::Simulate(arguments) => simulate::simulate(&arguments),
         SloCommand::Export { from, format } => export(&from, format.spec()),
         SloCommand::Import(asked) => import::import(&asked),

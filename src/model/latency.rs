@@ -114,6 +114,38 @@ impl Latency {
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
     }
 
+    /// How many took longer than `micros`: at least the first, at most the second. They differ by what is in the bucket that
+    /// holds `micros`, since where in its bucket a duration lay is not kept; at the end of a bucket they are equal.
+    ///
+    /// Ten minutes and more are one bucket.
+    pub fn longer_than(&self, micros: u64) -> (u64, u64) {
+        let micros = micros.max(1);
+        let (lowest, highest) = (
+            self.0.lowest_equivalent(micros),
+            self.0.highest_equivalent(micros),
+        );
+        let (mut least, mut most) = (0, 0);
+        for bucket in self.0.iter_recorded() {
+            let (value, count) = (bucket.value_iterated_to(), bucket.count_at_value());
+            if value > highest {
+                least += count;
+            }
+            if value > highest || (value >= lowest && micros < highest) {
+                most += count;
+            }
+        }
+        (least, most)
+    }
+
+    /// The bucket that holds `micros`: its shortest and its longest duration, in microseconds.
+    pub fn bucket_of(&self, micros: u64) -> (u64, u64) {
+        let micros = micros.max(1);
+        (
+            self.0.lowest_equivalent(micros),
+            self.0.highest_equivalent(micros),
+        )
+    }
+
     /// The non-empty buckets in rising order: (the middle of the bucket in microseconds, count).
     pub(super) fn middles(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.0.iter_recorded().map(|bucket| {
@@ -271,6 +303,24 @@ mod tests {
                 plain[place] = byte;
             }
             drop(Latency::from_bytes(&deflated(&plain)));
+        }
+
+        #[test]
+        fn what_took_longer_lies_between_both_bounds_and_is_exact_at_the_end_of_a_bucket(
+            raw in prop::collection::vec(1_u64..2_000_000, 0..300),
+            micros in 1_u64..2_000_000,
+        ) {
+            let mut latency = Latency::new();
+            for micros in &raw {
+                latency.record(*micros);
+            }
+            let truth = |micros: u64| raw.iter().filter(|it| **it > micros).count() as u64;
+            let (least, most) = latency.longer_than(micros);
+            prop_assert!((least..=most).contains(&truth(micros)));
+            let (lowest, highest) = latency.bucket_of(micros);
+            prop_assert!((lowest..=highest).contains(&micros));
+            prop_assert!((highest - lowest) as f64 <= micros as f64 * 0.01);
+            prop_assert_eq!(latency.longer_than(highest), (truth(highest), truth(highest)));
         }
 
         #[test]

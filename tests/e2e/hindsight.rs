@@ -102,14 +102,16 @@ fn written(state: &Path) -> u64 {
                 slo(
                     "shop-fast",
                     "latency up to 300000us of route shop",
-                    Tally { good: 98, bad: 2 },
+                    Tally {
+                        good: 98 - bad,
+                        bad: 2,
+                    },
                 ),
             ],
         };
         opened.writer.minute(batch).expect("room");
-        if minute % 20 == 19 {
-            opened.writer.flush(Duration::from_secs(60)).expect("disk");
-        }
+        // A backlog gives distributions up.
+        opened.writer.flush(Duration::from_secs(60)).expect("disk");
     }
     let closed = opened.writer.close(Duration::from_secs(60));
     closed.expect("it is written");
@@ -236,4 +238,85 @@ fn profiles_are_judged_side_by_side_over_what_was_found_and_what_people_wrote_do
         said.contains("wrong.toml") && said.contains("line 9"),
         "{said}"
     );
+}
+
+#[test]
+fn another_threshold_is_told_with_bounds_and_another_objective_exactly() {
+    let home = Home::new(CONFIG);
+    written(&home.state());
+    let minutes = MINUTES - HOUR;
+    // Whole hours; every minute of the outage and the blip has failures.
+    let failed = 30 * 40 + 4 * 12;
+    let told = json(
+        &home,
+        &[
+            "slo",
+            "what-if",
+            "shop-fast",
+            "--under",
+            "100ms",
+            "--under",
+            "400ms",
+            "--objective",
+            "95%",
+            "--objective",
+            "80%",
+        ],
+    );
+    let cases = told["cases"].as_array().expect("a list");
+    let number = |case: &Value, key: &str| case["bad"][key].as_u64().expect("a number");
+    assert_eq!(cases.len(), 5);
+    assert_eq!(cases[0]["promised"], true);
+    assert_eq!(
+        (number(&cases[0], "least"), number(&cases[0], "most")),
+        (2 * minutes, 2 * minutes)
+    );
+    // Ten of a hundred took longer than 100 ms; which of them failed is not known.
+    assert_eq!(cases[1]["valid"], 100 * minutes - failed, "{}", cases[1]);
+    let (least, most) = (number(&cases[1], "least"), number(&cases[1], "most"));
+    assert!(least < 10 * minutes && most == 10 * minutes, "{}", cases[1]);
+    let used = &cases[1]["budget_used_ratio"]["most"];
+    let expected = most as f64 / ((100 * minutes - failed) as f64 * 0.05);
+    assert!((used.as_f64().expect("a number") - expected).abs() < 1e-9);
+    assert_eq!(cases[2]["objective"], "80%");
+    // Those of 400 ms lie in the bucket of the threshold: none of them, or all.
+    assert_eq!(number(&cases[3], "least"), 0);
+    assert_eq!(number(&cases[3], "most"), 2 * minutes);
+    assert_eq!(cases[3]["exact"], false);
+    let end = cases[3]["bucket_us"][1].as_u64().expect("a number");
+    let table = stdout(&home.vestibule(&[
+        "slo",
+        "what-if",
+        "shop-fast",
+        "--under",
+        &format!("{end}us"),
+        "--under",
+        "400ms",
+    ]));
+    assert!(table.contains("are kept as one"), "{table}");
+    assert!(table.contains(&format!("0 to {}", 2 * minutes)), "{table}");
+
+    let told = json(
+        &home,
+        &["slo", "what-if", "shop-available", "--objective", "99.95%"],
+    );
+    let used = |place: usize| {
+        let used = &told["cases"][place]["budget_used_ratio"];
+        assert_eq!(used["least"], used["most"]);
+        used["most"].as_f64().expect("a number")
+    };
+    assert!((used(1) / used(0) - 2.0).abs() < 1e-9);
+    assert_eq!(number(&told["cases"][0], "most"), failed);
+    let peak = &told["cases"][0]["peak"]["burn"]["most"];
+    // Half an hour at two fifths.
+    assert!((peak.as_f64().expect("a number") - 200.0).abs() < 1e-6);
+
+    for (arguments, code) in [
+        (&["nope"][..], 64),
+        (&["shop-available", "--under", "1s"], 64),
+        (&["shop-fast", "--under", "11m"], 64),
+    ] {
+        let run = home.vestibule(&[&["slo", "what-if"], arguments].concat());
+        assert_eq!(run.status.code(), Some(code), "{arguments:?}");
+    }
 }

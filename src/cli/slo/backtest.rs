@@ -54,7 +54,8 @@ Examples:
   vestibule slo backtest --policy own --fail-under-recall 0.9 --max-pages-per-week 5       in CI
   vestibule slo backtest --config tried.toml --json          another configuration
 
-Requests were counted as good or bad when they happened, so another `under` of a latency SLO changes nothing here.";
+Requests were counted as good or bad when they happened, so another `under` of a latency SLO changes nothing here:
+`vestibule slo what-if` reads the stored latencies.";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BacktestArguments {

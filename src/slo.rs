@@ -12,6 +12,7 @@ pub mod guards;
 pub mod incident;
 pub mod outage;
 pub mod policy;
+pub mod propose;
 pub mod score;
 pub mod silence;
 pub mod simulate;

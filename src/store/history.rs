@@ -244,12 +244,7 @@ impl History {
         mut each: impl FnMut(LatencyRow),
     ) -> Result<Loaded, QueryError> {
         let sql = "SELECT k, total, edge, connect, wait, body FROM latency_minute WHERE k >= ?1 AND k <= ?2 ORDER BY k";
-        let first = value::key(first_slot(since_secs, 60), 0);
-        let last = match self.last(60) {
-            i64::MAX => i64::MAX,
-            minute => value::key(minute + 1, 0) - 1,
-        };
-        self.stream(sql, (first, last), |row, loaded| {
+        self.stream(sql, self.latency_keys(since_secs), |row, loaded| {
             let place = |(minute, route): (i64, i64)| {
                 let route = self.route_places.get(&route).copied()?;
                 Some((route, start(minute, 60)))
@@ -276,6 +271,57 @@ impl History {
             each(read);
         })
         .map_err(doing("read route latencies"))
+    }
+
+    /// Total durations of the minutes that begin at or after `since_secs`, in rising order, as (place in
+    /// [`History::routes`], the minute's beginning in seconds, its distribution): [`History::route_latencies`] without the
+    /// phases, which take most of the time.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn route_durations(
+        &self,
+        since_secs: u64,
+        mut each: impl FnMut((usize, u64, Latency)),
+    ) -> Result<Loaded, QueryError> {
+        let sql = "SELECT k, total FROM latency_minute WHERE k >= ?1 AND k <= ?2 ORDER BY k";
+        let span = self.latency_keys(since_secs);
+        self.stream(sql, span, |row, loaded| {
+            let key = row.get(0).ok().map(unkey);
+            let place = key.and_then(|(minute, route)| {
+                let route = self.route_places.get(&route).copied()?;
+                Some((route, start(minute, 60)))
+            });
+            match (place, value::latency(row, 1)) {
+                (Some((route, start_secs)), Blob::Read(latency)) => {
+                    loaded.rows += 1;
+                    each((route, start_secs, *latency));
+                }
+                (Some(_), Blob::Absent) => {}
+                (None, _) | (_, Blob::Unreadable) => loaded.skipped += 1,
+            }
+        })
+        .map_err(doing("read route latencies"))
+    }
+
+    /// The keys of the minutes' distributions from `since_secs` on that are read.
+    fn latency_keys(&self, since_secs: u64) -> (i64, i64) {
+        let last = match self.last(60) {
+            i64::MAX => i64::MAX,
+            minute => value::key(minute + 1, 0) - 1,
+        };
+        (value::key(first_slot(since_secs, 60), 0), last)
+    }
+
+    /// How far the counts of the newest run are known to reach; `None` before there was one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn reaches_to(&self) -> Result<Option<Timestamp>, QueryError> {
+        let sql = "SELECT max(max(alive_ms, coalesce(stopped_ms, 0))) FROM run";
+        let read = self.reader.connection.query_row(sql, [], |row| row.get(0));
+        let millis: Option<i64> = read.map_err(doing("read how far the counts reach"))?;
+        Ok(millis.map(|millis| Timestamp::from_millis(count(millis))))
     }
 
     /// Valid events of an SLO between two moments; none when it was never counted.

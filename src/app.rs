@@ -1,7 +1,7 @@
 //! The daemon: parts put together, kept running, changed and stopped.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::probe::run::Probe;
 use crate::probe::runner::Runner;
 use crate::proxy::generation::{BuildError, Generation};
 use crate::proxy::listener::{self, BindError};
+use crate::slo::booking::Booking;
 use crate::snapshot::{ProbeSlotView, Snapshot};
 use crate::store::{self, OpenError};
 use crate::triage::Verdict;
@@ -422,6 +423,15 @@ fn run_probe(blackbox: Blackbox) -> admin::RunProbe {
 /// In one line, when the history cannot be read.
 pub fn told_at(resolved: &Arc<Resolved>, at: Timestamp) -> Result<Vec<Verdict>, String> {
     past::verdicts(resolved, at)
+}
+
+/// What deploys with a window spent, newest first, as it is kept in the state directory `dir`; the newest hundred. A window that
+/// is open has not spent anything yet.
+///
+/// # Errors
+/// When what is kept cannot be read.
+pub fn booked(dir: &Path) -> io::Result<Vec<Booking>> {
+    quiet::booked(dir)
 }
 
 /// A message about a started daemon, for people who started it by hand.

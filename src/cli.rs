@@ -21,6 +21,7 @@ mod explain;
 mod gameday;
 mod generate;
 mod incident;
+mod markdown;
 mod notify;
 mod probe;
 mod run;

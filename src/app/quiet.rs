@@ -172,6 +172,11 @@ fn subject<'a>(alert: &'a AlertStatus, owner: Option<&'a str>) -> Subject<'a> {
     }
 }
 
+/// What deploys spent, as it is kept in `dir`, newest first.
+pub(super) fn booked(dir: &Path) -> io::Result<Vec<Booking>> {
+    Ok(read(&dir.join(FILE))?.deploys.iter().cloned().collect())
+}
+
 fn read(path: &Path) -> io::Result<Kept> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Resolved};
 use crate::model::Timestamp;
 
-mod found;
+pub(in crate::cli) mod found;
 mod page;
 
 use found::{Found, Report};

@@ -12,6 +12,8 @@ mod backtest;
 mod hours;
 mod import;
 mod past;
+mod propose;
+mod report;
 mod shown;
 mod simulate;
 mod whatif;
@@ -56,6 +58,18 @@ pub(super) enum SloCommand {
     /// is not disturbed.
     #[command(after_help = whatif::HELP)]
     WhatIf(whatif::WhatIfArguments),
+    /// Propose SLOs for the routes that have none, from what they did, ready to be pasted
+    ///
+    /// Reads the stored history. Nothing needs to run, and a daemon that does is not disturbed.
+    #[command(after_help = propose::HELP)]
+    Propose(propose::ProposeArguments),
+    /// Report a week or a month in Markdown: what was kept, what it cost, what happened
+    ///
+    /// For each SLO the objective, what was counted in integers, the budget used and left, the period before, the worst hour and
+    /// day; incidents, alerts, deploys; by owner. Reads the stored history: nothing needs to run, and a daemon that does is not
+    /// disturbed.
+    #[command(after_help = report::HELP)]
+    Report(report::ReportArguments),
     /// Play incidents to the alerts and say when they would tell somebody, at what cost, and when they would end
     ///
     /// Runs the engine that judges live traffic over made-up traffic, second by second in model time, for every policy side
@@ -106,6 +120,8 @@ pub(super) fn slo(command: SloCommand) -> Exit {
         SloCommand::Show { id, connect, json } => shown::show(&connect.connect, &id, json),
         SloCommand::Backtest(arguments) => backtest::backtest(&arguments),
         SloCommand::WhatIf(arguments) => whatif::what_if(&arguments),
+        SloCommand::Propose(arguments) => propose::propose(&arguments),
+        SloCommand::Report(arguments) => report::report(&arguments),
         SloCommand::Simulate(arguments) => simulate::simulate(&arguments),
         SloCommand::Export { from, format } => export(&from, format.spec()),
         SloCommand::Import(asked) => import::import(&asked),

@@ -206,6 +206,18 @@ impl Zone {
         names.collect()
     }
 
+    /// The first instant of a day that is written like `2026-11-23`; `None` when it is none, or before the Unix epoch.
+    pub fn day(&self, text: &str) -> Option<Timestamp> {
+        let date: Date = text.parse().ok()?;
+        let is_day = text.len() == "2026-11-23".len() && (1971..9998).contains(&date.year());
+        is_day.then(|| Timestamp::from_secs(self.midnight(date)))
+    }
+
+    /// The day of `at`, as `2026-11-23`.
+    pub fn date_of(&self, at: Timestamp) -> String {
+        self.date(at.as_secs().min(LAST_SECOND)).to_string()
+    }
+
     fn date(&self, secs: u64) -> Date {
         let secs = i64::try_from(secs).unwrap_or_default();
         let at = jiff::Timestamp::from_second(secs)
@@ -263,6 +275,31 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_day_begins_at_its_midnight_and_is_written_as_it_is_read() {
+        for (zone, day, begins) in [
+            ("UTC", "2026-11-23", "2026-11-23T00:00:00Z"),
+            ("Asia/Kolkata", "2026-11-23", "2026-11-22T18:30:00Z"),
+            ("Pacific/Kiritimati", "2026-11-23", "2026-11-22T10:00:00Z"),
+        ] {
+            let zone: Zone = zone.parse().unwrap();
+            assert_eq!(zone.day(day), Some(at(begins)));
+            assert_eq!(zone.date_of(at(begins)), day);
+            let before = at(begins).minus(std::time::Duration::from_secs(1));
+            assert_eq!(zone.date_of(before), "2026-11-22");
+        }
+        for text in [
+            "",
+            "2026-13-01",
+            "2026-11-23T00:00:00",
+            "20261123",
+            "yesterday",
+            "0001-01-01",
+        ] {
+            assert_eq!(Zone::UTC.day(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -463,7 +463,10 @@ fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of
         "## What was done".to_owned(),
         "u v6".to_owned(),
         format!("| a | kind | upstream\\_5xx | {bad} | 100.00 % |"),
-        format!("| a | endpoint | {} | {bad} | 100.00 % |", origin.url()),
+        format!(
+            "| a | endpoint | {} | {bad} | 100.00 % |",
+            origin.url().replacen(':', r"\:", 1)
+        ),
         "burn fires (page)".to_owned(),
         "**it began**".to_owned(),
         "| whose | upstream, not edge (upstream\\_5xx) |".to_owned(),

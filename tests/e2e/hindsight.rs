@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vestibule::clock::{Clock, ManualClock, SystemClock};
-use vestibule::model::{Counts, Latency, Tally, Timestamp};
+use vestibule::model::{
+    Calendar, CalendarUnit, Counts, Event, EventKind, Latency, Period, Scope, Tally, Timestamp,
+    Zone,
+};
 use vestibule::store::{self, MinuteBatch, RouteMinute, SloMinute};
 
 use crate::harness::{Home, stdout};
@@ -50,10 +53,19 @@ const BLIP: std::ops::Range<u64> = 30 * HOUR..30 * HOUR + 4;
 /// Nothing is measured.
 const GAP: std::ops::Range<u64> = 20 * HOUR..21 * HOUR;
 
-/// A day and a half of a hundred requests a minute that ended lately; gives its first minute.
+/// The last week that is over.
+fn week() -> Period {
+    let weeks = Calendar {
+        unit: CalendarUnit::Week,
+        zone: Zone::UTC,
+    };
+    let running = weeks.period(SystemClock::new().now());
+    weeks.period(Timestamp::from_secs(running.start_secs - 1))
+}
+
+/// A day and a half of a hundred requests a minute, from Tuesday of last week on; gives its first minute.
 fn written(state: &Path) -> u64 {
-    let now = SystemClock::new().now().as_secs() / 60;
-    let first = (now - MINUTES - 90) / HOUR * HOUR;
+    let first = week().start_secs / 60 + 24 * HOUR;
     let watch = Arc::new(ManualClock::new(Timestamp::from_secs(first * 60)));
     let config = store::Config::new(state.to_owned());
     let opened = store::open(&config, watch.clone()).expect("a store");
@@ -112,6 +124,42 @@ fn written(state: &Path) -> u64 {
         opened.writer.minute(batch).expect("room");
         // A backlog gives distributions up.
         opened.writer.flush(Duration::from_secs(60)).expect("disk");
+    }
+    let event = |minute: u64, kind, scope, text: &str| Event {
+        at: Timestamp::from_secs((first + minute) * 60 + 30),
+        kind,
+        scope,
+        text: text.to_owned(),
+    };
+    let of_upstream = Scope {
+        upstream: Some("u".to_owned()),
+        ..Scope::default()
+    };
+    let of_slo = Scope {
+        slo: Some("shop-available".to_owned()),
+        ..Scope::default()
+    };
+    for event in [
+        event(
+            OUTAGE.start - 5,
+            EventKind::Deploy,
+            of_upstream,
+            "u v7 | <b>![x](https://evil)\n# now",
+        ),
+        event(
+            OUTAGE.start + 3,
+            EventKind::Alert,
+            of_slo,
+            "shop-available: fast burn fires (page): burning 1h 20x",
+        ),
+        event(
+            40,
+            EventKind::Certificate,
+            Scope::default(),
+            "shop.example renewed",
+        ),
+    ] {
+        opened.writer.event(event).expect("room");
     }
     let closed = opened.writer.close(Duration::from_secs(60));
     closed.expect("it is written");
@@ -318,5 +366,179 @@ fn another_threshold_is_told_with_bounds_and_another_objective_exactly() {
     ] {
         let run = home.vestibule(&[&["slo", "what-if"], arguments].concat());
         assert_eq!(run.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_proposed_for_a_route_is_taken_as_it_is_printed() {
+    let home = Home::new(CONFIG);
+    written(&home.state());
+    // A day and a half touches two days at least, and they are too few unless one says so.
+    let few = json(&home, &["slo", "propose"]);
+    let routes = few["routes"].as_array().expect("a list");
+    assert_eq!(routes.len(), 1, "the other route has both: {few:#}");
+    assert_eq!(routes[0]["route"], "bare");
+    for proposal in routes[0]["proposals"].as_array().expect("a list") {
+        assert_eq!(proposal["answer"], "insufficient", "{proposal:#}");
+        assert!(proposal["id"].is_null());
+    }
+    let told = json(&home, &["slo", "propose", "--min-days", "2", "--all"]);
+    let routes = told["routes"].as_array().expect("a list");
+    let found: Vec<_> = routes
+        .iter()
+        .flat_map(|route| route["proposals"].as_array().expect("a list"))
+        .map(|it| {
+            (
+                it["id"].as_str().expect("an id"),
+                it["objective"].as_str().expect("an objective"),
+                it["under_us"].as_u64(),
+            )
+        })
+        .collect();
+    // Of 300 ms a fiftieth is slower, and at 180 ms a tenth.
+    assert_eq!(
+        found,
+        [
+            ("shop-availability", "98%", None),
+            ("shop-latency", "95%", Some(200_000)),
+            ("bare-availability", "99.9%", None),
+            ("bare-latency", "95%", Some(200_000)),
+        ]
+    );
+    let shop = &routes[0]["proposals"][0];
+    let used = shop["budget_used_ratio"].as_f64().expect("a number");
+    let failed = f64::from(30 * 40 + 4 * 12);
+    let all = (100 * (MINUTES - HOUR)) as f64;
+    assert!((used - failed / (all * 0.02)).abs() < 1e-9, "{shop:#}");
+    // Two fifths for half an hour burn it ten times too fast over the hour, which the workbook does not page about.
+    assert_eq!(shop["told"]["pages"], 0, "{shop:#}");
+    assert_eq!(routes[1]["proposals"][0]["told"]["pages"], 0);
+    let p97_5 = shop_latency(routes)["p97_5_us"]
+        .as_u64()
+        .expect("a duration");
+    assert!(p97_5.abs_diff(180_000) < 1_800, "{p97_5}");
+
+    // As it is printed, it is a configuration.
+    let printed = stdout(&home.vestibule(&["slo", "propose", "--min-days", "2", "--all"]));
+    assert_eq!(printed.matches("[[slo]]").count(), 4, "{printed}");
+    home.configure(&format!("{CONFIG}\n{printed}"));
+    let check = home.vestibule(&["check"]);
+    assert!(check.status.success(), "{check:?}\n{printed}");
+    let nothing = stdout(&home.vestibule(&["slo", "propose", "--min-days", "2"]));
+    assert!(!nothing.contains("[[slo]]"), "{nothing}");
+    let more = json(&home, &["slo", "propose", "--min-days", "2", "--all"]);
+    assert_eq!(
+        more["routes"][1]["proposals"][0]["id"],
+        "bare-availability-2"
+    );
+    let unknown = home.vestibule(&["slo", "propose", "--route", "nope"]);
+    assert_eq!(unknown.status.code(), Some(64));
+}
+
+fn shop_latency(routes: &[Value]) -> &Value {
+    &routes[0]["proposals"][1]
+}
+
+#[test]
+fn a_week_is_reported_with_what_was_kept_missed_and_not_measured() {
+    let home = Home::new(CONFIG);
+    let first = written(&home.state());
+    let booked = serde_json::json!({
+        "silences": [],
+        "deploys": [{
+            "id": "w", "upstream": "u", "version": "v7 | x",
+            "from": Timestamp::from_secs((first + OUTAGE.start) * 60).to_string(),
+            "until": Timestamp::from_secs((first + OUTAGE.start + 10) * 60).to_string(),
+            "slos": [{
+                "slo": "shop-available",
+                "before": { "good": 1, "bad": 0 },
+                "spent": { "good": 600, "bad": 400 }
+            }]
+        }]
+    });
+    let file = home.state().join("silences.json");
+    std::fs::write(file, booked.to_string()).expect("a file");
+
+    let report = json(&home, &["slo", "report", "--weekly"]);
+    let minutes = MINUTES - HOUR;
+    let failed = 30 * 40 + 4 * 12;
+    assert_eq!(report["complete"], true);
+    assert_eq!(
+        report["from"],
+        Timestamp::from_secs(week().start_secs).to_string()
+    );
+    assert_eq!(
+        (&report["kept"], &report["missed"], &report["pages"]),
+        (&Value::from(1), &Value::from(1), &Value::from(1)),
+        "{report:#}"
+    );
+    let measured = report["measured_ratio"].as_f64().expect("a number");
+    let expected = minutes as f64 / (7 * 24 * HOUR) as f64;
+    assert!((measured - expected).abs() < 0.002, "{measured}");
+    // The hour that was missed, and from the end of the history to that of the week.
+    assert_eq!(
+        report["gaps"].as_array().map(Vec::len),
+        Some(2),
+        "{report:#}"
+    );
+    let owner = &report["owners"][0];
+    assert_eq!(owner["owner"], "team-a");
+    let available = &owner["slos"][0];
+    assert_eq!(
+        (&available["bad"], &available["valid"]),
+        (&Value::from(failed), &Value::from(100 * minutes))
+    );
+    let used = available["budget_used_ratio"].as_f64().expect("a number");
+    assert!((used - f64::from(failed) / (minutes as f64 / 10.0)).abs() < 1e-9);
+    assert!(available["before"].is_null(), "nothing was counted then");
+    assert_eq!(available["worst_hour"]["bad"], 1_200);
+    assert_eq!(available["pages"], 1);
+    let incident = &report["incidents"][0];
+    assert_eq!(incident["lasted_s"], 1_800, "{report:#}");
+    assert_eq!(incident["detected_after_s"], 210);
+    assert_eq!(incident["changed"]["kind"], "deploy");
+    let share = &report["deploys"][0]["slos"][0]["budget_ratio"];
+    let share = share.as_f64().expect("a number");
+    assert!((share - used * 400.0 / f64::from(failed)).abs() < 1e-9);
+
+    let page = stdout(&home.vestibule(&["slo", "report", "--weekly"]));
+    for needed in [
+        "# Service levels, week of ",
+        "1 of 2 SLOs kept their objective; worst is shop-available with 99.4057 % of 99.9% promised",
+        "## team-a",
+        "**missed** 99.4057 % | 1248 | 210000 |",
+        r"\| \<b\>!\[x\](https\://evil)",
+        r"| u v7 \| x |",
+        "## Certificates",
+        "shop.example renewed",
+        "Not measured:",
+    ] {
+        assert!(page.contains(needed), "no {needed:?} in\n{page}");
+    }
+    assert!(!page.contains("<b>") && !page.contains("\n# now"), "{page}");
+
+    // The same days have another beginning elsewhere, and the month holds the week or a part of it.
+    let there = json(
+        &home,
+        &["slo", "report", "--weekly", "--zone", "Asia/Kolkata"],
+    );
+    let begins = there["from"].as_str().expect("a moment");
+    assert!(begins.ends_with("T18:30:00.000Z"), "{begins}");
+    let day = report["owners"][0]["slos"][0]["worst_day"]["at"]
+        .as_str()
+        .expect("a day");
+    let month = json(&home, &["slo", "report", "--monthly", "--at", day]);
+    assert_eq!(month["unit"], "month");
+    // The blip as well: it spent more than 1 %.
+    assert_eq!(month["incidents"].as_array().map(Vec::len), Some(2));
+    for wrong in [
+        &["--weekly", "--at", "yesterday"][..],
+        &["--weekly", "--at", "9000-01-01"],
+        &["--weekly", "--monthly"],
+        &["--weekly", "--zone", "Mars/Olympus"],
+        &[],
+    ] {
+        let run = home.vestibule(&[&["slo", "report"], wrong].concat());
+        assert_eq!(run.status.code(), Some(64), "{wrong:?}: {run:?}");
     }
 }

@@ -17,69 +17,69 @@ use crate::triage::{Locus, Verdict, answers, side_of_faults};
 
 /// All incidents of a time.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(in crate::cli) struct Report {
     /// The time's beginning.
-    pub(super) from: Timestamp,
+    pub(in crate::cli) from: Timestamp,
     /// Its end.
-    pub(super) to: Timestamp,
+    pub(in crate::cli) to: Timestamp,
     /// How far the history reaches back.
-    pub(super) counting_since: Timestamp,
+    pub(in crate::cli) counting_since: Timestamp,
     /// The oldest first.
-    pub(super) incidents: Vec<Told>,
+    pub(in crate::cli) incidents: Vec<Told>,
 }
 
 /// One incident.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(in crate::cli) struct Told {
     /// Its name: when it began.
-    pub(super) id: String,
-    pub(super) began: Timestamp,
+    pub(in crate::cli) id: String,
+    pub(in crate::cli) began: Timestamp,
     /// To the end of its last minute; the newest may go on.
-    pub(super) ended: Timestamp,
-    pub(super) lasted_s: u64,
+    pub(in crate::cli) ended: Timestamp,
+    pub(in crate::cli) lasted_s: u64,
     /// When an alert about it first fired; `null`: none did.
-    pub(super) detected: Option<Timestamp>,
+    pub(in crate::cli) detected: Option<Timestamp>,
     /// From its beginning to then, in seconds.
-    pub(super) detected_after_s: Option<u64>,
+    pub(in crate::cli) detected_after_s: Option<u64>,
     /// What that alert said.
-    pub(super) alert: Option<String>,
+    pub(in crate::cli) alert: Option<String>,
     /// Whom it hurt, the most first.
-    pub(super) damages: Vec<Damage>,
+    pub(in crate::cli) damages: Vec<Damage>,
     /// What was said at its worst minute, or when it was told; `null` in a list, and when it cannot be read.
-    pub(super) verdict: Option<Verdict>,
+    pub(in crate::cli) verdict: Option<Verdict>,
     /// Changes of the hour before, the newest first.
-    pub(super) changed_before: Vec<Event>,
+    pub(in crate::cli) changed_before: Vec<Event>,
     /// What people and their tools did from its beginning on.
-    pub(super) done: Vec<Event>,
+    pub(in crate::cli) done: Vec<Event>,
     /// Everything that happened from an hour before to a quarter of an hour after, the oldest first.
-    pub(super) timeline: Vec<Event>,
+    pub(in crate::cli) timeline: Vec<Event>,
     /// What the bad requests were, by whole hours; see `vestibule slo show`.
-    pub(super) parts: Vec<Part>,
+    pub(in crate::cli) parts: Vec<Part>,
     /// Minutes with bad events.
-    pub(super) minutes: Vec<Minute>,
+    pub(in crate::cli) minutes: Vec<Minute>,
 }
 
 /// What it did to one SLO.
 #[derive(Debug, Serialize)]
-pub(super) struct Damage {
-    pub(super) slo: String,
+pub(in crate::cli) struct Damage {
+    pub(in crate::cli) slo: String,
     /// Empty when it is about several routes together.
-    pub(super) route: String,
+    pub(in crate::cli) route: String,
     /// What it is about: `route:checkout`, `upstream:web`, `owner:payments` or `ingress`.
-    pub(super) scope: String,
-    pub(super) owner: Option<String>,
-    pub(super) good: u64,
-    pub(super) bad: u64,
+    pub(in crate::cli) scope: String,
+    pub(in crate::cli) owner: Option<String>,
+    pub(in crate::cli) good: u64,
+    pub(in crate::cli) bad: u64,
     /// The share of the window's budget that this is; `null` without a budget.
-    pub(super) budget_ratio: Option<f64>,
+    pub(in crate::cli) budget_ratio: Option<f64>,
     /// The minute with the highest share of bad events.
-    pub(super) worst_at: Timestamp,
-    pub(super) worst_ratio: f64,
+    pub(in crate::cli) worst_at: Timestamp,
+    pub(in crate::cli) worst_ratio: f64,
 }
 
 impl Damage {
     /// What the SLO is about, in a word.
-    pub(super) fn about(&self) -> &str {
+    pub(in crate::cli) fn about(&self) -> &str {
         if self.route.is_empty() {
             &self.scope
         } else {
@@ -90,23 +90,23 @@ impl Damage {
 
 /// Some of a route's bad requests.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Part {
-    pub(super) route: String,
-    pub(super) dimension: String,
+pub(in crate::cli) struct Part {
+    pub(in crate::cli) route: String,
+    pub(in crate::cli) dimension: String,
     #[serde(rename = "part")]
-    pub(super) name: String,
-    pub(super) bad: u64,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) bad: u64,
     /// Their share of the route's bad requests of these hours, 0 to 1.
-    pub(super) share: f64,
+    pub(in crate::cli) share: f64,
 }
 
 /// A minute of one SLO.
 #[derive(Debug, Serialize)]
-pub(super) struct Minute {
-    pub(super) at: Timestamp,
-    pub(super) slo: String,
-    pub(super) good: u64,
-    pub(super) bad: u64,
+pub(in crate::cli) struct Minute {
+    pub(in crate::cli) at: Timestamp,
+    pub(in crate::cli) slo: String,
+    pub(in crate::cli) good: u64,
+    pub(in crate::cli) bad: u64,
 }
 
 /// Events that are read at most.
@@ -115,14 +115,14 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const AFTER: Duration = Duration::from_secs(900);
 
 /// The name of what began at `at`.
-pub(super) fn name(at: Timestamp) -> String {
+pub(in crate::cli) fn name(at: Timestamp) -> String {
     // 2026-11-23T14:02:00.000Z, to the minute.
     let whole: String = at.to_string().chars().take(16).collect();
     format!("{whole}Z")
 }
 
 /// What went wrong between two moments.
-pub(super) struct Found {
+pub(in crate::cli) struct Found {
     resolved: Arc<Resolved>,
     /// Newest first.
     events: Vec<Event>,
@@ -130,7 +130,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn read(
+    pub(in crate::cli) fn read(
         resolved: &Arc<Resolved>,
         from: Timestamp,
         to: Timestamp,
@@ -182,7 +182,7 @@ impl Found {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) fn only(&mut self, id: Option<&str>) -> Result<(), String> {
+    pub(in crate::cli) fn only(&mut self, id: Option<&str>) -> Result<(), String> {
         let incidents = &mut self.report.incidents;
         let place = match id {
             Some(id) => incidents.iter().position(|it| it.id == id),
@@ -200,12 +200,12 @@ impl Found {
     }
 
     /// As it is listed.
-    pub(super) fn report(self) -> Report {
+    pub(in crate::cli) fn report(self) -> Report {
         self.report
     }
 
     /// With what is worked out for each incident: what was said, and what its bad requests were.
-    pub(super) fn full(mut self) -> Result<Report, (String, Exit)> {
+    pub(in crate::cli) fn full(mut self) -> Result<Report, (String, Exit)> {
         let failed = |error: QueryError| (error.to_string(), Exit::Io);
         let dir = &self.resolved.store.dir;
         for told in &mut self.report.incidents {

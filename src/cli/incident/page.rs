@@ -3,9 +3,9 @@
 use std::fmt::{self, Write as _};
 
 use super::found::{Damage, Part, Report, Told};
+use crate::cli::markdown::cell;
 use crate::model::{Event, EventKind, Timestamp};
 use crate::triage::answers;
-use crate::tui::fmt::visible;
 
 /// One line for each, the newest first.
 pub(super) fn list(report: &Report) -> String {
@@ -293,19 +293,6 @@ fn worst_share(damages: &[Damage]) -> String {
         )
 }
 
-/// Foreign text in a cell of a table: it must not become another cell, a line, or a tag. Line breaks are written out.
-fn cell(text: &str) -> String {
-    let visible = visible(text);
-    let mut safe = String::with_capacity(visible.len());
-    for char in visible.chars() {
-        match char {
-            '|' | '\\' | '<' | '>' | '[' | ']' | '`' | '*' | '_' => safe.extend(['\\', char]),
-            _ => safe.push(char),
-        }
-    }
-    safe
-}
-
 fn moment(at: Timestamp) -> String {
     let whole: String = at.to_string().chars().take(19).collect();
     format!("{}Z", whole.replace('T', " "))
@@ -332,15 +319,4 @@ fn lasts(secs: u64) -> String {
 fn put(text: &mut String, arguments: fmt::Arguments<'_>) {
     text.write_fmt(arguments)
         .expect("writing to a string cannot fail");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_text_stays_in_its_cell() {
-        assert_eq!(cell("a | b\n<img>"), r"a \| b\\n\<img\>");
-        assert!(!cell("x\u{1b}[2J").contains('\u{1b}'));
-    }
 }

@@ -404,16 +404,16 @@ fn row(case: &Case) -> Vec<String> {
         if case.valid == 0 {
             none()
         } else {
-            span(bad.least.to_string(), bad.most.to_string())
+            span(&bad.least.to_string(), &bad.most.to_string())
         },
         case.sli_ratio
-            .map_or_else(none, |it| span(share(it.least, 3), share(it.most, 3))),
+            .map_or_else(none, |it| span(&share(it.least, 3), &share(it.most, 3))),
         case.budget_used_ratio
-            .map_or_else(none, |it| span(share(it.least, 1), share(it.most, 1))),
+            .map_or_else(none, |it| span(&share(it.least, 1), &share(it.most, 1))),
         case.peak.map_or_else(none, |peak| {
             let burn = span(
-                format!("{:.1}x", peak.burn.least),
-                format!("{:.1}x", peak.burn.most),
+                &format!("{:.1}x", peak.burn.least),
+                &format!("{:.1}x", peak.burn.most),
             );
             let at: String = peak.at.to_string().chars().take(16).collect();
             format!("{burn} at {at}Z")
@@ -422,9 +422,9 @@ fn row(case: &Case) -> Vec<String> {
 }
 
 /// One figure when both are the same.
-fn span(least: String, most: String) -> String {
+fn span(least: &str, most: &str) -> String {
     if least == most {
-        least
+        least.to_owned()
     } else {
         format!("{least} to {most}")
     }

@@ -5,12 +5,15 @@
 //! true. What came of it is the [`Timeline`], as a document for people and as JSON.
 
 use std::fmt::Write as _;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -19,6 +22,8 @@ use crate::config::Resolved;
 use crate::model::Timestamp;
 use crate::snapshot::Snapshot;
 
+mod load;
+mod road;
 pub mod tls_expiry;
 
 /// Why a game day could not be held.
@@ -33,6 +38,64 @@ pub enum GamedayError {
     /// What it is held with could not be made.
     #[error("the game day cannot be prepared: {0}")]
     Preparation(String),
+    /// Somebody ended it.
+    #[error("the game day was interrupted; nothing of it is left")]
+    Interrupted,
+}
+
+/// Where a game day keeps what it needs.
+#[derive(Debug)]
+struct Scratch {
+    dir: PathBuf,
+    is_ours: bool,
+}
+
+impl Scratch {
+    /// `wanted`, or a directory that is removed when this is dropped.
+    fn make(wanted: Option<&Path>) -> io::Result<Self> {
+        if let Some(dir) = wanted {
+            std::fs::create_dir_all(dir)?;
+            return Ok(Self {
+                dir: dir.to_owned(),
+                is_ours: false,
+            });
+        }
+        let dir = std::env::temp_dir().join(format!("vestibule-gameday-{}", std::process::id()));
+        // Nobody else's: keys are kept there.
+        DirBuilder::new().mode(0o700).create(&dir)?;
+        Ok(Self { dir, is_ours: true })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // What cannot be removed is left for the system to tidy up.
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
+    }
+}
+
+/// What ends a game day early: Ctrl-C, or being told to stop.
+struct Interruption {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Interruption {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// What was expected, what came of it, and what else happened.
@@ -72,14 +135,10 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    fn at(what: impl Into<String>, at: Timestamp, tolerance: Duration) -> Self {
-        Self {
-            what: what.into(),
-            expected_at: Some(at),
-            tolerance_s: tolerance.as_secs_f64(),
-            seen_at: None,
-            held: false,
-        }
+    /// Says when it should come, once that is known.
+    fn expect(&mut self, at: Timestamp, tolerance: Duration) {
+        self.expected_at = Some(at);
+        self.tolerance_s = tolerance.as_secs_f64();
     }
 
     fn next(what: impl Into<String>) -> Self {
@@ -130,6 +189,16 @@ impl Timeline {
         let is_first = expectation.seen_at.is_none();
         expectation.seen_at.get_or_insert(at);
         is_first
+    }
+
+    /// Notes what the game day itself did.
+    fn did(&mut self, at: Timestamp, what: impl Into<String>, tell: &mut dyn FnMut(&Moment)) {
+        let moment = Moment {
+            at,
+            text: what.into(),
+        };
+        tell(&moment);
+        self.moments.push(moment);
     }
 
     /// Says of each expectation whether it held, and of the whole.
@@ -222,10 +291,12 @@ struct Stage {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     verdict: String,
     told: Timestamp,
+    interruption: Interruption,
 }
 
 impl Stage {
-    fn start(resolved: Resolved, reload: Option<Reload>) -> Self {
+    fn start(resolved: Resolved, reload: Option<Reload>) -> io::Result<Self> {
+        let interruption = Interruption::listen()?;
         let (show, snapshots) = watch::channel(None);
         let (signals, heard) = mpsc::channel(4);
         let daemon = tokio::spawn(app::run(AppOptions {
@@ -234,13 +305,14 @@ impl Stage {
             signals: heard,
             snapshots: show,
         }));
-        Self {
+        Ok(Self {
             daemon,
             signals,
             snapshots,
             verdict: String::new(),
             told: Timestamp::default(),
-        }
+            interruption,
+        })
     }
 
     /// The next snapshot. What happened since the last one goes into `timeline`, and to `tell`.
@@ -261,6 +333,7 @@ impl Stage {
                     }
                 }
                 ended = &mut self.daemon => return Err(why(ended)),
+                () = self.interruption.came() => return Err(GamedayError::Interrupted),
             }
         };
         let news = snapshot.events.iter().rev();
@@ -294,6 +367,9 @@ impl Stage {
     }
 
     async fn stop(self) {
+        if self.daemon.is_finished() {
+            return;
+        }
         // Twice: the second does not wait for requests under way.
         self.signal(Signal::Stop).await;
         self.signal(Signal::Stop).await;
@@ -320,11 +396,9 @@ mod tests {
     fn expected() -> Timeline {
         let mut timeline = Timeline::begun("test", "a test".to_owned(), at(0));
         let tolerance = Duration::from_secs(2);
-        timeline.expectations = vec![
-            Expectation::at("first", at(10), tolerance),
-            Expectation::at("second", at(20), tolerance),
-            Expectation::next("third"),
-        ];
+        timeline.expectations = ["first", "second", "third"].map(Expectation::next).into();
+        timeline.expectations[0].expect(at(10), tolerance);
+        timeline.expectations[1].expect(at(20), tolerance);
         timeline
     }
 

@@ -385,8 +385,8 @@ fn issue_view(
         }
         return;
     };
-    let overdue = expiry::stage(leaf, expected, now) >= Stage::Warn;
-    let urgency = if overdue {
+    // Before that, the next attempt may do.
+    let urgency = if expiry::stage(leaf, expected, now) >= Stage::Ticket {
         Urgency::Ticket
     } else {
         Urgency::Warn

@@ -53,18 +53,18 @@ impl Deadlines {
         }
     }
 
-    /// The same when a renewal is expected with `due_ms` left rather than with the usual share.
+    /// The same when a renewal is expected with `due_ms` left rather than with the usual share. One that would only be
+    /// overdue when it is urgent, like a window that ends with the life, says nothing of when it should have come: then the
+    /// usual share holds.
     #[must_use]
     pub const fn expected(self, due_ms: u64) -> Self {
         let warn_ms = due_ms - due_ms / 10;
+        if warn_ms <= self.ticket_ms {
+            return self;
+        }
         Self {
             due_ms,
-            // It is said before it is urgent.
-            warn_ms: if warn_ms < self.ticket_ms {
-                self.ticket_ms
-            } else {
-                warn_ms
-            },
+            warn_ms,
             ..self
         }
     }
@@ -164,6 +164,15 @@ mod tests {
             assert_eq!(stage(&certificate, None, left(days)), usual, "{days}");
             assert_eq!(stage(&certificate, expected, left(days)), later, "{days}");
         }
+    }
+
+    #[test]
+    fn a_window_that_ends_with_the_life_leaves_the_usual_deadlines() {
+        let minute = Deadlines::of(60_000);
+        for left_ms in [0, 10_000, 19_000] {
+            assert_eq!(minute.expected(left_ms), minute, "{left_ms}");
+        }
+        assert_eq!(minute.expected(25_000).warn_ms, 22_500);
     }
 
     proptest! {

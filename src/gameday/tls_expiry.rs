@@ -1,27 +1,24 @@
 //! A certificate that nobody renews: overdue, ticket, page, end, and what its renewal puts right.
 //!
-//! The certificate is real and short-lived, made by an authority of its own. A probe shakes hands every second as a client
-//! would, and an SLO counts it. After the end a renewed pair is put in place and read by a reload; nothing restarts.
+//! The certificate is real and short-lived, on a real listener. A probe shakes hands every second as a client would, and an
+//! SLO counts it. [`files`] makes it itself and puts a renewed one in place after the end; [`acme`] has it issued by an
+//! authority, renewed under load for a while, and then stands between the two. Nothing restarts.
 
-use std::fs::{self, DirBuilder, File};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-};
-use time::OffsetDateTime;
-
-use super::{Expectation, GamedayError, Moment, Stage, Timeline};
-use crate::app::{Reload, Signal};
+use super::{Expectation, GamedayError, Moment, Scratch, Timeline};
 use crate::cert::expiry::Deadlines;
-use crate::clock::{Clock as _, SystemClock};
-use crate::config;
 use crate::model::Timestamp;
 use crate::snapshot::{Snapshot, Standing, Urgency};
 use crate::telemetry;
+
+mod acme;
+mod files;
+
+pub use acme::Authority;
 
 /// Its name on the command line.
 pub const NAME: &str = "tls-expiry";
@@ -29,13 +26,23 @@ pub const NAME: &str = "tls-expiry";
 /// How it is held.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long the certificate lives: 20 s to an hour.
-    pub life: Duration,
+    /// Who makes the certificate.
+    pub made: Made,
     /// Keep state and log here; `None`: in a directory that is removed at the end.
     pub state_dir: Option<PathBuf>,
 }
 
-const HOST: &str = "shop.gameday";
+/// Who makes the certificate.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// The game day itself; it lives for 20 s to an hour.
+    Here(Duration),
+    /// An authority that speaks ACME.
+    By(Authority),
+}
+
+/// What it is for when nobody says.
+pub const HOST: &str = "shop.gameday";
 const PROBE: &str = "shop-handshake";
 
 /// Holds it, telling each moment as it comes.
@@ -43,138 +50,102 @@ const PROBE: &str = "shop-handshake";
 /// # Errors
 /// When it cannot be held. That something did not come as expected is in the timeline.
 pub fn run(options: &Options, tell: &mut dyn FnMut(&Moment)) -> Result<Timeline, GamedayError> {
-    let dir = match &options.state_dir {
-        Some(dir) => dir.clone(),
-        None => std::env::temp_dir().join(format!("vestibule-gameday-{}", std::process::id())),
-    };
-    if options.state_dir.is_some() {
-        fs::create_dir_all(&dir)?;
-    } else {
-        // Nobody else's: keys are kept there.
-        DirBuilder::new().mode(0o700).create(&dir)?;
-    }
-    telemetry::to_file(File::create(dir.join("vestibule.log"))?);
+    let scratch = Scratch::make(options.state_dir.as_deref())?;
+    telemetry::to_file(File::create(scratch.dir.join("vestibule.log"))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let held = runtime.block_on(hold(options.life, &dir, tell));
-    if options.state_dir.is_none() {
-        // What cannot be removed is left for the system to tidy up.
-        drop(fs::remove_dir_all(&dir));
+    let local = tokio::task::LocalSet::new();
+    match &options.made {
+        Made::Here(life) => local.block_on(&runtime, files::hold(*life, &scratch.dir, tell)),
+        Made::By(authority) => local.block_on(&runtime, acme::hold(authority, &scratch.dir, tell)),
     }
-    held
 }
 
-/// Places of the expectations.
-const WARN: usize = 0;
-const TICKET: usize = 1;
-const PAGE: usize = 2;
-const EXPIRED: usize = 3;
-const BURN: usize = 4;
-const RENEWED: usize = 5;
-const WELL: usize = 6;
-
-async fn hold(
-    life: Duration,
-    dir: &Path,
-    tell: &mut dyn FnMut(&Moment),
-) -> Result<Timeline, GamedayError> {
-    let clock = SystemClock::new();
-    let authority = Authority::new()?;
-    fs::write(dir.join("ca.pem"), authority.own.pem())?;
-    // Certificates count in whole seconds.
-    let begins = Timestamp::from_secs(clock.now().as_secs());
-    let ends = begins.plus(life);
-    authority.vouch(dir, begins, ends)?;
-    let file = dir.join("vestibule.toml");
-    // The probe has to know the port before anybody listens.
-    let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-    fs::write(&file, configuration(address))?;
-    fs::create_dir_all(dir.join("probes"))?;
-    fs::write(dir.join("probes/shop.toml"), probe_file(address))?;
-    let load = move || config::load(&file).map_err(|report| report.render(false));
-    let resolved = load().map_err(GamedayError::Preparation)?;
-    let mut timeline = expected(clock.now(), life, ends);
-    let reload: Reload = Box::new(load);
-    let mut stage = Stage::start(resolved, Some(reload));
-    // For as long as the SLO is to burn, so that it can be seen.
-    let renew_at = ends.plus((life / 6).max(Duration::from_secs(5)));
-    let give_up_at = renew_at.plus(Duration::from_secs(30));
-    let mut is_renewed = false;
-    loop {
-        let snapshot = stage.next(&mut timeline, tell).await?;
-        let now = snapshot.at;
-        watch(&mut timeline, &snapshot, is_renewed);
-        if !is_renewed && now >= renew_at {
-            is_renewed = true;
-            authority.vouch(dir, begins, now.plus(Duration::from_secs(90 * 86_400)))?;
-            let moment = Moment {
-                at: now,
-                text: "a renewed certificate is in place; reloading".to_owned(),
-            };
-            tell(&moment);
-            timeline.moments.push(moment);
-            stage.signal(Signal::Reload).await;
-        }
-        if timeline.expectations[WELL].seen_at.is_some() || now >= give_up_at {
-            break;
-        }
-    }
-    stage.stop().await;
-    timeline.judge(clock.now());
-    Ok(timeline)
+/// Where the expectations of the end stand in a timeline.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    first: usize,
 }
 
-fn expected(now: Timestamp, life: Duration, ends: Timestamp) -> Timeline {
-    let about = format!(
-        "A certificate that lives for {} and that nobody renews in time, on a real listener; a probe shakes hands \
-         every second, and an SLO of 99 % counts it. It is renewed after its end, by a reload.",
-        humantime::format_duration(life)
-    );
-    let mut timeline = Timeline::begun(NAME, about, now);
+impl Places {
+    const fn warn(self) -> usize {
+        self.first
+    }
+    const fn ticket(self) -> usize {
+        self.first + 1
+    }
+    const fn page(self) -> usize {
+        self.first + 2
+    }
+    const fn expired(self) -> usize {
+        self.first + 3
+    }
+    const fn burn(self) -> usize {
+        self.first + 4
+    }
+    const fn renewed(self) -> usize {
+        self.first + 5
+    }
+    const fn well(self) -> usize {
+        self.first + 6
+    }
+}
+
+/// What is expected of a certificate that nobody renews, in order.
+fn expectations() -> Vec<Expectation> {
+    [
+        "warn: the renewal is overdue",
+        "ticket",
+        "page",
+        "handshakes fail as `tls_expired`",
+        "the SLO burns",
+        "after the renewal, handshakes succeed, in the same process",
+        "nothing is said of certificates any more",
+    ]
+    .map(Expectation::next)
+    .into()
+}
+
+/// Says when that is expected of a certificate that lives for `life`, until `ends`.
+fn expect(timeline: &mut Timeline, places: Places, life: Duration, ends: Timestamp) {
     let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
     let deadlines = Deadlines::of(life_ms);
-    let left = |ms: u64| ends.minus(Duration::from_millis(ms));
     // Looked at once in a sixtieth of the life, at least each second, and judged each second.
     let tolerance = Duration::from_secs(3).max(life / 30);
-    timeline.expectations = vec![
-        Expectation::at(
-            "warn: the renewal is overdue",
-            left(deadlines.warn_ms),
-            tolerance,
-        ),
-        Expectation::at("ticket", left(deadlines.ticket_ms), tolerance),
-        Expectation::at("page", left(deadlines.page_ms), tolerance),
-        Expectation::at("handshakes fail as `tls_expired`", ends, tolerance),
-        Expectation::next("the SLO burns"),
-        Expectation::next("after the renewal, handshakes succeed, in the same process"),
-        Expectation::next("nothing is said of certificates any more"),
-    ];
-    timeline
+    for (place, left_ms) in [
+        (places.warn(), deadlines.warn_ms),
+        (places.ticket(), deadlines.ticket_ms),
+        (places.page(), deadlines.page_ms),
+        (places.expired(), 0),
+    ] {
+        let at = ends.minus(Duration::from_millis(left_ms));
+        timeline.expectations[place].expect(at, tolerance);
+    }
 }
 
 /// Looks for what is expected.
-fn watch(timeline: &mut Timeline, snapshot: &Snapshot, is_renewed: bool) {
+fn watch(timeline: &mut Timeline, places: Places, snapshot: &Snapshot, is_renewed: bool) {
     let at = snapshot.at;
-    let worst = snapshot
-        .certificate_alerts
-        .iter()
-        .map(|it| it.urgency)
-        .max();
-    match worst {
-        Some(Urgency::Warn) => drop(timeline.saw(WARN, at)),
-        Some(Urgency::Ticket) => drop(timeline.saw(TICKET, at)),
-        Some(Urgency::Page) => drop(timeline.saw(PAGE, at)),
+    // By what its end says: that a renewal fails is told earlier, and of another kind. And of what is shown now: a probe may
+    // have seen the one before it.
+    let shown = snapshot.certificates.iter();
+    let shown = shown.filter(|it| it.source == "listener");
+    let ending = shown.filter(|it| matches!(it.kind.as_deref(), Some("expiry" | "expired")));
+    match ending.filter_map(|it| it.urgency).max() {
+        Some(Urgency::Warn) => drop(timeline.saw(places.warn(), at)),
+        Some(Urgency::Ticket) => drop(timeline.saw(places.ticket(), at)),
+        Some(Urgency::Page) => drop(timeline.saw(places.page(), at)),
         None => {}
     }
     let probe = snapshot.probes.iter().find(|probe| probe.name == PROBE);
     let reason = probe.and_then(|probe| probe.last.as_ref()?.reason.as_deref());
     if reason == Some("tls_expired") {
-        timeline.saw(EXPIRED, at);
+        timeline.saw(places.expired(), at);
     }
     let burns = snapshot.slos.iter().flat_map(|slo| slo.burn.values());
     let burn = burns.flatten().copied().fold(0.0, f64::max);
-    if burn > 1.0 && timeline.saw(BURN, at) {
+    if burn > 1.0 && timeline.saw(places.burn(), at) {
         timeline.moments.push(Moment {
             at,
             text: format!("the SLO burns {burn:.0} times too fast"),
@@ -183,72 +154,30 @@ fn watch(timeline: &mut Timeline, snapshot: &Snapshot, is_renewed: bool) {
     let started = timeline.began_at.minus(Duration::from_secs(60));
     if is_renewed && probe.is_some_and(|probe| probe.standing == Standing::Ok) {
         if snapshot.started_at >= started {
-            timeline.saw(RENEWED, at);
+            timeline.saw(places.renewed(), at);
         }
-        if worst.is_none() && timeline.expectations[RENEWED].seen_at.is_some() {
-            timeline.saw(WELL, at);
+        let is_well = snapshot.certificate_alerts.is_empty();
+        if is_well && timeline.expectations[places.renewed()].seen_at.is_some() {
+            timeline.saw(places.well(), at);
         }
     }
 }
 
-fn configuration(address: SocketAddr) -> String {
+/// What is counted.
+fn promise() -> String {
     format!(
-        "[instance]\nname = \"gameday\"\n\
-         [proxy]\nworkers = 1\n\
-         [probes]\ndir = \"probes\"\n\
-         [[listener]]\nname = \"https\"\naddress = \"{address}\"\ncertificates = [\"shop\"]\n\
-         [[certificate]]\nname = \"shop\"\nchain_file = \"shop.pem\"\nkey_file = \"shop-key.pem\"\n\
-         [[upstream]]\nname = \"shop\"\n\
-         [[route]]\nid = \"shop\"\nhosts = [\"{HOST}\"]\nupstream = \"shop\"\n\
+        "[probes]\ndir = \"probes\"\n\
          [[slo]]\nid = \"shop-reachable\"\nroute = \"shop\"\nsli = \"probe\"\nprobe = \"{PROBE}\"\nobjective = \"99%\"\n"
     )
 }
 
-fn probe_file(address: SocketAddr) -> String {
+/// Shakes hands as a client would, and trusts what is in `ca.pem`.
+fn probe_file(address: SocketAddr, host: &str) -> String {
+    let host = toml::Value::from(host);
     format!(
         "[[probe]]\nname = \"{PROBE}\"\ntarget = \"tls://{address}\"\nroute = \"shop\"\nevery = \"1s\"\ntimeout = \"900ms\"\n\
-         tls.server_name = \"{HOST}\"\ntls.roots_file = \"../ca.pem\"\n"
+         tls.server_name = {host}\ntls.roots_file = \"../ca.pem\"\n"
     )
-}
-
-/// Who vouches for the shop.
-struct Authority {
-    own: rcgen::Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Result<Self, GamedayError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Game day");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().map_err(prepared)?;
-        let own = params.self_signed(&key).map_err(prepared)?;
-        Ok(Self {
-            own,
-            issuer: Issuer::new(params, key),
-        })
-    }
-
-    /// Writes a certificate that lives from `begins` until `ends`, and its key.
-    fn vouch(&self, dir: &Path, begins: Timestamp, ends: Timestamp) -> Result<(), GamedayError> {
-        let date = |at: Timestamp| {
-            let secs = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
-            OffsetDateTime::from_unix_timestamp(secs).map_err(prepared)
-        };
-        let mut params = CertificateParams::new([HOST.to_owned()]).map_err(prepared)?;
-        params.not_before = date(begins)?;
-        // The last second counts (RFC 5280, 4.1.2.5).
-        params.not_after = date(ends.minus(Duration::from_secs(1)))?;
-        let key = KeyPair::generate().map_err(prepared)?;
-        let signed = params.signed_by(&key, &self.issuer).map_err(prepared)?;
-        fs::write(dir.join("shop-key.pem"), key.serialize_pem())?;
-        fs::write(dir.join("shop.pem"), signed.pem())?;
-        Ok(())
-    }
 }
 
 fn prepared(error: impl std::fmt::Display) -> GamedayError {

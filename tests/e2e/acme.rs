@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Daemon, Home, PATIENCE, of, skip, stderr, stdout, told, wait};
 use crate::tls::{Authority, handshake};
 
-mod pebble;
+pub(crate) mod pebble;
 
 use pebble::{Pebble, Whims};
 

@@ -16,7 +16,7 @@ use crate::harness::{Answer, Client, PATIENCE, fetched, wait};
 use crate::tls::{Authority, handshake};
 
 /// The authority, its DNS, and the ports at which it looks for what it asks to be shown.
-pub(super) struct Pebble {
+pub(crate) struct Pebble {
     programs: Vec<Child>,
     dir: TempDir,
     api: SocketAddr,
@@ -25,9 +25,9 @@ pub(super) struct Pebble {
     /// Who vouches for its own HTTPS.
     own: Authority,
     /// Where it expects our plain listener.
-    pub(super) http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Where it expects our TLS listener.
-    pub(super) https: SocketAddr,
+    pub(crate) https: SocketAddr,
 }
 
 impl Drop for Pebble {
@@ -42,11 +42,11 @@ impl Drop for Pebble {
 
 /// What it is to do wrong or otherwise.
 #[derive(Default)]
-pub(super) struct Whims {
+pub(crate) struct Whims {
     /// Of a hundred good nonces, so many are rejected.
-    pub(super) rejects: u32,
+    pub(crate) rejects: u32,
     /// Wants an account that it knows already: its id and its MAC key, base64url.
-    pub(super) binding: Option<(&'static str, &'static str)>,
+    pub(crate) binding: Option<(&'static str, &'static str)>,
 }
 
 fn free() -> SocketAddr {
@@ -56,7 +56,7 @@ fn free() -> SocketAddr {
 
 impl Pebble {
     /// `None`: it is not there, or too old to know profiles.
-    pub(super) fn start(whims: &Whims) -> Option<Self> {
+    pub(crate) fn start(whims: &Whims) -> Option<Self> {
         let (pebble, dns_server) = (fetched("pebble")?, fetched("pebble-challtestsrv")?);
         let dir = tempfile::tempdir().expect("a temporary directory");
         let own = Authority::new("Pebble's own");
@@ -78,6 +78,7 @@ impl Pebble {
             "profiles": {
                 "classic": { "description": "90 days", "validityPeriod": 90 * 86_400 },
                 "moment": { "description": "15 seconds", "validityPeriod": 15 },
+                "half": { "description": "half a minute", "validityPeriod": 30 },
                 "minute": { "description": "a minute", "validityPeriod": 60 },
             },
         }});
@@ -142,36 +143,41 @@ impl Pebble {
     }
 
     /// What it wrote.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("pebble.log")).unwrap_or_default()
     }
 
     /// How many certificates it has issued.
-    pub(super) fn issued(&self) -> usize {
+    pub(crate) fn issued(&self) -> usize {
         self.log().matches("Issued certificate serial").count()
     }
 
     /// How many of its orders said that they replace another.
-    pub(super) fn replaced(&self) -> usize {
+    pub(crate) fn replaced(&self) -> usize {
         self.log().matches("has been marked as replaced").count()
     }
 
     /// The file that its HTTPS is verified by.
-    pub(super) fn roots(&self) -> PathBuf {
+    pub(crate) fn roots(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
+    /// The URL of its directory.
+    pub(crate) fn directory(&self) -> String {
+        format!("https://{}/dir", self.api)
+    }
+
     /// An `[[acme]]` table called `ca`.
-    pub(super) fn table(&self, more: &str) -> String {
+    pub(crate) fn table(&self, more: &str) -> String {
         format!(
-            "[[acme]]\nname = 'ca'\ndirectory = 'https://{}/dir'\naccept_terms = true\nroots_file = '{}'\n{more}\n",
-            self.api,
+            "[[acme]]\nname = 'ca'\ndirectory = '{}'\naccept_terms = true\nroots_file = '{}'\n{more}\n",
+            self.directory(),
             self.roots().display()
         )
     }
 
     /// How a client that trusts what it issues connects, with a whole handshake each time.
-    pub(super) fn trusting(&self) -> ClientConfig {
+    pub(crate) fn trusting(&self) -> ClientConfig {
         let pem = self.ask(self.management, "GET /roots/0", b"").text();
         let root = CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is a certificate");
         let mut roots = RootCertStore::empty();
@@ -187,7 +193,7 @@ impl Pebble {
     }
 
     /// Says when the certificate in `chain` is to be renewed, in seconds from now.
-    pub(super) fn wants_renewed(&self, chain: &Path, from: i64, until: i64) {
+    pub(crate) fn wants_renewed(&self, chain: &Path, from: i64, until: i64) {
         let pem = fs::read_to_string(chain).expect("it is there");
         let (_, pem) = pem
             .split_once("-----END PRIVATE KEY-----")
@@ -214,7 +220,7 @@ impl Pebble {
     }
 
     /// Tells the DNS server something.
-    pub(super) fn dns(&self, path: &str, body: &Value) {
+    pub(crate) fn dns(&self, path: &str, body: &Value) {
         let mut client = Client::connect(self.dns);
         let body = body.to_string();
         let answer = client.ask(&format!("POST {path}"), &[], body.as_bytes());
@@ -222,7 +228,7 @@ impl Pebble {
     }
 
     /// A program that writes to that DNS server as `hook` is called, and notes each call in the file `calls` beside it.
-    pub(super) fn hook(&self, dir: &Path) -> PathBuf {
+    pub(crate) fn hook(&self, dir: &Path) -> PathBuf {
         let script = format!(
             "#!/bin/sh\nset -e\necho \"$1 $2\" >>\"$0.calls\"\n\
              case $1 in\npresent) curl -sSf -d \"{{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$3\\\"}}\" http://{0}/set-txt ;;\n\

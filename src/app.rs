@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin;
 use crate::cert::acme::issuer::{Issuer, RenewRefused, Renewals};
 use crate::cert::inventory::{self, Plan};
+use crate::cert::revocation;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Resolved};
 use crate::export::{accesslog, otlp};
@@ -235,6 +236,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     // A round that nobody has taken in yet is enough.
     let (tell_sights, sights) = mpsc::channel(1);
     let looking = tokio::spawn(inventory::run(plans, tell_sights));
+    let (revocations, plans) = watch::channel(certs::look_up(&resolved));
+    let (tell_revoked, revoked) = mpsc::channel(1);
+    let looking_out = tokio::spawn(revocation::run(plans, tell_revoked, clock));
     let (names, wanted) = watch::channel(names::wanted(&resolved));
     let (tell_names, looked) = mpsc::channel(1);
     let looking_up = tokio::spawn(names::run(wanted, tell_names));
@@ -292,6 +296,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         runner,
         mark_trouble,
         certificates,
+        revocations,
         names,
         issuer,
         modules,
@@ -300,6 +305,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let channels = supervise::Channels {
         signals,
         sights,
+        revoked,
         looked,
         slower,
         issued: told,
@@ -311,6 +317,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     daemon.run(channels).await;
     looking.abort();
+    looking_out.abort();
     looking_up.abort();
     comparing.abort();
     if let Some(api) = api {

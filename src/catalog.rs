@@ -214,8 +214,12 @@ catalog! {
         [closed("source", 4), configured("name"), configured("place")],
         "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
     CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
-        [configured("name"), closed("source", 4), closed("kind", 7), closed("severity", 3)],
+        [configured("name"), closed("source", 4), closed("kind", 9), closed("severity", 3)],
         "1 for each certificate with which something is wrong, by what and how urgent.";
+    CERT_REVOKED = "vestibule_certificate_revoked", Gauge, One, [CERTIFICATE],
+        "1 when a list of its issuer has the certificate revoked, 0 when none has; absent while no list could be had.";
+    CERT_LIST_ENDS = "vestibule_certificate_crl_next_update_seconds", Gauge, Seconds, [CERTIFICATE],
+        "When the list of revoked certificates ends that says so, the first of several, in seconds since the epoch.";
     ACME_ORDERS = "vestibule_acme_orders_total", Counter, One, [CERTIFICATE, closed("result", 2)],
         "Orders of the certificate by result since this process started: issued or failed.";
     ACME_FAILURES = "vestibule_acme_failures_in_a_row", Gauge, One, [CERTIFICATE],

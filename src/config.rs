@@ -58,6 +58,8 @@ pub struct Resolved {
     pub proxy: proxy::config::Config,
     /// Who issues certificates, and which.
     pub acme: cert::acme::Config,
+    /// Where lists of revoked certificates come from.
+    pub revocation: cert::revocation::Config,
     /// History on disk.
     pub store: store::Config,
     /// The admin API.

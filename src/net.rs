@@ -9,5 +9,6 @@ pub mod examine;
 pub mod http1;
 pub mod mark;
 pub mod post;
+pub mod revocation;
 pub mod stream;
 pub mod tls;

@@ -634,10 +634,13 @@ pub struct CertificateView {
     /// Whether that is the one that is shown; `null` when none is expected or none is shown.
     #[serde(default)]
     pub as_expected: Option<bool>,
+    /// Whether its issuer has revoked it; `null`: it is not of the configuration, or was not looked up yet.
+    #[serde(default)]
+    pub revocation: Option<RevocationView>,
     /// How urgent what is wrong is; `null`: nothing is.
     pub urgency: Option<Urgency>,
-    /// What kind of thing is wrong: `expiry`, `expired`, `name`, `not_yet`, `not_reloaded`, `unreadable`, or `issuance`: the
-    /// authority does not issue it.
+    /// What kind of thing is wrong: `expiry`, `expired`, `revoked`, `name`, `not_yet`, `not_reloaded`, `unreadable`, `crl`: a
+    /// list of revoked certificates cannot be used or is about to end, or `issuance`: the authority does not issue it.
     pub kind: Option<String>,
     /// What is wrong, in words.
     pub problem: Option<String>,
@@ -651,6 +654,52 @@ impl CertificateView {
             self.kind = Some(kind.to_owned());
             self.problem = Some(problem);
         }
+    }
+}
+
+/// Whether a certificate was revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationView {
+    /// The lists that say so or not.
+    pub lists: Vec<RevocationListView>,
+    /// Why the lists that it names are not fetched; `null`: they are, or it names none.
+    pub skipped: Option<String>,
+}
+
+/// What a list of revoked certificates says of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationListView {
+    /// Its URL or file.
+    pub place: String,
+    /// When it was last read, or tried to be.
+    pub read_at: Timestamp,
+    /// When it was made; `null`: it could not be had yet.
+    pub this_update: Option<Timestamp>,
+    /// Until when another one will be made; `null`: it does not say.
+    pub next_update: Option<Timestamp>,
+    /// Since when the certificate is revoked; `null`: it is not.
+    pub revoked_at: Option<Timestamp>,
+    /// Why, in the word of RFC 5280.
+    pub reason: Option<String>,
+    /// Why it could not be read or is not believed; what was known before stays.
+    pub error: Option<String>,
+}
+
+impl RevocationView {
+    /// The list that has the certificate revoked.
+    pub fn revoked(&self) -> Option<&RevocationListView> {
+        self.lists.iter().find(|list| list.revoked_at.is_some())
+    }
+
+    /// Whether it is revoked; `None`: no list could be had.
+    pub fn is_revoked(&self) -> Option<bool> {
+        let mut had = self.lists.iter().filter(|list| list.this_update.is_some());
+        had.next().map(|_| self.revoked().is_some())
+    }
+
+    /// When the first of its lists ends.
+    pub fn next_update(&self) -> Option<Timestamp> {
+        self.lists.iter().filter_map(|list| list.next_update).min()
     }
 }
 

@@ -8,11 +8,14 @@ use super::workers::Listening;
 use crate::cert::acme::issuer;
 use crate::cert::expiry::{self, Stage};
 use crate::cert::inventory::{Asked, Kept, Place, Plan, Sight};
+use crate::cert::revocation;
 use crate::config::Resolved;
 use crate::model::{CertificateFacts, Event, EventKind, Scope, Timestamp};
 use crate::proxy::config::Route;
 use crate::routing::pattern::HostPattern;
-use crate::snapshot::{CertificateAlertView, CertificateView, IssuanceView, Urgency};
+use crate::snapshot::{
+    CertificateAlertView, CertificateView, IssuanceView, RevocationView, Urgency,
+};
 
 /// All certificates that anybody has seen.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub(super) struct Certs {
     pub(super) matrix: BTreeMap<String, Vec<String>>,
     /// How those stand that are issued while we run.
     pub(super) issuances: Vec<IssuanceView>,
+    /// What issuers have revoked.
+    pub(super) revoked: revocation::Known,
 }
 
 /// For how long a file may hold another certificate than is served.
@@ -61,15 +66,7 @@ pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
         }));
     }
     Plan {
-        files: proxy
-            .certificates
-            .iter()
-            .map(|it| Kept {
-                name: it.name.clone(),
-                path: it.chain.clone(),
-                issued: it.issued,
-            })
-            .collect(),
+        files: kept(resolved),
         asked: asked.into_iter().collect(),
     }
 }
@@ -91,6 +88,24 @@ pub(super) fn matrix(resolved: &Resolved) -> BTreeMap<String, Vec<String>> {
     listeners
         .map(|it| (it.name.clone(), it.certificates.clone()))
         .collect()
+}
+
+/// Of which certificates it is looked up whether they were revoked.
+pub(super) fn look_up(resolved: &Resolved) -> revocation::Plan {
+    revocation::Plan {
+        config: resolved.revocation.clone(),
+        certificates: kept(resolved),
+    }
+}
+
+fn kept(resolved: &Resolved) -> Vec<Kept> {
+    let certificates = resolved.proxy.certificates.iter();
+    let kept = certificates.map(|it| Kept {
+        name: it.name.clone(),
+        path: it.chain.clone(),
+        issued: it.issued,
+    });
+    kept.collect()
 }
 
 /// What is to be issued with this configuration.
@@ -307,6 +322,13 @@ impl Certs {
             };
             views.push(found.view(now));
         }
+        for view in &mut views {
+            let leaf = view.certificate.as_ref();
+            if let Some(known) = leaf.and_then(|leaf| self.revoked.get(&leaf.sha256)) {
+                view.revocation = Some(known.clone());
+                revoked_view(view, known, now);
+            }
+        }
         views.sort_by(|a, b| {
             b.urgency.cmp(&a.urgency).then(
                 a.left_s
@@ -363,6 +385,52 @@ fn expected_of(issuance: &IssuanceView) -> Option<Timestamp> {
         Some((_, end)) => due.max(end),
         None => due,
     })
+}
+
+/// Says of a certificate what lists of revoked ones make of it.
+fn revoked_view(view: &mut CertificateView, known: &RevocationView, now: Timestamp) {
+    if let Some(list) = known.revoked() {
+        let since = list
+            .revoked_at
+            .map_or_else(String::new, |at| format!(" {at}"));
+        let reason = list.reason.as_deref().unwrap_or("Unspecified");
+        // More than an end that is near; and as urgent as one that is over, which clients refuse all the same.
+        if view.kind.as_deref() == Some("expiry") {
+            view.urgency = None;
+        }
+        let text = format!("revoked{since} ({reason}), says {}", list.place);
+        view.say(Urgency::Page, "revoked", text);
+        return;
+    }
+    for list in &known.lists {
+        let is_file = !list.place.contains("://");
+        match (&list.error, list.this_update, list.next_update) {
+            (_, Some(made), Some(next)) => {
+                let (period, left) = (next.since(made), next.since(now));
+                let why = list.error.as_ref();
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                if now >= next {
+                    let text = format!(
+                        "the list of revoked certificates {} ended {next}{why}",
+                        list.place
+                    );
+                    view.say(Urgency::Ticket, "crl", text);
+                } else if left < period / 10 {
+                    let text = format!(
+                        "the list of revoked certificates {} ends {next}, and there is no newer one{why}",
+                        list.place
+                    );
+                    view.say(Urgency::Warn, "crl", text);
+                }
+            }
+            // One that was never fetched tells nothing: there may be no way out of here. A file was meant to be read.
+            (Some(why), None, _) if is_file => {
+                let text = format!("the list of revoked certificates {}: {why}", list.place);
+                view.say(Urgency::Warn, "crl", text);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Says of a certificate that is issued while we run how that goes.
@@ -437,6 +505,7 @@ impl Found<'_> {
             name_matches: leaf.zip(host).map(|(leaf, host)| leaf.covers(host)),
             expected: None,
             as_expected: None,
+            revocation: None,
             urgency: None,
             kind: None,
             problem: None,

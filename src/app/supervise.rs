@@ -19,6 +19,7 @@ use super::{Reload, Signal, reload};
 use crate::admin::{Deploy, DeployRefused, SilenceCommand};
 use crate::cert::acme::issuer::{Issuer, Told};
 use crate::cert::inventory::{Plan, Sight};
+use crate::cert::revocation;
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::config::Resolved;
 use crate::export::accesslog;
@@ -65,6 +66,8 @@ pub(super) struct Parts {
     pub(super) mark_trouble: Option<String>,
     /// What certificates are looked at.
     pub(super) certificates: watch::Sender<Plan>,
+    /// Of which certificates it is looked up whether they were revoked.
+    pub(super) revocations: watch::Sender<revocation::Plan>,
     /// What names are looked up.
     pub(super) names: watch::Sender<BTreeSet<String>>,
     /// Has certificates issued.
@@ -77,6 +80,7 @@ pub(super) struct Parts {
 pub(super) struct Channels {
     pub(super) signals: mpsc::Receiver<Signal>,
     pub(super) sights: mpsc::Receiver<Vec<Sight>>,
+    pub(super) revoked: mpsc::Receiver<revocation::Known>,
     pub(super) looked: mpsc::Receiver<Looked>,
     pub(super) slower: mpsc::Receiver<Slower>,
     pub(super) issued: mpsc::Receiver<Told>,
@@ -117,6 +121,7 @@ pub(super) struct Daemon {
     runner: Runner,
     mark_trouble: Option<String>,
     certificates: watch::Sender<Plan>,
+    revocations: watch::Sender<revocation::Plan>,
     names: watch::Sender<BTreeSet<String>>,
     issuer: Issuer,
     modules: watch::Sender<Arc<Modules>>,
@@ -170,6 +175,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            revocations,
             names,
             issuer,
             modules,
@@ -210,6 +216,7 @@ impl Daemon {
             runner,
             mark_trouble,
             certificates,
+            revocations,
             names,
             issuer,
             modules,
@@ -292,6 +299,7 @@ impl Daemon {
                     let now = self.clock.now();
                     self.pipeline.certs.absorb(now, sights);
                 }
+                Some(known) = channels.revoked.recv() => self.pipeline.certs.revoked = known,
                 Some(looked) = channels.looked.recv() => {
                     let now = self.clock.now();
                     let moved = self.pipeline.names.absorb(now, looked, &self.around.resolved);
@@ -604,6 +612,8 @@ impl Daemon {
         self.pipeline.certs.matrix = certs::matrix(&self.around.resolved);
         let plan = certs::plan(&self.around.resolved, self.workers.listening());
         self.certificates.send_replace(plan);
+        self.revocations
+            .send_replace(certs::look_up(&self.around.resolved));
         self.names.send_if_modified(|names| {
             let wanted = names::wanted(&self.around.resolved);
             let differs = *names != wanted;
@@ -655,6 +665,7 @@ impl Daemon {
                 self.workers.show(&self.shown).await;
                 // What is shown now is looked at now.
                 self.certificates.send_modify(|_same| ());
+                self.revocations.send_modify(|_same| ());
                 // Whoever asked may have been let go of by a reload.
                 done.send(()).unwrap_or_default();
             }

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use super::{Connect, Exit, complain, runtime, say};
 use crate::admin::client::{AskError, ask};
 use crate::model::Timestamp;
-use crate::snapshot::{CertificateView, IssuanceView, Snapshot, Urgency};
+use crate::snapshot::{CertificateView, IssuanceView, RevocationView, Snapshot, Urgency};
 use crate::tui::fmt;
 
 #[derive(Debug, Args)]
@@ -201,12 +201,43 @@ fn table(certificates: &[CertificateView], issuances: &[IssuanceView]) -> String
             let what = format!("another one than `{expected}`, which lies on disk for it");
             put(&mut text, format_args!("        {}\n", fmt::visible(&what)));
         }
+        if let Some(known) = view
+            .revocation
+            .as_ref()
+            .filter(|_| view.source != "listener")
+        {
+            let what = lists(known);
+            if !what.is_empty() {
+                put(&mut text, format_args!("        {}\n", fmt::visible(&what)));
+            }
+        }
         if let Some(issuance) = issuance_of(view, issuances) {
             let how = issued_how(issuance);
             put(&mut text, format_args!("        {}\n", fmt::visible(&how)));
         }
     }
     text
+}
+
+/// What lists of revoked certificates say.
+fn lists(known: &RevocationView) -> String {
+    let lists = known.lists.iter().map(|list| {
+        let mut text = match (list.this_update, list.revoked_at) {
+            (_, Some(at)) => format!("revoked {at} by {}", list.place),
+            (Some(_), None) => format!("not revoked by {}", list.place),
+            (None, None) => format!("no word from {}", list.place),
+        };
+        if let Some(next) = list.next_update {
+            put(&mut text, format_args!(" (until {next})"));
+        }
+        if let Some(error) = &list.error {
+            put(&mut text, format_args!(": {error}"));
+        }
+        text
+    });
+    let skipped = known.skipped.iter();
+    let skipped = skipped.map(|why| format!("revocation not asked for: {why}"));
+    lists.chain(skipped).collect::<Vec<_>>().join("; ")
 }
 
 /// Who issues a certificate, and when it does again.
@@ -364,6 +395,7 @@ mod tests {
             name_matches: None,
             expected: None,
             as_expected: None,
+            revocation: None,
             urgency: None,
             kind: None,
             problem: None,

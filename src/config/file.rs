@@ -21,6 +21,7 @@ mod export;
 mod notify;
 mod promise;
 mod rate;
+mod revocation;
 mod synthetic;
 mod traffic;
 
@@ -31,6 +32,7 @@ pub(super) use promise::{
     Budgeting, Indicator, MOST_MIN_BAD, Part, Policy, PolicyRow, Shipped, Slo,
 };
 pub(super) use rate::RateLimit;
+pub(super) use revocation::Revocation;
 pub(super) use synthetic::{
     Answer, CaptureTable, Expect, JourneyTable, JsonTable, Manner, Module, Probe, ProbeFile,
     StepTable,
@@ -74,6 +76,7 @@ pub(super) struct File {
     pub(super) receivers: Vec<Item<Receiver>>,
     pub(super) allowed: Vec<Item<Allow>>,
     pub(super) probes: Probes,
+    pub(super) revocation: Revocation,
     pub(super) otlp: Otlp,
 }
 
@@ -168,6 +171,11 @@ impl Section for File {
             probes: keys.table(
                 "probes",
                 "Synthetic probes. What a file of them holds is in [probes.md](probes.md).",
+            ),
+            revocation: keys.table(
+                "revocation",
+                "Lists of revoked certificates (CRL). What they say of certificates of the configuration is in `vestibule \
+                 certs`, and one that is revoked is a page.",
             ),
             otlp: keys.table(
                 "otlp",

@@ -20,6 +20,7 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
     let Resolved {
         proxy,
         acme,
+        revocation,
         store,
         admin,
         access_log,
@@ -44,7 +45,7 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
     // What is derived says everything that a part is told, of fields to come as well.
     write!(
         text,
-        "{proxy:?}{acme:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}"
+        "{proxy:?}{acme:?}{revocation:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}"
     )
     .expect("writing to a string cannot fail");
     if !base.as_os_str().is_empty() {

@@ -8,7 +8,7 @@ use super::keys::{Item, Located};
 use super::kind::Promised;
 use super::report::Report;
 use super::synthetic::Probes;
-use crate::cert::acme;
+use crate::cert::{self, acme};
 use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{
@@ -50,6 +50,7 @@ pub(super) fn resolve(
         receivers,
         allowed: _,
         probes,
+        revocation,
         otlp,
     } = file;
     let dir = base.join(state.dir.value);
@@ -110,6 +111,7 @@ pub(super) fn resolve(
     Some(Resolved {
         proxy,
         acme,
+        revocation: lists(revocation, base),
         store,
         admin,
         access_log,
@@ -224,6 +226,16 @@ fn authority(authority: file::Authority, base: &Path, state: &Path) -> Option<ac
         dir: path(authority.dir).unwrap_or_else(|| acme::default_dir(state, &name)),
         name,
     })
+}
+
+/// Where lists of revoked certificates come from.
+fn lists(revocation: file::Revocation, base: &Path) -> cert::revocation::Config {
+    let files = revocation.files.into_iter();
+    cert::revocation::Config {
+        fetch: revocation.fetch.value,
+        files: files.map(|path| base.join(path.value)).collect(),
+        issuers: revocation.issuers_file.map(|path| base.join(path.value)),
+    }
 }
 
 /// The certificates that authorities are asked for.

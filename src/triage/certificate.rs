@@ -60,6 +60,12 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         String::new()
     };
     let next_step = match known.map(|it| it.kind.as_str()) {
+        Some("revoked") => {
+            "have a new one issued with a new key, serve it, and see `vestibule certs`"
+        }
+        Some("crl") => {
+            "ask its issuer for a newer list of revoked certificates, and see `vestibule certs`"
+        }
         Some("not_reloaded") => "reload Vestibule, and see `vestibule certs`",
         Some("name") => "serve a certificate that names this host, and see `vestibule certs`",
         _ => "renew it, reload, and see `vestibule certs`",

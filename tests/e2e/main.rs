@@ -14,6 +14,7 @@ mod alerts;
 mod balance;
 mod blame;
 mod bodies;
+mod certs;
 mod client;
 mod composites;
 mod daemon;

@@ -787,6 +787,7 @@ fn certificate(source: &str, name: &str, place: &str, facts: CertificateFacts) -
         name_matches: (source == "listener").then_some(true),
         expected: None,
         as_expected: None,
+        revocation: None,
         urgency: None,
         kind: None,
         problem: None,

@@ -293,6 +293,23 @@ fn certificates(page: &mut impl Page, snapshot: &Snapshot) {
             page.sample(&labels, u64::from(matches));
         }
     }
+    let kept = || {
+        let kept = snapshot.certificates.iter();
+        let kept = kept.filter(|view| matches!(&*view.source, "file" | "issued"));
+        kept.filter_map(|view| Some(([&*view.name], view.revocation.as_ref()?)))
+    };
+    page.begin(&catalog::CERT_REVOKED);
+    for (labels, known) in kept() {
+        if let Some(is_revoked) = known.is_revoked() {
+            page.sample(&labels, u64::from(is_revoked));
+        }
+    }
+    page.begin(&catalog::CERT_LIST_ENDS);
+    for (labels, known) in kept() {
+        if let Some(next) = known.next_update() {
+            page.sample(&labels, next.as_secs());
+        }
+    }
     page.begin(&catalog::CERT_ALERTS);
     for alert in &snapshot.certificate_alerts {
         let labels = [

@@ -7,16 +7,17 @@ use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Si
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_RENEWAL_DUE, ALERTS,
-    BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_NAME_MATCH, CERT_NOT_AFTER, CERT_NOT_BEFORE,
-    CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED,
-    DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY,
-    ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NOTIFICATIONS,
-    OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE, PROBE_DURATION,
-    PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS,
-    PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
-    RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES,
-    RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
-    SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
+    BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS, CERT_NAME_MATCH, CERT_NOT_AFTER,
+    CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED,
+    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES,
+    ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS,
+    HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
+    PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
+    PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
+    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES,
+    REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN,
+    SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series,
+    TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -407,6 +408,10 @@ fn outside() -> Board {
                         .query(format!("sort({} - time())", worst(&CERT_NOT_AFTER, certificate, &[])), "{{name}} ({{source}})").limits(172_800.0, 86_400.0),
                     Panel::new(Bars, "Age", Seconds, 12, "Since the beginning of each certificate's life.")
                         .query(format!("sort(time() - {})", most(&CERT_NOT_BEFORE, certificate, &[])), "{{name}} ({{source}})"),
+                    Panel::new(Bars, "Revoked", Count, 12, "1: a list of its issuer has the certificate revoked; 0: none has.")
+                        .query(format!("sort_desc({})", most(&CERT_REVOKED, "certificate", &[])), "{{certificate}}"),
+                    Panel::new(Bars, "Time left of lists", Seconds, 12, "Until the list of revoked certificates ends that speaks of each certificate.")
+                        .query(format!("sort({} - time())", worst(&CERT_LIST_ENDS, "certificate", &[])), "{{certificate}}").limits(86_400.0, 0.0),
                     Panel::new(Bars, "Hosts and their certificates", Count, 24, "1: the listener shows a certificate for the host that was asked for; 0: another's.")
                         .query(format!("sort({})", worst(&CERT_NAME_MATCH, certificate, &[])), "{{name}}"),
                 ],

@@ -314,6 +314,23 @@ impl Families {
                 self.count(&labels, u64::from(matches));
             }
         }
+        let kept = || {
+            let kept = snapshot.certificates.iter();
+            let kept = kept.filter(|view| matches!(&*view.source, "file" | "issued"));
+            kept.filter_map(|view| Some(([&*view.name], view.revocation.as_ref()?)))
+        };
+        self.begin(&catalog::CERT_REVOKED);
+        for (labels, known) in kept() {
+            if let Some(is_revoked) = known.is_revoked() {
+                self.count(&labels, u64::from(is_revoked));
+            }
+        }
+        self.begin(&catalog::CERT_LIST_ENDS);
+        for (labels, known) in kept() {
+            if let Some(next) = known.next_update() {
+                self.count(&labels, next.as_secs());
+            }
+        }
         self.begin(&catalog::CERT_ALERTS);
         for alert in &snapshot.certificate_alerts {
             let urgency = alert.urgency.as_str();

@@ -244,6 +244,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let looking_up = tokio::spawn(names::run(wanted, tell_names));
     let (tell_slower, slower) = mpsc::channel(1);
     let comparing = tokio::spawn(slower::run(resolved.store.dir.clone(), clock, tell_slower));
+    let (inventory, planned) = watch::channel(crate::names::Plan::default());
+    let (tell_names, name_sights) = mpsc::channel(1);
+    let asking = tokio::spawn(crate::names::look::run(planned, tell_names, clock));
     let (issuer, told) = Issuer::start(clock).map_err(RunError::Thread)?;
     let (refresh, refreshes) = mpsc::channel(REQUESTS);
     let (deploy, deploys) = mpsc::channel(REQUESTS);
@@ -298,6 +301,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         certificates,
         revocations,
         names,
+        inventory,
         issuer,
         modules,
     });
@@ -308,6 +312,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         revoked,
         looked,
         slower,
+        name_sights,
         issued: told,
         refreshes,
         deploys,
@@ -320,6 +325,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     looking_out.abort();
     looking_up.abort();
     comparing.abort();
+    asking.abort();
     if let Some(api) = api {
         // Dropping its future removes the socket.
         api.abort();

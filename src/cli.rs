@@ -22,6 +22,7 @@ mod gameday;
 mod generate;
 mod incident;
 mod markdown;
+mod names;
 mod notify;
 mod probe;
 mod run;
@@ -235,6 +236,10 @@ enum Command {
     /// 0: nothing is wrong. 1: a renewal is overdue, or a ticket. 2: something to wake for. 69: no daemon answers. What is
     /// issued while Vestibule runs says by whom, when it is renewed, and why it last failed; `renew` does it now.
     Certs(certs::CertsArguments),
+    /// List the names that a daemon's traffic depends on, what each resolver and authority says of them, and who is behind
+    ///
+    /// 0: nobody goes by what an authority dropped. 1: somebody does, longer than may be. 69: no daemon answers.
+    Names(names::NamesArguments),
     /// Look at services from outside: run synthetic probes, list them
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
@@ -517,6 +522,7 @@ pub fn main() -> ExitCode {
             (Err(exit), _) | (_, Err(exit)) => exit,
         },
         Command::Certs(arguments) => certs::certs(&arguments),
+        Command::Names(arguments) => names::names(&arguments),
         Command::Probe(command) => probe::probe(command),
         Command::Config(ConfigCommand::Schema) => {
             say(&format!("{:#}\n", crate::config::schema()));

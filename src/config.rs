@@ -80,6 +80,8 @@ pub struct Resolved {
     pub sloth: bool,
     /// Synthetic probes. Every route they name exists.
     pub probes: probe::Config,
+    /// The names that are looked at, and how.
+    pub names: crate::names::Config,
     /// This instance's name.
     pub instance: String,
     /// The same for every instance that is told the same by its file and environment: 16 hexadecimal digits.

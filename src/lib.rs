@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | L0 vocabulary | [`model`], [`clock`], [`catalog`] | values; no tokio, no files |
 //! | L1 engines | [`sli`], [`slo`], [`triage`], [`routing`], [`snapshot`], [`generate`] | pure functions of values and a passed-in time |
-//! | L2 adapters | [`net`], [`proxy`], [`probe`], [`cert`], [`store`], [`export`], [`notify`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
+//! | L2 adapters | [`net`], [`proxy`], [`probe`], [`cert`], [`names`], [`store`], [`export`], [`notify`], [`admin`], [`tui`], [`telemetry`] | sockets, files, tasks; islands that never import each other, above `net` |
 //! | L3 composition | [`config`], [`app`], [`demo`], [`gameday`], [`cli`] | the only place where parts meet |
 //!
 //! One request's way through it: a worker of [`proxy`] accepts and routes it, forwards it, and at its end, error or
@@ -27,6 +27,7 @@ pub mod export;
 pub mod gameday;
 pub mod generate;
 pub mod model;
+pub mod names;
 pub mod net;
 pub mod notify;
 pub mod probe;

@@ -19,11 +19,13 @@ use crate::triage::placing::Placing;
 
 mod alert;
 mod detail;
+mod name;
 mod spending;
 mod vantage;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
 pub use detail::{SloDetail, SpentPart};
+pub use name::{DroppedView, NameView, SaidView};
 pub use spending::{Spell, Spending};
 pub use vantage::VantageView;
 use vantage::by_phase;
@@ -72,6 +74,9 @@ pub struct Snapshot {
     /// What probes do not see, what matters most first.
     #[serde(default)]
     pub blind_spots: Vec<BlindSpot>,
+    /// Every name that is looked at, by name.
+    #[serde(default)]
+    pub names: Vec<NameView>,
     /// Every certificate, wherever it was seen, the most urgent first.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,

@@ -15,6 +15,7 @@ pub mod placing;
 mod sentence;
 mod side;
 mod slowdown;
+mod stale;
 mod suspect;
 mod words;
 

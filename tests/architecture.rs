@@ -16,7 +16,7 @@ sli slo routing
 triage
 snapshot generate
 net
-proxy probe cert store export notify admin tui telemetry
+proxy probe cert names store export notify admin tui telemetry
 config
 app
 demo gameday

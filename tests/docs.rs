@@ -510,6 +510,24 @@ What probes do not see is listed too, as `blind_spots`:
 | `no_vantage` | a probe is compared, and our listener or the upstream cannot be asked |
 | `no_probe` | a route has users, and no probe looks at it |
 
+## Names
+
+With `enabled = true` in `[dns]` ([config.md](config.md)), a daemon asks for every name that traffic depends on (hosts of routes, hosts of
+upstreams' endpoints, targets of probes) every 15 seconds: each of the resolvers, and the authority for the zone, which it finds by
+the NS records or is told of in `[[dns.authority]]`. `vestibule names` lists addresses, times to live, whether a server is the
+authority (`aa`), extended errors and how long it took. Its exit code is 1 when somebody is behind.
+
+When the authority drops an address, everybody may go by it for as long as its last time to live. After that and `dns.grace`, who
+still does is told, with for how long:
+
+| behind | seen by |
+| --- | --- |
+| a resolver | it still gives the address; or it says itself that its answer is stale (extended errors 3 and 19) |
+| clients | connections still come to that address of this machine. They are counted by local address |
+| this ingress | unused connections to an endpoint are kept open to it |
+
+How long a name takes is a phase of every probe (`resolve`).
+
 ## Certificates
 
 Every chain that a probe sees is kept, also when it is refused, and listed by `vestibule certs` beside the configuration's files

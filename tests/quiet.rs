@@ -387,6 +387,7 @@ impl Day {
             certificates: Vec::new(),
             handshakes: Tally { good: 20, bad: 1 },
             probes: Vec::new(),
+            names: Vec::new(),
             unsteady: unsteady.into_iter().collect(),
             seconds: &seconds,
             minutes: &minutes,

@@ -404,6 +404,7 @@ impl<'a> World<'a> {
             certificates: self.scenario.certificates(now),
             handshakes: self.scenario.handshakes(now),
             probes: Vec::new(),
+            names: Vec::new(),
             unsteady: self.scenario.unsteady(&health, now),
             seconds: &|id, range| self.routes[place(id)].seconds(range).collect(),
             minutes: &|id, range| self.routes[place(id)].minutes(range).collect(),

@@ -14,6 +14,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::Resolved;
 use crate::model::{Event, EventKind, Scope, Timestamp};
+use crate::names::{MOST_NAMES, Name, Plan, Use};
+use crate::probe::definition::Target;
+use crate::routing::pattern::HostPattern;
 
 /// From one round to the next.
 const EVERY: Duration = Duration::from_secs(15);
@@ -71,6 +74,57 @@ pub(super) fn wanted(resolved: &Resolved) -> BTreeSet<String> {
         .map(|endpoint| endpoint.host.clone())
         .take(MOST)
         .collect()
+}
+
+/// The names that name servers are asked for: of routes, of upstreams and of probes. A pattern is none.
+pub(super) fn plan(resolved: &Resolved) -> Plan {
+    let mut uses: BTreeMap<String, Vec<Use>> = BTreeMap::new();
+    let mut add = |host: &str, by: Use| {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        if host.parse::<IpAddr>().is_err() && (uses.contains_key(&host) || uses.len() < MOST_NAMES)
+        {
+            uses.entry(host).or_default().push(by);
+        }
+    };
+    for route in &resolved.proxy.routes {
+        for host in &route.hosts {
+            if let HostPattern::Exact(host) = host {
+                add(host, Use::Route(route.id.clone()));
+            }
+        }
+    }
+    for upstream in &resolved.proxy.upstreams {
+        for endpoint in &upstream.endpoints {
+            add(&endpoint.host, Use::Upstream(upstream.name.clone()));
+        }
+    }
+    for probe in &resolved.probes.definitions {
+        let host = match &probe.target {
+            Target::Http(url) | Target::WebSocket(url) => &url.place.host,
+            Target::Tcp(place)
+            | Target::Tls(place)
+            | Target::Dns(place)
+            | Target::Grpc(place, _) => &place.host,
+            Target::Icmp(host) => host,
+        };
+        // One that connects elsewhere asks nobody where that is.
+        if probe.manner.connect_to.is_none() {
+            add(host, Use::Probe(probe.name.clone()));
+        }
+    }
+    let names = uses.into_iter().map(|(name, mut uses)| {
+        uses.sort();
+        uses.dedup();
+        Name { name, uses }
+    });
+    Plan {
+        names: if resolved.names.enabled {
+            names.collect()
+        } else {
+            Vec::new()
+        },
+        config: resolved.names.clone(),
+    }
 }
 
 async fn look(looking: &Looking, names: BTreeSet<String>) -> Looked {

@@ -25,6 +25,9 @@ use crate::model::{
     MAX_FURTHER_BOUNDS, NO_ROUTE, RouteKey, RouteSlot, Scope, Sli, Slo, SloKey, SlotRecord, Tally,
     Timestamp, Window,
 };
+use crate::names::Use;
+use crate::names::ledger::Ledger;
+use crate::names::look::Sight as NameSight;
 use crate::probe::run::Probe;
 use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing, DeployPhase};
@@ -53,6 +56,8 @@ pub(super) struct Pipeline {
     pub(super) names: Names,
     /// Routes that grow slower by the day.
     pub(super) slower: Slower,
+    /// What name servers say.
+    pub(super) looked_up: Ledger,
     pub(super) handshakes: Handshakes,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
@@ -122,6 +127,7 @@ impl Pipeline {
             loads: Loads::default(),
             names: Names::default(),
             slower: Slower::default(),
+            looked_up: Ledger::default(),
             handshakes: Handshakes::default(),
             probes: Probes::default(),
             certs: Certs::default(),
@@ -359,6 +365,39 @@ impl Pipeline {
         for event in self.certs.judge(now, &self.probes) {
             self.note(event);
         }
+    }
+
+    /// What name servers said.
+    pub(super) fn absorb_names(&mut self, now: Timestamp, sights: Vec<NameSight>) {
+        for (uses, text) in self.looked_up.absorb(now, sights) {
+            let upstream = uses.iter().find_map(|it| match it {
+                Use::Upstream(name) => Some(name.clone()),
+                Use::Route(_) | Use::Probe(_) => None,
+            });
+            self.note(Event {
+                at: now,
+                kind: EventKind::Name,
+                scope: Scope {
+                    upstream,
+                    ..Scope::default()
+                },
+                text,
+            });
+        }
+    }
+
+    /// Who came where, and where our own connections lead.
+    pub(super) fn count_arrivals(&mut self, now: Timestamp, gathered: &Gathered) {
+        let arrivals: Vec<_> = gathered.arrivals.iter().map(|it| (*it.0, *it.1)).collect();
+        self.looked_up.arrivals(now, &arrivals);
+        let kept = gathered.kept.iter().map(|(endpoint, to, count)| {
+            let (_, address) = self.directory.endpoint_name(*endpoint);
+            let host = address.split_once("://").map_or(address, |(_, rest)| rest);
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            (host, *to, *count)
+        });
+        let kept: Vec<_> = kept.collect();
+        self.looked_up.kept(&kept);
     }
 
     /// What health checks say now; a change is an event.

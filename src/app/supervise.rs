@@ -25,6 +25,8 @@ use crate::config::Resolved;
 use crate::export::accesslog;
 use crate::export::otlp::{self, Ask, Exporter, Measured};
 use crate::model::{Event, EventKind, Fault, RouteKey, RouteSlot, Scope, Timestamp};
+use crate::names::Plan as NamePlan;
+use crate::names::look::Sight as NameSight;
 use crate::notify::Notifier;
 use crate::probe::blackbox::Modules;
 use crate::probe::prepare::prepare;
@@ -70,6 +72,8 @@ pub(super) struct Parts {
     pub(super) revocations: watch::Sender<revocation::Plan>,
     /// What names are looked up.
     pub(super) names: watch::Sender<BTreeSet<String>>,
+    /// What names name servers are asked for.
+    pub(super) inventory: watch::Sender<NamePlan>,
     /// Has certificates issued.
     pub(super) issuer: Issuer,
     /// What `/probe` can be asked for.
@@ -83,6 +87,7 @@ pub(super) struct Channels {
     pub(super) revoked: mpsc::Receiver<revocation::Known>,
     pub(super) looked: mpsc::Receiver<Looked>,
     pub(super) slower: mpsc::Receiver<Slower>,
+    pub(super) name_sights: mpsc::Receiver<Vec<NameSight>>,
     pub(super) issued: mpsc::Receiver<Told>,
     pub(super) refreshes: mpsc::Receiver<oneshot::Sender<Arc<Snapshot>>>,
     pub(super) deploys: mpsc::Receiver<(Deploy, oneshot::Sender<Result<Event, DeployRefused>>)>,
@@ -123,6 +128,7 @@ pub(super) struct Daemon {
     certificates: watch::Sender<Plan>,
     revocations: watch::Sender<revocation::Plan>,
     names: watch::Sender<BTreeSet<String>>,
+    inventory: watch::Sender<NamePlan>,
     issuer: Issuer,
     modules: watch::Sender<Arc<Modules>>,
     seq: u64,
@@ -177,6 +183,7 @@ impl Daemon {
             certificates,
             revocations,
             names,
+            inventory,
             issuer,
             modules,
         } = parts;
@@ -218,6 +225,7 @@ impl Daemon {
             certificates,
             revocations,
             names,
+            inventory,
             issuer,
             modules,
             seq: 0,
@@ -308,6 +316,10 @@ impl Daemon {
                     }
                 }
                 Some(slower) = channels.slower.recv() => self.pipeline.slower = slower,
+                Some(sights) = channels.name_sights.recv() => {
+                    let now = self.clock.now();
+                    self.pipeline.absorb_names(now, sights);
+                }
                 Some(told) = channels.issued.recv() => self.issued(told).await,
                 Some(reply) = channels.refreshes.recv() => {
                     let snapshot = self.refresh().await;
@@ -361,6 +373,7 @@ impl Daemon {
         self.pipeline.certs.issuances = self.issuer.views();
         self.pipeline.judge_certificates(now);
         self.pipeline.tick(now);
+        self.pipeline.count_arrivals(now, &gathered);
         self.pipeline.checked(now, self.generation.standings());
         self.look_around(now, &gathered);
         self.pipeline.end_silences(now);
@@ -618,6 +631,13 @@ impl Daemon {
             let wanted = names::wanted(&self.around.resolved);
             let differs = *names != wanted;
             *names = wanted;
+            differs
+        });
+        let plan = names::plan(&self.around.resolved);
+        self.pipeline.looked_up.plan(&plan.names);
+        self.inventory.send_if_modified(|known| {
+            let differs = *known != plan;
+            *known = plan;
             differs
         });
         self.issuer.plan(certs::issue(

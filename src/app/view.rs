@@ -120,6 +120,7 @@ pub(super) fn snapshot(
         slos: view.slos(),
         probes: pipeline.probes.views(now),
         blind_spots: view.blind_spots(now),
+        names: pipeline.looked_up.views(now),
         certificates: pipeline.certs.views(),
         issuances: pipeline.certs.issuances.clone(),
         certificate_alerts: pipeline.certs.alerts(),

@@ -1,7 +1,8 @@
 //! All data-plane threads as one.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub(super) struct Gathered {
     pub(super) retries_refused: u64,
     pub(super) accept_failures: u64,
     pub(super) probe_requests: u64,
+    /// Connections by the address of ours that they came to, since the start.
+    pub(super) arrivals: BTreeMap<IpAddr, u64>,
+    /// Where unused connections to endpoints with a name lead.
+    pub(super) kept: Vec<(EndpointKey, IpAddr, u64)>,
     /// What each worker says of endpoints.
     pub(super) endpoints: Vec<(EndpointKey, EndpointLoad)>,
     /// Workers that no longer answer.
@@ -270,6 +275,8 @@ impl Gathered {
             retries_refused,
             accept_failures,
             probe_requests,
+            arrivals,
+            kept,
             endpoints,
         } = collected;
         self.shards.push(shard);
@@ -283,6 +290,10 @@ impl Gathered {
         self.retries_refused += retries_refused;
         self.accept_failures += accept_failures;
         self.probe_requests += probe_requests;
+        for (address, count) in arrivals {
+            *self.arrivals.entry(address).or_default() += count;
+        }
+        self.kept.extend(kept);
         self.endpoints.extend(endpoints);
     }
 }

@@ -17,6 +17,7 @@ use crate::proxy::config::{Limits, Network};
 use crate::store;
 
 mod acme;
+mod dns;
 mod export;
 mod notify;
 mod promise;
@@ -26,6 +27,7 @@ mod synthetic;
 mod traffic;
 
 pub(super) use acme::Authority;
+pub(super) use dns::{Dns, DnsAuthority};
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{
@@ -77,6 +79,7 @@ pub(super) struct File {
     pub(super) allowed: Vec<Item<Allow>>,
     pub(super) probes: Probes,
     pub(super) revocation: Revocation,
+    pub(super) dns: Dns,
     pub(super) otlp: Otlp,
 }
 
@@ -177,6 +180,7 @@ impl Section for File {
                 "Lists of revoked certificates (CRL). What they say of certificates of the configuration is in `vestibule \
                  certs`, and one that is revoked is a page.",
             ),
+            dns: keys.table("dns", "The names that traffic depends on."),
             otlp: keys.table(
                 "otlp",
                 "Telemetry for an OpenTelemetry receiver. The standard `OTEL_*` variables hold where the file says \

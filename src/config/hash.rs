@@ -31,6 +31,7 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
         links,
         sloth,
         probes,
+        names,
         instance: _,
         hash: _,
         source: _,
@@ -45,7 +46,7 @@ pub(super) fn of(resolved: &Resolved, base: &Path) -> String {
     // What is derived says everything that a part is told, of fields to come as well.
     write!(
         text,
-        "{proxy:?}{acme:?}{revocation:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}"
+        "{proxy:?}{acme:?}{revocation:?}{store:?}{admin:?}{access_log:?}{otlp:?}{slos:?}{policies:?}{receivers:?}{links:?}{sloth:?}{probes:?}{names:?}"
     )
     .expect("writing to a string cannot fail");
     if !base.as_os_str().is_empty() {

@@ -19,7 +19,7 @@ use crate::proxy::config as proxy;
 use crate::routing::pattern::PathPattern;
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, PolicyRow, Severity, Threshold};
-use crate::{admin, notify, probe, store};
+use crate::{admin, names, notify, probe, store};
 
 /// What each part is told; `None` when something required was refused.
 pub(super) fn resolve(
@@ -51,6 +51,7 @@ pub(super) fn resolve(
         allowed: _,
         probes,
         revocation,
+        dns,
         otlp,
     } = file;
     let dir = base.join(state.dir.value);
@@ -117,6 +118,7 @@ pub(super) fn resolve(
         access_log,
         otlp,
         probes,
+        names: looked_at(dns)?,
         slos,
         policies: all_policies,
         sloth: generate.sloth.value,
@@ -201,6 +203,23 @@ fn certificate(
         chain: base.join(certificate.chain_file?.value),
         key: base.join(certificate.key_file?.value),
         issued: false,
+    })
+}
+
+fn looked_at(dns: file::Dns) -> Option<names::Config> {
+    let authority = |it: file::DnsAuthority| {
+        let zone = it.zone?.value;
+        Some(names::Authority {
+            zone: zone.trim_end_matches('.').to_ascii_lowercase(),
+            servers: values(it.servers),
+        })
+    };
+    Some(names::Config {
+        enabled: dns.enabled.value,
+        resolvers: values(dns.resolvers),
+        authorities: all(dns.authorities, authority)?,
+        every: dns.every.value,
+        grace: dns.grace.value,
     })
 }
 

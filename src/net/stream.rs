@@ -1,6 +1,7 @@
 //! A connection to a server: plain or TLS, one type, no boxing of its reads and writes.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +16,17 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP. Boxed: its state is some kilobytes, and most connections are plain.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whom it leads to; `None` when the connection is gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        let tcp = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        tcp.peer_addr().ok().map(|address| address.ip())
+    }
 }
 
 impl AsyncRead for Stream {

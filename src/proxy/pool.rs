@@ -1,6 +1,7 @@
 //! One worker's upstream connections.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -29,18 +30,21 @@ pub(super) struct Connection {
     pub(super) buffer: BytesMut,
     /// Exchanges completed on it.
     pub(super) uses: u32,
+    /// Where it leads, when a name was asked where that is.
+    peer: Option<IpAddr>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Tick>,
 }
 
 impl Connection {
-    fn new(stream: Stream, clock: &SystemClock) -> Self {
+    fn new(stream: Stream, peer: Option<IpAddr>, clock: &SystemClock) -> Self {
         let now = Instant::from_std(clock.instant(clock.tick()));
         let timer = Box::pin(tokio::time::sleep_until(now));
         Self {
             stream,
             buffer: BytesMut::new(),
             uses: 0,
+            peer,
             timer,
             armed: None,
         }
@@ -256,7 +260,9 @@ impl Pools {
             Ok(stream) => {
                 pool.failures = 0;
                 pool.avoid_until = Tick::default();
-                Ok(Connection::new(stream, clock))
+                let is_named = endpoint.target.host.parse::<IpAddr>().is_err();
+                let peer = is_named.then(|| stream.peer()).flatten();
+                Ok(Connection::new(stream, peer, clock))
             }
             Err(fault) => {
                 let avoid = Duration::from_millis(250 << pool.failures.min(6)).min(MAX_AVOID);
@@ -325,6 +331,23 @@ impl Pools {
         loads
             .filter(|(_, load)| *load != EndpointLoad::default())
             .collect()
+    }
+
+    /// Where unused connections to endpoints with a name lead, and how many do.
+    pub(super) fn kept(&self) -> Vec<(EndpointKey, IpAddr, u64)> {
+        let mut kept: Vec<(EndpointKey, IpAddr, u64)> = Vec::new();
+        for (index, pool) in self.endpoints.borrow().iter().enumerate() {
+            let key = EndpointKey(index as u32);
+            for peer in pool.idle.iter().filter_map(|(_, it)| it.peer) {
+                let known = kept.iter_mut().rev().take_while(|(of, ..)| *of == key);
+                let mut known = known.filter(|(_, to, _)| *to == peer);
+                match known.next() {
+                    Some((.., count)) => *count += 1,
+                    None => kept.push((key, peer, 1)),
+                }
+            }
+        }
+        kept
     }
 
     /// Lets go of connections that are too old, or that the other side closed.

@@ -1,9 +1,10 @@
 //! A data-plane thread: its own runtime, sockets, upstream connections and recorder. Requests never leave it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -61,6 +62,8 @@ pub(super) struct Worker {
     /// By [`RouteKey::index`](crate::model::RouteKey::index).
     pub(super) retries: RefCell<Vec<Budget>>,
     connections: Cell<u64>,
+    /// Connections by the address of ours that they came to, since the start.
+    arrivals: RefCell<BTreeMap<IpAddr, u64>>,
     accept_failures: Cell<u64>,
     /// No new requests on a connection after the one it serves.
     pub(super) draining: Cell<bool>,
@@ -152,6 +155,10 @@ pub struct Collected {
     pub accept_failures: u64,
     /// Requests of probes since the start. They are in no shard.
     pub probe_requests: u64,
+    /// Connections by the address of ours that they came to, since the start.
+    pub arrivals: Vec<(IpAddr, u64)>,
+    /// Where unused connections to endpoints with a name lead, and how many do.
+    pub kept: Vec<(EndpointKey, IpAddr, u64)>,
     /// Endpoints that carry something, are left alone, or have answered since it was last asked.
     pub endpoints: Vec<(EndpointKey, EndpointLoad)>,
 }
@@ -174,6 +181,8 @@ impl Collected {
         Self {
             shard: Shard::new(),
             endpoints: Vec::new(),
+            arrivals: self.arrivals.clone(),
+            kept: self.kept.clone(),
             ..*self
         }
     }
@@ -343,6 +352,7 @@ fn run(
         retries_refused: Cell::new(0),
         retries: RefCell::default(),
         connections: Cell::new(0),
+        arrivals: RefCell::default(),
         accept_failures: Cell::new(0),
         marks,
         probe_requests: Cell::new(0),
@@ -470,7 +480,29 @@ impl Worker {
             retries_refused: self.retries_refused.get(),
             accept_failures: self.accept_failures.get(),
             probe_requests: self.probe_requests.get(),
+            arrivals: self
+                .arrivals
+                .borrow()
+                .iter()
+                .map(|it| (*it.0, *it.1))
+                .collect(),
+            kept: self.pools.kept(),
             endpoints: self.pools.loads(self.clock.tick()),
+        }
+    }
+}
+
+/// Addresses of ours that connections are counted by; more are not told apart.
+const MOST_ADDRESSES: usize = 256;
+
+impl Worker {
+    /// A connection has come to this address of ours.
+    fn arrived(&self, address: IpAddr) {
+        let mut arrivals = self.arrivals.borrow_mut();
+        if let Some(count) = arrivals.get_mut(&address) {
+            *count += 1;
+        } else if arrivals.len() < MOST_ADDRESSES {
+            arrivals.insert(address, 1);
         }
     }
 }
@@ -514,6 +546,20 @@ impl Listeners {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: Rc<Notify>) {
+    // On one address all arrive there; on every one, each has to be asked.
+    let bound = listener.local_addr().map(|address| address.ip());
+    let only = bound.ok().filter(|ip| !ip.is_unspecified());
+    let start = |worker: &Rc<Worker>, name: &Rc<str>, stream: TcpStream, peer: SocketAddr| {
+        let asked = || {
+            stream
+                .local_addr()
+                .map(|address| address.ip().to_canonical())
+        };
+        if let Some(address) = only.or_else(|| asked().ok()) {
+            worker.arrived(address);
+        }
+        start(worker, name, stream, peer);
+    };
     loop {
         let full = worker.connections.get() >= worker.generation().limits.max_connections as u64;
         tokio::select! {

@@ -16,7 +16,7 @@ use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{
     Difference, Level, Locus, Suspect, Topic, Verdict, certificate, clients, flapping, mix,
-    outside, side, slowdown, suspect, words,
+    outside, side, slowdown, stale, suspect, words,
 };
 use crate::model::{About, Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
@@ -63,6 +63,7 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
     verdicts.extend(shift);
     verdicts.extend(silent(now, evidence, &lost));
     verdicts.extend(outside::verdict(now, evidence, &told));
+    verdicts.extend(stale::verdicts(now, evidence));
     verdicts.extend(flapping::verdict(now, evidence, &failing));
     verdicts.extend(slowdown::verdict(evidence, &in_trouble));
     verdicts.extend(clients::verdict(now, evidence));

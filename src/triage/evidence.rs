@@ -29,6 +29,8 @@ pub struct Evidence<'a> {
     pub unsteady: Vec<Unsteady<'a>>,
     /// Every probe that is run.
     pub probes: Vec<ProbeEvidence<'a>>,
+    /// Who goes by addresses that names no longer lead to.
+    pub names: Vec<NameEvidence<'a>>,
     /// A route's requests by the second in a range of seconds, at most ten minutes back, and without idle ones. Asked only
     /// for routes in trouble, and after changes of the configuration.
     pub seconds: &'a ReadCounts<'a>,
@@ -144,6 +146,21 @@ pub struct CertificateEvidence<'a> {
     pub began: Option<Timestamp>,
     /// Routes that are reached with it.
     pub routes: Vec<&'a str>,
+}
+
+/// Somebody who goes by an address that a name no longer leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameEvidence<'a> {
+    /// The name.
+    pub name: String,
+    /// Since when nobody should.
+    pub since: Timestamp,
+    /// Who, and for how long, in words.
+    pub text: String,
+    /// What uses the name, in words.
+    pub uses: Vec<String>,
+    /// The first route of these.
+    pub route: Option<&'a str>,
 }
 
 /// What one probe finds.

@@ -110,7 +110,7 @@ fn next_step(probe: &ProbeEvidence<'_>) -> String {
     let target = words::plain(probe.target);
     match probe.place() {
         FaultPlace::Dns => {
-            format!("check where the name in {target} leads, and who answers for it")
+            format!("check where the name in {target} leads, and who says so: `vestibule names`")
         }
         FaultPlace::Network => {
             "check what is in front of this proxy: load balancer, firewall, cache".to_owned()

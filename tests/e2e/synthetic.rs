@@ -20,6 +20,7 @@ use crate::origin::Origin;
 
 mod blackbox;
 mod journeys;
+mod names;
 mod placing;
 mod resolvers;
 mod services;

@@ -502,6 +502,7 @@ pub(crate) fn all_well() -> Snapshot {
             slo("www-avail", "www", 999_500, 0.973),
         ],
         blind_spots: Vec::new(),
+        names: Vec::new(),
         probes: vec![
             probe("checkout-eu", "checkout"),
             probe("www-eu", "www"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{LATELY_S, MINUTE_S, View};
 use crate::model::{EndpointTally, Tally, Timestamp};
+use crate::names::Use;
 use crate::proxy::config::Route;
 use crate::routing::matcher::Matcher;
 use crate::routing::pattern::HostPattern;
@@ -15,8 +16,8 @@ use crate::snapshot::{CertificateView, Urgency};
 use crate::triage::Verdict;
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{
-    CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, Leads, Proof,
-    RouteEvidence, Unsteady, WideEvidence,
+    CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, Leads, NameEvidence,
+    Proof, RouteEvidence, Unsteady, WideEvidence,
 };
 
 impl View<'_> {
@@ -67,6 +68,7 @@ impl View<'_> {
             handshakes: pipeline.handshakes.last_minute(self.now_secs),
             unsteady: self.unsteady(now),
             probes: pipeline.probes.evidence(&targets),
+            names: self.stale_names(now),
             seconds: &|id, range| {
                 ring(id).map_or_else(Vec::new, |ring| ring.seconds(range).collect())
             },
@@ -118,6 +120,27 @@ impl View<'_> {
         weighed
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map_or(slo, |(_, of_it)| of_it)
+    }
+
+    /// Who goes by what names no longer lead to.
+    fn stale_names(&self, now: Timestamp) -> Vec<NameEvidence<'_>> {
+        let grace = self.around.resolved.names.grace;
+        let stale = self.pipeline.looked_up.stale(now, grace);
+        let routes = &self.around.resolved.proxy.routes;
+        let evidence = stale.into_iter().map(|stale| {
+            let of_route = stale.uses.iter().find_map(|it| match it {
+                Use::Route(id) => routes.iter().find(|route| route.id == *id),
+                Use::Probe(_) | Use::Upstream(_) => None,
+            });
+            NameEvidence {
+                name: stale.name,
+                since: stale.since,
+                text: stale.text,
+                uses: stale.uses.iter().map(Use::in_words).collect(),
+                route: of_route.map(|route| route.id.as_str()),
+            }
+        });
+        evidence.collect()
     }
 
     fn detail(&self, id: &str) -> Detail {

@@ -37,10 +37,10 @@ impl Named {
     }
 }
 
-/// Has a name lead to these addresses and to no others, for a second at a time; whether that could be done.
+/// Has the name of a zone lead to these addresses and to no others, for a second at a time; whether that could be done.
 pub(super) fn nsupdate(server: SocketAddr, name: &str, addresses: &[&str]) -> bool {
     let mut script = format!(
-        "server {} {}\nzone shop.example\nupdate delete {name} A\n",
+        "server {} {}\nzone {name}\nupdate delete {name} A\n",
         server.ip(),
         server.port()
     );
@@ -67,13 +67,19 @@ fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
         format!("$TTL 300\n@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n{lines}"),
     )
     .expect("written");
+    fs::write(
+        dir.join("localhost"),
+        "$TTL 1\n@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n",
+    )
+    .expect("written");
     let here = dir.display();
     fs::write(
         dir.join("named.conf"),
         format!(
             "options {{ directory \"{here}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
              pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
-             zone \"shop.example\" {{ type master; file \"zone\"; allow-update {{ 127.0.0.1; }}; }};\n",
+             zone \"shop.example\" {{ type master; file \"zone\"; allow-update {{ 127.0.0.1; }}; }};\n\
+             zone \"localhost\" {{ type master; file \"localhost\"; allow-update {{ 127.0.0.1; }}; }};\n",
             address.port()
         ),
     )
@@ -92,7 +98,11 @@ fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
 }
 
 /// Unbound, which asks BIND, and gives old answers when that is gone.
-fn unbound(dir: &Path, authority: SocketAddr) -> Option<(Process, SocketAddr)> {
+pub(super) fn unbound(
+    dir: &Path,
+    authority: SocketAddr,
+    more: &str,
+) -> Option<(Process, SocketAddr)> {
     let address = free();
     fs::write(
         dir.join("unbound.conf"),
@@ -100,7 +110,7 @@ fn unbound(dir: &Path, authority: SocketAddr) -> Option<(Process, SocketAddr)> {
             "server:\n username: \"\"\n chroot: \"\"\n directory: \"{}\"\n pidfile: \"\"\n do-daemonize: no\n \
              use-syslog: no\n interface: 127.0.0.1\n port: {}\n access-control: 127.0.0.0/8 allow\n \
              do-not-query-localhost: no\n module-config: \"iterator\"\n serve-expired: yes\n ede: yes\n \
-             ede-serve-expired: yes\n num-threads: 1\n do-ip6: no\n\
+             ede-serve-expired: yes\n num-threads: 1\n do-ip6: no\n {more}\n\
              remote-control:\n control-enable: no\n\
              stub-zone:\n name: \"shop.example\"\n stub-addr: 127.0.0.1@{}\n",
             dir.display(),
@@ -168,7 +178,7 @@ fn names_fail_for_their_own_reasons() {
     );
     assert_eq!(run("shop-zone-answers", server, "").0, "ok");
     // As a resolver between the two, and after the zone's server has gone.
-    let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
+    let Some((_unbound, resolver)) = unbound(dir.path(), server, "") else {
         skip("unbound is not installed");
         return;
     };
@@ -230,7 +240,7 @@ fn an_answer_that_a_resolver_kept_too_long_is_stale() {
         skip("named is not installed");
         return;
     };
-    let Some((_unbound, resolver)) = unbound(dir.path(), server) else {
+    let Some((_unbound, resolver)) = unbound(dir.path(), server, "") else {
         skip("unbound is not installed");
         return;
     };

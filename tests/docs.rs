@@ -223,6 +223,30 @@ fn variants<T: DeserializeOwned>() -> BTreeSet<String> {
 }
 
 #[test]
+fn every_probe_that_is_shipped_is_broken_by_a_test() {
+    let mut tests = fs::read_to_string("tests/e2e/synthetic.rs").unwrap();
+    for entry in fs::read_dir("tests/e2e/synthetic").unwrap() {
+        tests.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let mut shipped = 0;
+    for entry in fs::read_dir("synthetic").unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let file: toml::Table = toml::from_str(&text).unwrap();
+        for probe in file["probe"].as_array().unwrap() {
+            let name = probe["name"].as_str().unwrap();
+            shipped += 1;
+            assert!(
+                tests.contains(&format!("\"{name}\"")),
+                "{}: no test runs {name} against a real server",
+                path.display()
+            );
+        }
+    }
+    assert!(shipped > 10);
+}
+
+#[test]
 fn the_programs_that_tests_need_are_named_and_installed() {
     let mut needed = BTreeSet::new();
     let dirs = [

@@ -530,6 +530,7 @@ fn slo(id: &str, route: &str, sli: Sli, objective: Objective) -> Slo {
         sli,
         slices: None,
         probe: None,
+        parts: Vec::new(),
         objective,
         window: WINDOW,
         calendar: None,

@@ -236,6 +236,7 @@ mod tests {
             sli: Sli::AVAILABILITY,
             slices: None,
             probe: None,
+            parts: Vec::new(),
             objective: "99.9%".parse().unwrap(),
             window: Window::days(30),
             calendar: None,

@@ -220,12 +220,12 @@ impl Recorder {
 
     /// Counts an attempt that got a connection, whatever becomes of the request.
     pub fn connected(&mut self, route: RouteKey) {
-        let mut slos = self.rules.of_connections(route).peekable();
-        if slos.peek().is_none() {
+        let mut promised = self.rules.of_connections(route).peekable();
+        if promised.peek().is_none() {
             return;
         }
         let slot = slot(&mut self.active, &mut self.touched, &mut self.spare, route);
-        for slo in slos {
+        for slo in promised {
             entry(&mut slot.slos, slo).good += 1;
         }
     }

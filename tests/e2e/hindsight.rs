@@ -166,6 +166,32 @@ fn written(state: &Path) -> u64 {
     first
 }
 
+/// Compares what is printed with the file of this name; the days of the week stand there by number, since they are not always
+/// the same.
+fn compare(name: &str, printed: &str) {
+    let days = (0..=7).map(|day| {
+        let at = Timestamp::from_secs(week().start_secs + day * 86_400).to_string();
+        (
+            at.chars().take(10).collect::<String>(),
+            format!("day-{day}"),
+        )
+    });
+    let text = days.fold(printed.to_owned(), |text, (date, day)| {
+        text.replace(&date, &day)
+    });
+    let path = Path::new("tests/e2e/hindsight").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).expect("the tree can be written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("a committed file");
+    assert_eq!(
+        text,
+        golden,
+        "{}; UPDATE_GOLDEN=1 writes it",
+        path.display()
+    );
+}
+
 fn json(home: &Home, arguments: &[&str]) -> Value {
     let run = home.vestibule(&[arguments, &["--json"]].concat());
     assert!(run.status.success(), "{arguments:?}: {run:?}");
@@ -218,8 +244,9 @@ fn profiles_are_judged_side_by_side_over_what_was_found_and_what_people_wrote_do
     ] {
         assert!(table.contains(needed), "no {needed:?} in\n{table}");
     }
+    compare("backtest.txt", &table);
     let one = stdout(&home.vestibule(&["slo", "backtest", "--policy", "hourly"]));
-    assert!(one.contains("shop-available:page:fast"), "{one}");
+    compare("backtest-one.txt", &one);
 
     // What people wrote down: the blip was one, and one that nobody could have seen.
     let file = home.path("known.toml");
@@ -332,6 +359,9 @@ fn another_threshold_is_told_with_bounds_and_another_objective_exactly() {
     assert_eq!(number(&cases[3], "most"), 2 * minutes);
     assert_eq!(cases[3]["exact"], false);
     let end = cases[3]["bucket_us"][1].as_u64().expect("a number");
+    let asked = ["shop-fast", "--under", "100ms", "--under", "400ms"];
+    let printed = home.vestibule(&[&["slo", "what-if"], &asked[..]].concat());
+    compare("what-if.txt", &stdout(&printed));
     let table = stdout(&home.vestibule(&[
         "slo",
         "what-if",
@@ -421,6 +451,7 @@ fn what_is_proposed_for_a_route_is_taken_as_it_is_printed() {
     // As it is printed, it is a configuration.
     let printed = stdout(&home.vestibule(&["slo", "propose", "--min-days", "2", "--all"]));
     assert_eq!(printed.matches("[[slo]]").count(), 4, "{printed}");
+    compare("propose.toml", &printed);
     home.configure(&format!("{CONFIG}\n{printed}"));
     let check = home.vestibule(&["check"]);
     assert!(check.status.success(), "{check:?}\n{printed}");
@@ -516,6 +547,7 @@ fn a_week_is_reported_with_what_was_kept_missed_and_not_measured() {
         assert!(page.contains(needed), "no {needed:?} in\n{page}");
     }
     assert!(!page.contains("<b>") && !page.contains("\n# now"), "{page}");
+    compare("report.md", &page);
 
     // The same days have another beginning elsewhere, and the month holds the week or a part of it.
     let there = json(

@@ -113,7 +113,7 @@ struct Proposal {
     budget_used_ratio: Option<f64>,
     /// The duration that 97.5 % of requests took at most, in microseconds, within 1 %: half of a 95 % objective's budget.
     p97_5_us: Option<u64>,
-    /// The day that was worst by this indicator.
+    /// The day that was worst by this indicator; `null` when nothing was bad on any.
     worst_day: Option<Worst>,
     /// What its alerts would have told; `null` when nothing is kept by the minute.
     told: Option<Told>,
@@ -358,6 +358,7 @@ impl Seen {
         let worst = self
             .days
             .iter()
+            .filter(|(_, it)| it.counts.bad > 0)
             .max_by(|(_, a), (_, b)| share(a.counts).total_cmp(&share(b.counts)));
         let worst_day = worst.map(|(day, it)| Worst {
             date: date(*day),

@@ -184,6 +184,10 @@ fn slos(text: &mut String, slos: &[SloReport]) {
             ),
         );
     }
+    text.push_str(
+        "\nBudget used is of this period's own budget. Left at the end is of the SLO's window or period that ends then, with what is \
+         missing of it taken to have been good.\n",
+    );
     for slo in otherwise {
         put(
             text,

@@ -1,7 +1,6 @@
 //! What a backtest came to, as people read it.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
 use super::truth::Source;
 use super::{Detected, Fired, Outcome, ProfileOutcome, SloOutcome, Told};
@@ -295,15 +294,40 @@ fn percent(ratio: f64) -> String {
 
 /// The two largest units.
 fn length(seconds: u64) -> String {
-    let whole = match seconds {
-        0..3_600 => seconds,
-        3_600..86_400 => seconds / 60 * 60,
-        _ => seconds / 3_600 * 3_600,
+    let (large, small) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => ((seconds / 60, 'm'), (seconds % 60, 's')),
+        3_600..86_400 => ((seconds / 3_600, 'h'), (seconds / 60 % 60, 'm')),
+        _ => ((seconds / 86_400, 'd'), (seconds / 3_600 % 24, 'h')),
     };
-    humantime::format_duration(Duration::from_secs(whole)).to_string()
+    match (large, small) {
+        ((count, unit), (0, _)) => format!("{count}{unit}"),
+        ((count, unit), (more, less)) => format!("{count}{unit} {more}{less}"),
+    }
 }
 
 fn put(text: &mut String, arguments: fmt::Arguments<'_>) {
     text.write_fmt(arguments)
         .expect("writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_told_in_its_two_largest_units() {
+        for (seconds, told) in [
+            (0, "0s"),
+            (59, "59s"),
+            (180, "3m"),
+            (181, "3m 1s"),
+            (3_600, "1h"),
+            (5_280, "1h 28m"),
+            (86_400, "1d"),
+            (48 * 86_400 + 41_184, "48d 11h"),
+        ] {
+            assert_eq!(length(seconds), told);
+        }
+    }
 }

@@ -202,19 +202,19 @@ catalog! {
     PROBE_REQUESTS = "vestibule_probe_requests_total", Counter, One, [],
         "Requests that carried a probe's mark since this process started; they count for no route.";
     CERT_NOT_AFTER = "vestibule_certificate_not_after_seconds", Gauge, Seconds,
-        [closed("source", 4), configured("name"), configured("place")],
-        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, issued, listener or probe.";
+        [closed("source", 5), configured("name"), configured("place")],
+        "Last second of the certificate's life, in seconds since the epoch, where it was seen: file, issued, listener, upstream or probe.";
     CERT_NOT_BEFORE = "vestibule_certificate_not_before_seconds", Gauge, Seconds,
-        [closed("source", 4), configured("name"), configured("place")],
+        [closed("source", 5), configured("name"), configured("place")],
         "First instant of the certificate's life, in seconds since the epoch.";
     CERT_LEFT = "vestibule_certificate_left_ratio", Gauge, Ratio,
-        [closed("source", 4), configured("name"), configured("place")],
+        [closed("source", 5), configured("name"), configured("place")],
         "Share of the certificate's life that is left; negative once it has expired.";
     CERT_NAME_MATCH = "vestibule_certificate_name_match", Gauge, One,
-        [closed("source", 4), configured("name"), configured("place")],
+        [closed("source", 5), configured("name"), configured("place")],
         "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
     CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
-        [configured("name"), closed("source", 4), closed("kind", 9), closed("severity", 3)],
+        [configured("name"), closed("source", 5), closed("kind", 10), closed("severity", 3)],
         "1 for each certificate with which something is wrong, by what and how urgent.";
     CERT_REVOKED = "vestibule_certificate_revoked", Gauge, One, [CERTIFICATE],
         "1 when a list of its issuer has the certificate revoked, 0 when none has; absent while no list could be had.";

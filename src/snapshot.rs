@@ -612,11 +612,11 @@ impl ProbeSlotView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertificateView {
     /// `file`: the configuration's; `issued`: one that is issued while we run, as it lies on disk; `listener`: what one of
-    /// ours shows; `probe`: what a probe saw.
+    /// ours shows; `upstream`: what an endpoint shows us, where the proxy verifies it; `probe`: what a probe saw.
     pub source: String,
-    /// The certificate's name in the configuration, the host that was asked for, or the probe.
+    /// The certificate's name in the configuration, the host that was asked for, the upstream, or the probe.
     pub name: String,
-    /// The file, the listener or the probe's target.
+    /// The file, the listener, the endpoint or the probe's target.
     pub place: String,
     /// When it was last looked at.
     pub seen_at: Timestamp,
@@ -644,7 +644,7 @@ pub struct CertificateView {
     pub revocation: Option<RevocationView>,
     /// How urgent what is wrong is; `null`: nothing is.
     pub urgency: Option<Urgency>,
-    /// What kind of thing is wrong: `expiry`, `expired`, `revoked`, `name`, `not_yet`, `not_reloaded`, `unreadable`, `crl`: a
+    /// What kind of thing is wrong: `expiry`, `expired`, `revoked`, `name`, `not_yet`, `untrusted`, `not_reloaded`, `unreadable`, `crl`: a
     /// list of revoked certificates cannot be used or is about to end, or `issuance`: the authority does not issue it.
     pub kind: Option<String>,
     /// What is wrong, in words.

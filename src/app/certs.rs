@@ -7,10 +7,10 @@ use super::probes::Probes;
 use super::workers::Listening;
 use crate::cert::acme::issuer;
 use crate::cert::expiry::{self, Stage};
-use crate::cert::inventory::{Asked, Kept, Place, Plan, Sight};
+use crate::cert::inventory::{Asked, Behind, Kept, Place, Plan, Sight};
 use crate::cert::revocation;
 use crate::config::Resolved;
-use crate::model::{CertificateFacts, Event, EventKind, Scope, Timestamp};
+use crate::model::{CertificateFacts, Event, EventKind, ProbeFailure, Scope, Timestamp};
 use crate::proxy::config::Route;
 use crate::routing::pattern::HostPattern;
 use crate::snapshot::{
@@ -68,7 +68,30 @@ pub(super) fn plan(resolved: &Resolved, listening: &[Listening]) -> Plan {
     Plan {
         files: kept(resolved),
         asked: asked.into_iter().collect(),
+        behind: behind(resolved),
     }
+}
+
+/// The endpoints whose certificates the proxy verifies.
+fn behind(resolved: &Resolved) -> Vec<Behind> {
+    let upstreams = resolved.proxy.upstreams.iter();
+    let verified = upstreams.filter(|upstream| !upstream.tls.insecure);
+    let endpoints = verified.flat_map(|upstream| {
+        let endpoints = upstream.endpoints.iter().filter(|it| it.tls);
+        endpoints.map(|endpoint| Behind {
+            upstream: upstream.name.clone(),
+            endpoint: endpoint.to_string(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            name: upstream
+                .tls
+                .server_name
+                .clone()
+                .unwrap_or_else(|| endpoint.host.clone()),
+            roots: upstream.tls.roots.clone(),
+        })
+    });
+    endpoints.collect()
 }
 
 /// What a wildcard is asked for.
@@ -242,20 +265,7 @@ impl Certs {
         let mut views = Vec::new();
         let expected = self.expected();
         for sight in &self.sights {
-            let (source, name, place, host) = match &sight.place {
-                Place::File(Kept { name, path, issued }) => (
-                    if *issued { ISSUED } else { FILE },
-                    name.clone(),
-                    path.display().to_string(),
-                    None,
-                ),
-                Place::Listener(asked) => (
-                    LISTENER,
-                    asked.host.clone(),
-                    asked.listener.clone(),
-                    Some(asked.host.as_str()),
-                ),
-            };
+            let (source, name, place, host) = seen_at(sight);
             let (chain, error) = match &sight.chain {
                 Ok(chain) => (chain.as_slice(), None),
                 Err(error) => (&[][..], Some(error.clone())),
@@ -288,6 +298,8 @@ impl Certs {
                 if let Some(issuance) = all.find(|it| it.name == view.name) {
                     issue_view(&mut view, issuance, expected_of(issuance), now);
                 }
+            } else if source == UPSTREAM {
+                refused_view(&mut view, sight.refused.as_ref());
             } else if let Some(error) = error {
                 let urgency = if source == FILE {
                     Urgency::Ticket
@@ -347,7 +359,7 @@ impl Certs {
                 let issuance = self.issuances.iter().find(|it| it.name == kept.name)?;
                 Some((leaf.sha256.as_str(), expected_of(issuance)?))
             }
-            Place::File(_) | Place::Listener(_) => None,
+            Place::File(_) | Place::Listener(_) | Place::Upstream(_) => None,
         });
         leaves.collect()
     }
@@ -361,7 +373,7 @@ impl Certs {
                 Place::File(kept) if kept.name == *name => {
                     Some((kept.name.as_str(), sight.chain.as_ref().ok()?.first()?))
                 }
-                Place::File(_) | Place::Listener(_) => None,
+                Place::File(_) | Place::Listener(_) | Place::Upstream(_) => None,
             })
         };
         let all: Vec<_> = names.iter().filter_map(kept).collect();
@@ -375,8 +387,52 @@ impl Certs {
 /// A certificate of the configuration that comes from files, and one that is issued while we run.
 const FILE: &str = "file";
 const ISSUED: &str = "issued";
+/// What an endpoint of an upstream shows us.
+const UPSTREAM: &str = "upstream";
 /// What one of our listeners shows.
 const LISTENER: &str = "listener";
+
+/// The source, the name and the place of what was seen, and the host that it has to be for.
+fn seen_at(sight: &Sight) -> (&'static str, String, String, Option<&str>) {
+    match &sight.place {
+        Place::File(Kept { name, path, issued }) => (
+            if *issued { ISSUED } else { FILE },
+            name.clone(),
+            path.display().to_string(),
+            None,
+        ),
+        Place::Listener(asked) => (
+            LISTENER,
+            asked.host.clone(),
+            asked.listener.clone(),
+            Some(asked.host.as_str()),
+        ),
+        Place::Upstream(behind) => (
+            UPSTREAM,
+            behind.upstream.clone(),
+            behind.endpoint.clone(),
+            // Whether it is for another host is judged as the proxy does.
+            sight
+                .refused
+                .as_ref()
+                .filter(|(failure, _)| *failure == ProbeFailure::TlsName)
+                .map(|_| behind.name.as_str()),
+        ),
+    }
+}
+
+/// Says of a certificate that an endpoint shows why the proxy refuses it, where its own dates and names do not say it. One
+/// that does not answer at all is told of by its health.
+fn refused_view(view: &mut CertificateView, refused: Option<&(ProbeFailure, String)>) {
+    match refused {
+        Some((ProbeFailure::TlsIncomplete, _)) => {
+            let text = "its chain is incomplete: who issued it is missing";
+            view.say(Urgency::Page, "untrusted", text.to_owned());
+        }
+        Some((_, why)) => view.say(Urgency::Page, "untrusted", format!("it is refused: {why}")),
+        None => {}
+    }
+}
 
 /// When a certificate is expected to be renewed at the latest: by the end of its authority's window, if there is one.
 fn expected_of(issuance: &IssuanceView) -> Option<Timestamp> {
@@ -606,6 +662,7 @@ mod tests {
         Sight {
             place,
             chain: Ok(vec![facts]),
+            refused: None,
         }
     }
 
@@ -618,6 +675,7 @@ mod tests {
         Sight {
             place,
             chain: Ok(vec![facts]),
+            refused: None,
         }
     }
 
@@ -698,6 +756,7 @@ mod tests {
                 issued: false,
             }),
             chain: Ok(vec![facts.clone()]),
+            refused: None,
         };
         let names = ["wild", "shop"].map(str::to_owned).to_vec();
         let mut certs = Certs {

@@ -1,15 +1,19 @@
 //! Looking at certificates where they lie and where they are shown.
 //!
 //! A file says what will be served after the next reload; a handshake with our own listener says what is served now. Both
-//! are looked at again and again, because the one is changed by others and the other only by us.
+//! are looked at again and again, because the one is changed by others and the other only by us. What upstreams show us is
+//! looked at as well, and judged as the proxy does: a certificate of theirs that ends takes their routes down.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::model::{CertificateFacts, ProbeFailure};
 use crate::net::certificate;
@@ -23,6 +27,25 @@ pub struct Plan {
     pub files: Vec<Kept>,
     /// What our listeners are asked for.
     pub asked: Vec<Asked>,
+    /// Endpoints whose certificates are verified.
+    pub behind: Vec<Behind>,
+}
+
+/// An endpoint of an upstream that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Behind {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The endpoint as it is configured.
+    pub endpoint: String,
+    /// Its host: a name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The name that it is verified for.
+    pub name: String,
+    /// PEM roots; `None`: the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// A host that a listener is asked for.
@@ -57,6 +80,8 @@ pub struct Sight {
     pub place: Place,
     /// The chain, the certificate itself first; or why there is none, in one line.
     pub chain: Result<Vec<CertificateFacts>, String>,
+    /// Why the chain was refused, though it was seen: of an endpoint, whose chains are verified.
+    pub refused: Option<(ProbeFailure, String)>,
 }
 
 /// Where a certificate was looked for.
@@ -66,6 +91,8 @@ pub enum Place {
     File(Kept),
     /// At one of our listeners.
     Listener(Asked),
+    /// At an endpoint of an upstream.
+    Upstream(Behind),
 }
 
 /// From one look to the next, unless a certificate lives for less than an hour.
@@ -75,9 +102,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks and tells, until nobody listens any more. A new plan is looked at at once.
 pub async fn run(mut plans: watch::Receiver<Plan>, tell: mpsc::Sender<Vec<Sight>>) {
+    let mut trusts = Trusts::default();
+    let mut before = Plan::default();
     loop {
         let plan = plans.borrow_and_update().clone();
-        let sights = look(plan).await;
+        if plan != before {
+            // Roots are read anew when the configuration is.
+            trusts = Trusts::default();
+            before.clone_from(&plan);
+        }
+        let sights = look(plan, &mut trusts).await;
         let pause = pause(&sights);
         if tell.send(sights).await.is_err() {
             return;
@@ -98,8 +132,24 @@ fn pause(sights: &[Sight]) -> Duration {
     share.clamp(Duration::from_secs(1), EVERY)
 }
 
-async fn look(plan: Plan) -> Vec<Sight> {
-    let Plan { files, asked } = plan;
+/// How chains of endpoints are judged, by their roots.
+type Trusts = BTreeMap<Option<PathBuf>, Result<Trust, String>>;
+
+async fn look(plan: Plan, trusts: &mut Trusts) -> Vec<Sight> {
+    let Plan {
+        files,
+        asked,
+        behind,
+    } = plan;
+    let mut endpoints = JoinSet::new();
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    for behind in behind.into_iter().take(MOST_HOSTS) {
+        let roots = behind.roots.clone();
+        let trust = trusts.entry(roots).or_insert_with_key(|roots| {
+            Trust::load(roots.as_deref()).map_err(|error| error.to_string())
+        });
+        endpoints.spawn(look_behind(trust.clone(), behind, Arc::clone(&turns)));
+    }
     let reading = tokio::task::spawn_blocking(move || files.into_iter().map(read).collect());
     let mut sights: Vec<Sight> = reading.await.unwrap_or_default();
     let trust = Trust::anything();
@@ -110,9 +160,49 @@ async fn look(plan: Plan) -> Vec<Sight> {
         sights.push(Sight {
             place: Place::Listener(asked),
             chain,
+            refused: None,
         });
     }
+    while let Some(sight) = endpoints.join_next().await {
+        // One whose look panicked is not seen.
+        sights.extend(sight);
+    }
+    sights.sort_by(|a, b| a.place.cmp(&b.place));
     sights
+}
+
+/// Endpoints that are looked at together.
+const AT_ONCE: usize = 8;
+
+async fn look_behind(trust: Result<Trust, String>, behind: Behind, turns: Arc<Semaphore>) -> Sight {
+    // It is never closed.
+    let _turn = turns.acquire().await;
+    let looked = async {
+        let trust = trust?;
+        let name = ServerName::try_from(behind.name.clone());
+        let name = name.map_err(|error| error.to_string())?;
+        let tcp = TcpStream::connect((behind.host.as_str(), behind.port)).await;
+        let tcp = tcp.map_err(|error| error.to_string())?;
+        Ok(trust.examine(tcp, name, &[]).await)
+    };
+    let looked = tokio::time::timeout(PATIENCE, looked).await;
+    let (chain, refused) = match looked {
+        Err(_late) => (Err("no handshake in 5 s".to_owned()), None),
+        Ok(Err(why)) => (Err(why), None),
+        Ok(Ok(examined)) => match examined.shaken {
+            Ok(_) => (Ok(examined.chain), None),
+            Err(error) if examined.chain.is_empty() => (Err(error.to_string()), None),
+            Err(error) => {
+                let failure = failure(&error, &examined.chain);
+                (Ok(examined.chain), Some((failure, error.to_string())))
+            }
+        },
+    };
+    Sight {
+        place: Place::Upstream(behind),
+        chain,
+        refused,
+    }
 }
 
 fn read(kept: Kept) -> Sight {
@@ -122,6 +212,7 @@ fn read(kept: Kept) -> Sight {
     Sight {
         place: Place::File(kept),
         chain,
+        refused: None,
     }
 }
 

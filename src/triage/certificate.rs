@@ -60,6 +60,9 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         String::new()
     };
     let next_step = match known.map(|it| it.kind.as_str()) {
+        _ if known.is_some_and(|it| it.upstream.is_some()) => {
+            "have it renewed there, and see `vestibule certs`"
+        }
         Some("revoked") => {
             "have a new one issued with a new key, serve it, and see `vestibule certs`"
         }

@@ -420,7 +420,25 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
     let fault = (!worst.is_slow() && !worst.is_refused && !worst.is_hidden())
         .then(|| worst.faults.first())
         .flatten();
-    let next_step = if worst.is_only_low {
+    // What fails the handshakes is known: it is what is to be told, whatever else has changed.
+    let shown = evidence.certificates.iter().find(|it| {
+        let is_it = it.upstream.is_some() && it.upstream == route.upstream;
+        is_it
+            && fault.is_some_and(|(fault, _)| *fault == Fault::TlsHandshake)
+            && it.kind != "expiry"
+    });
+    let side = if shown.is_some() {
+        Locus::Certificate
+    } else {
+        side
+    };
+    let next_step = if let Some(known) = shown {
+        format!(
+            "have the certificate of {} renewed there: {}",
+            route.upstream.unwrap_or(route.id),
+            known.text
+        )
+    } else if worst.is_only_low {
         let until = match &slo.slo.calendar {
             None => "old errors age out".to_owned(),
             Some(calendar) => format!("the {} is over", calendar.unit.as_str()),

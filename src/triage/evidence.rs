@@ -146,6 +146,10 @@ pub struct CertificateEvidence<'a> {
     pub began: Option<Timestamp>,
     /// Routes that are reached with it.
     pub routes: Vec<&'a str>,
+    /// The upstream that shows it to us; `None`: we show it to clients.
+    pub upstream: Option<&'a str>,
+    /// Where that is, and what is wrong, in words.
+    pub text: String,
 }
 
 /// Somebody who goes by an address that a name no longer leads to.

@@ -11,7 +11,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Home, PATIENCE, of, skip, stdout};
+use crate::harness::{Client, Home, PATIENCE, of, skip, stdout};
+use crate::origin::{Origin, Then};
+use crate::tls::Authority;
 
 /// A certificate authority of openssl, and a certificate `shop` for shop.test with the chain.
 struct Openssl {
@@ -226,6 +228,69 @@ fn a_list_is_fetched_from_where_the_certificate_says() {
         "{}",
         stdout(&said)
     );
+}
+
+#[test]
+fn an_upstream_whose_certificate_has_ended_is_told_as_such_before_and_after() {
+    let root = Authority::new("a root");
+    let ended = root.vouch(&["shop.internal"], |params| {
+        let now = time::OffsetDateTime::now_utc();
+        params.not_before = now - time::Duration::days(80);
+        params.not_after = now - time::Duration::minutes(1);
+    });
+    let origin = Origin::tls(ended.serving(), |_, _| Then::KeepOpen);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    root.write(&dir.path().join("root.pem"));
+    let port = origin.address.port();
+    let home = Home::in_dir(
+        dir,
+        &format!(
+            "[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+             [[upstream]]\nname = 'shop'\nendpoints = ['https://127.0.0.1:{port}']\n\
+             tls = {{ roots_file = 'root.pem', server_name = 'shop.internal' }}\n\
+             [[route]]\nid = 'shop'\nupstream = 'shop'\n\
+             [[slo]]\nid = 'shop-available'\nroute = 'shop'\nsli = 'availability'\nobjective = '99.9%'\n"
+        ),
+    );
+    let daemon = home.run();
+    // Before there is any traffic.
+    let page = daemon.until("the page", PATIENCE, |snapshot| alert(snapshot, "expired"));
+    assert_eq!(
+        (&page["source"], &page["urgency"]),
+        (&"upstream".into(), &"page".into())
+    );
+    let verdict = daemon.until("the verdict", PATIENCE, |snapshot| {
+        let verdict = snapshot["verdict"].clone();
+        (verdict["severity"] == "crit").then_some(verdict)
+    });
+    assert_eq!(verdict["side"], "certificate");
+    let text = verdict["text"].as_str().expect("a sentence");
+    for part in [
+        "certificate: shop (upstream): expired",
+        "for route shop",
+        "have it renewed there",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // And when users meet it.
+    let address = daemon.address();
+    let verdict = daemon.until("the verdict of users", PATIENCE, |snapshot| {
+        for _ in 0..20 {
+            let status = Client::connect(address)
+                .get("/")
+                .expect("it answers")
+                .status;
+            assert_eq!(status, 502);
+        }
+        let verdict = snapshot["verdict"].clone();
+        let text = verdict["text"].as_str()?;
+        text.contains("have the certificate of shop renewed there")
+            .then_some(verdict)
+    });
+    assert_eq!(verdict["side"], "certificate");
+    let text = verdict["text"].as_str().expect("a sentence");
+    let place = format!("https://127.0.0.1:{port}: expired ");
+    assert!(text.contains(&place), "{text}");
 }
 
 #[test]

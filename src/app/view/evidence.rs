@@ -205,7 +205,23 @@ impl View<'_> {
                     kind: kind.clone(),
                     began: leaf.filter(|_| kind == "expired").map(|it| it.not_after),
                     routes: Vec::new(),
+                    upstream: None,
+                    text: format!(
+                        "{}: {}",
+                        view.place,
+                        view.problem.as_deref().unwrap_or_default()
+                    ),
                 });
+            if view.source == "upstream" {
+                let routes = self.around.resolved.proxy.routes.iter();
+                for route in routes.filter(|route| route.upstream == view.name) {
+                    trouble.upstream = Some(&route.upstream);
+                    if !trouble.routes.contains(&route.id.as_str()) {
+                        trouble.routes.push(&route.id);
+                    }
+                }
+                continue;
+            }
             let is_reached = |host: &HostPattern| match host {
                 HostPattern::Exact(host) if view.source == "listener" => *host == view.name,
                 HostPattern::Exact(host) => leaf.is_some_and(|leaf| leaf.covers(host)),

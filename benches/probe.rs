@@ -153,6 +153,7 @@ fn definition(name: String, target: &str, every: Duration, manner: Manner) -> De
         paused: false,
         maintenance: Vec::new(),
         manner,
+        hurry: false,
         compare: false,
         views: Vec::new(),
     }

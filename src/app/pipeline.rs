@@ -3,7 +3,7 @@
 //!
 //! Everything here runs on one thread and owns what it touches; time is an argument.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::alerts::{self, Crash};
@@ -365,6 +365,20 @@ impl Pipeline {
         for event in self.certs.judge(now, &self.probes) {
             self.note(event);
         }
+    }
+
+    /// The probes that should look more often: of routes and SLOs whose alerts are pending or fire.
+    pub(super) fn hurried(&self) -> BTreeSet<String> {
+        let loud =
+            |alert: &&AlertStatus| matches!(alert.state, AlertState::Pending | AlertState::Firing);
+        let mut routes = BTreeSet::new();
+        let mut slos = BTreeSet::new();
+        for alert in self.alerts().filter(loud) {
+            routes.extend(alert.route.as_deref());
+            let id = alert.slo.as_deref();
+            slos.extend(id.and_then(|id| self.directory.find_slo(id)));
+        }
+        self.probes.hurried(&routes, &slos)
     }
 
     /// What name servers said.

@@ -1,6 +1,6 @@
 //! What is known of the probes: how each one stands, what it came to, and which SLOs it spends.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::model::{
     Timestamp, Vantage, ViewRun,
 };
 use crate::probe::run::Probe;
-use crate::probe::schedule::{Schedule, slots_while_down};
+use crate::probe::schedule::{Schedule, parts, slots_while_down};
 use crate::snapshot::{ProbeSlotView, ProbeTotals, ProbeView, Standing, VantageView};
 use crate::store::{History, QueryError};
 use crate::triage::blind::Look;
@@ -56,6 +56,9 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Minute {
+    /// Seconds of slots that were run, and of those that should have been.
+    run_s: u64,
+    due_s: u64,
     ok: u64,
     failed: u64,
     missed: u64,
@@ -75,6 +78,8 @@ const SAVE: Duration = Duration::from_secs(5);
 const LOW_COVERAGE: f64 = 0.9;
 /// Addresses at which a probe was well that are remembered: names take turns among some.
 const WELL_AT: usize = 16;
+/// Runs a minute that probes which hurry may make beyond their usual ones, all of them together.
+const HURRIED_RUNS: u64 = 1_200;
 /// Slots below which a share tells nothing.
 const ENOUGH_SLOTS: u64 = 10;
 
@@ -131,13 +136,14 @@ impl Probes {
                 // One that was not configured when the process ended has missed nothing.
                 let slack = last.every + definition.manner.timeout + SAVE + Duration::from_secs(90);
                 let schedule = Schedule::new(name, definition.every);
-                let missed = slots_while_down(schedule, end, now);
-                if let Some((first, slots)) = missed.filter(|_| end.plus(slack) >= died) {
+                let missed = slots_while_down(schedule, (end, last.every), now);
+                let missed = missed.into_iter().filter(|_| end.plus(slack) >= died);
+                for (first, slots, every) in missed {
                     down.push(SlotRecord {
                         probe: name.clone(),
                         at: first,
                         slots,
-                        every: definition.every,
+                        every,
                         outcome: SlotOutcome::Missed(Missed::Down),
                         lag_us: 0,
                         run: None,
@@ -186,6 +192,32 @@ impl Probes {
         }
         self.unsaved.push(record);
         absorbed
+    }
+
+    /// Those that are to be run more often: of routes in trouble, and what SLOs in trouble count. No more than their budget
+    /// allows, by name, so that it is the same ones each second.
+    pub(super) fn hurried(
+        &self,
+        routes: &BTreeSet<&str>,
+        slos: &BTreeSet<SloKey>,
+    ) -> BTreeSet<String> {
+        let mut left = HURRIED_RUNS;
+        let mut hurried = BTreeSet::new();
+        for (name, state) in &self.states {
+            let definition = state.probe.definition();
+            let of_route = definition.route.as_deref();
+            let mut of_slos = self.slos.get(name).into_iter().flatten();
+            let is_called = of_route.is_some_and(|route| routes.contains(route))
+                || of_slos.any(|slo| slos.contains(slo));
+            let more = u64::from(parts(definition.every) - 1);
+            let runs = 60 * more * state.probe.width() as u64;
+            let runs = runs / definition.every.as_secs().max(1);
+            if definition.hurry && is_called && more > 0 && runs <= left {
+                left -= runs;
+                hurried.insert(name.clone());
+            }
+        }
+        hurried
     }
 
     /// Second `now` begins.
@@ -386,6 +418,15 @@ impl State {
         let mut nowhere = Minute::default();
         let counts = its.map_or(&mut nowhere, |its| &mut self.minutes[its].1);
         let totals = &mut self.totals;
+        let seconds = record.every.as_secs().saturating_mul(record.slots);
+        match record.outcome {
+            SlotOutcome::Missed(Missed::Paused | Missed::Maintenance | Missed::Down) => {}
+            SlotOutcome::Missed(_) => counts.due_s += seconds,
+            SlotOutcome::Ok | SlotOutcome::Fail(_) => {
+                counts.run_s += seconds;
+                counts.due_s += seconds;
+            }
+        }
         match record.outcome {
             SlotOutcome::Ok => {
                 totals.ok += 1;
@@ -471,6 +512,8 @@ impl State {
         let from = (now.as_secs() / 60).saturating_sub(HOUR_MINUTES);
         let mut sum = Minute::default();
         for (_, minute) in self.minutes.iter().filter(|(start, _)| *start >= from) {
+            sum.run_s += minute.run_s;
+            sum.due_s += minute.due_s;
             sum.ok += minute.ok;
             sum.failed += minute.failed;
             sum.missed += minute.missed;
@@ -482,13 +525,16 @@ impl State {
     /// Of the last hour's slots that should have been run, the share that was; `None` while there are too few to tell.
     fn coverage(&self, now: Timestamp) -> Option<f64> {
         let Minute {
+            run_s,
+            due_s,
             ok,
             failed,
             missed,
             excused,
         } = self.over_hour(now);
         let due = ok + failed + missed - excused;
-        (due >= ENOUGH_SLOTS).then(|| (ok + failed) as f64 / due as f64)
+        // By time: slots of a probe that hurries are shorter.
+        (due >= ENOUGH_SLOTS && due_s > 0).then(|| run_s as f64 / due_s as f64)
     }
 
     fn view(&self, name: &str, now: Timestamp) -> ProbeView {
@@ -545,6 +591,7 @@ mod tests {
             paused: false,
             maintenance: Vec::new(),
             manner: Manner::plain(Duration::from_secs(1)),
+            hurry: false,
             compare: false,
             views: Vec::new(),
         };
@@ -570,8 +617,8 @@ mod tests {
         }
     }
 
-    fn probes() -> Probes {
-        let slo = Slo {
+    fn slo() -> Slo {
+        Slo {
             id: "s".to_owned(),
             about: About::Route("web".to_owned()),
             owner: None,
@@ -586,7 +633,11 @@ mod tests {
             calendar: None,
             policy: "workbook".to_owned(),
             runbook: None,
-        };
+        }
+    }
+
+    fn probes() -> Probes {
+        let slo = slo();
         let mut probes = Probes::default();
         probes.configure(&[probe("a")], &[(SloKey(3), slo)]);
         probes
@@ -659,6 +710,54 @@ mod tests {
         assert_eq!(seen(2, SlotOutcome::Missed(Missed::Late)), [true]);
         assert_eq!(seen(3, maintained), [false; 0]);
         assert_eq!(seen(4, FAIL), [true]);
+    }
+
+    #[test]
+    fn a_probe_hurries_with_its_route_or_its_slo_within_a_budget() {
+        let hurrying = |name: &str, every: u64, hurry: bool| {
+            let mut definition = probe(name).definition().clone();
+            definition.hurry = hurry;
+            definition.every = Duration::from_secs(every);
+            definition
+        };
+        let mut definitions = vec![
+            hurrying("a", 30, true),
+            hurrying("b", 30, false),
+            hurrying("c", 1, true),
+        ];
+        // Thirty runs more a minute each: not all of them fit.
+        definitions.extend((0..60).map(|it| hurrying(&format!("d{it:02}"), 2, true)));
+        definitions[0].route = None;
+        let prepared = crate::probe::prepare::prepare(definitions).unwrap();
+        let mut probes = probes();
+        let slo = (
+            SloKey(3),
+            Slo {
+                probe: Some("a".to_owned()),
+                ..slo()
+            },
+        );
+        probes.configure(&prepared, &[slo]);
+        let none = BTreeSet::new();
+        assert!(probes.hurried(&none, &BTreeSet::new()).is_empty());
+        let by_slo = probes.hurried(&none, &BTreeSet::from([SloKey(3)]));
+        assert_eq!(by_slo, BTreeSet::from(["a".to_owned()]));
+        let by_route = probes.hurried(&BTreeSet::from(["web"]), &BTreeSet::new());
+        // One that is run each second cannot, and `b` may not.
+        assert_eq!(by_route.len(), 40, "{by_route:?}");
+        assert!(by_route.iter().all(|name| name.starts_with('d')));
+    }
+
+    #[test]
+    fn a_slot_of_a_probe_that_hurries_counts_for_its_own_length() {
+        let mut probes = probes();
+        let short = SlotRecord {
+            every: Duration::from_secs(5),
+            ..record(0, FAIL)
+        };
+        let absorbed = probes.absorb(short);
+        let tally = Tally { good: 0, bad: 5 };
+        assert_eq!(absorbed.tallies, [(SloKey(3), tally)]);
     }
 
     #[test]

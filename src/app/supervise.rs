@@ -379,6 +379,7 @@ impl Daemon {
         self.pipeline.end_silences(now);
         self.pipeline.look(now);
         self.publish(now, gathered);
+        self.runner.hurry(self.pipeline.hurried());
     }
 
     /// A snapshot that counts everything up to now.

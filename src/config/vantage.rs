@@ -239,6 +239,7 @@ mod tests {
             maintenance: Vec::new(),
             manner,
             steps: Vec::new(),
+            hurry: false,
             compare: true,
             views: Vec::new(),
         };

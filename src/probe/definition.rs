@@ -45,6 +45,8 @@ pub struct Definition {
     pub manner: Manner,
     /// Its steps, when it is a journey: they are asked one after another, and the target only says where they begin.
     pub steps: Vec<JourneyStep>,
+    /// Whether it is run more often while its route is in trouble.
+    pub hurry: bool,
     /// Whether its route is looked at from elsewhere in the same slot.
     pub compare: bool,
     /// From where, and how it is asked there. Who knows the route's listeners and endpoints fills them in.

@@ -106,6 +106,7 @@ impl Module {
             paused: false,
             maintenance: Vec::new(),
             manner,
+            hurry: false,
             compare: false,
             views: Vec::new(),
         })

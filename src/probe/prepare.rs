@@ -49,6 +49,7 @@ fn looked_from(definition: &Definition, view: &View) -> Definition {
         manner: view.manner.clone(),
         steps: Vec::new(),
         maintenance: Vec::new(),
+        hurry: false,
         compare: false,
         views: Vec::new(),
         ..definition.clone()

@@ -4,7 +4,7 @@
 //! and its own bound on runs under way. What they find goes through a bounded channel to whoever counts it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::run::Probe;
-use super::schedule::{Circumstances, Due, Ledger, Schedule, ScheduleTime};
+use super::schedule::{Circumstances, Due, Ledger, Schedule, ScheduleTime, parts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::{ProbeFailure, ProbeRun, SlotOutcome, SlotRecord, Timestamp};
 use crate::net::mark::MarkKey;
@@ -38,6 +38,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Runner {
     orders: mpsc::Sender<Vec<Arc<Probe>>>,
+    hurried: watch::Sender<BTreeSet<String>>,
     records: mpsc::Receiver<SlotRecord>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,9 +70,11 @@ impl Runner {
         let (orders, received) = mpsc::channel(1);
         let (tell, records) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
+        let (hurried, hurry) = watch::channel(BTreeSet::new());
         let context = Context {
             clock,
             key,
+            hurried: hurry,
             tell,
             shared: Arc::clone(&shared),
             stopped: CancellationToken::new(),
@@ -90,6 +93,7 @@ impl Runner {
             })?;
         Ok(Self {
             orders,
+            hurried,
             records,
             shared,
             thread: Some(thread),
@@ -111,6 +115,15 @@ impl Runner {
             records.push(record);
         }
         records
+    }
+
+    /// These probes, by name, are run more often from their next whole interval on, the others as often as they say.
+    pub fn hurry(&self, names: BTreeSet<String>) {
+        self.hurried.send_if_modified(|known| {
+            let differs = *known != names;
+            *known = names;
+            differs
+        });
     }
 
     /// Runs under way.
@@ -144,6 +157,8 @@ impl Runner {
 struct Context {
     clock: SystemClock,
     key: Option<MarkKey>,
+    /// Probes that are to be run more often.
+    hurried: watch::Receiver<BTreeSet<String>>,
     tell: mpsc::Sender<SlotRecord>,
     shared: Arc<Shared>,
     /// Breaks journeys off.
@@ -216,10 +231,16 @@ fn install(
             }
             Some(_) | None => from,
         };
+        let fresh = Ledger::new(schedule, definition.longest(), decided);
+        let ledger = match &old {
+            Some(old) if old.ledger.borrow().schedule() == schedule => {
+                fresh.at_the_pace_of(&old.ledger.borrow())
+            }
+            Some(_) | None => fresh,
+        };
         if let Some(old) = old {
             old.task.abort();
         }
-        let ledger = Ledger::new(schedule, definition.longest(), decided);
         let ledger = Rc::new(RefCell::new(ledger));
         let task = tokio::task::spawn_local(keep(
             Arc::clone(&probe),
@@ -259,14 +280,26 @@ async fn keep(probe: Arc<Probe>, ledger: Rc<RefCell<Ledger>>, context: Rc<Contex
             overloaded: context.shared.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT,
             clock_jumped: std::mem::take(&mut jumped),
         };
-        let due = ledger.borrow_mut().due(now, around);
+        let definition = probe.definition();
+        let hurries = definition.hurry && context.hurried.borrow().contains(&definition.name);
+        let (due, every) = {
+            let mut ledger = ledger.borrow_mut();
+            ledger.pace(if hurries { parts(definition.every) } else { 1 });
+            let due = ledger.due(now, around);
+            (due, ledger.every())
+        };
         for due in due {
             match due {
-                Due::Missed { first, slots, why } => context.tell(SlotRecord {
+                Due::Missed {
+                    first,
+                    slots,
+                    every,
+                    why,
+                } => context.tell(SlotRecord {
                     probe: probe.definition().name.clone(),
                     at: first,
                     slots,
-                    every: probe.definition().every,
+                    every,
                     outcome: SlotOutcome::Missed(why),
                     lag_us: 0,
                     run: None,
@@ -278,7 +311,7 @@ async fn keep(probe: Arc<Probe>, ledger: Rc<RefCell<Ledger>>, context: Rc<Contex
                         Arc::clone(&probe),
                         Rc::clone(&ledger),
                         Rc::clone(&context),
-                        (slot, lag),
+                        (slot, every, lag),
                     )));
                 }
             }
@@ -290,7 +323,7 @@ async fn run_slot(
     probe: Arc<Probe>,
     ledger: Rc<RefCell<Ledger>>,
     context: Rc<Context>,
-    (slot, lag): (Timestamp, Duration),
+    (slot, every, lag): (Timestamp, Duration, Duration),
 ) {
     let width = probe.width();
     context.shared.in_flight.fetch_add(width, Ordering::Relaxed);
@@ -325,7 +358,7 @@ async fn run_slot(
         probe: probe.definition().name.clone(),
         at: slot,
         slots: 1,
-        every: probe.definition().every,
+        every,
         outcome: run.outcome(),
         lag_us: lag.as_micros() as u64,
         run: Some(run),

@@ -9,6 +9,11 @@
 //! which is published beside the ratio. What was run, what was missed and what was never due add up: the outcomes of a
 //! span are as many as [`Schedule::between`] counts in it, whatever happened meanwhile.
 //!
+//! While its route is in trouble a probe may hurry: each of its intervals is then parted into equal ones, with a slot at the
+//! beginning of each. What a slot counts for is its own length, so an interval weighs the same however it is parted, and
+//! whoever hurries sees an outage sooner and not larger. A change of pace waits for the next whole interval: the slot that
+//! began the one under way has been counted for all of it.
+//!
 //! Nothing here reads a clock or waits; the caller says what time it is.
 
 use std::time::Duration;
@@ -36,6 +41,21 @@ impl Schedule {
     /// The distance from slot to slot.
     pub const fn every(self) -> Duration {
         Duration::from_millis(self.every_ms)
+    }
+
+    /// The same with every interval parted into so many; its slots are among the new ones. None is the same as one.
+    #[must_use]
+    pub const fn parted(self, parts: u32) -> Self {
+        let parts = if parts == 0 { 1 } else { parts as u64 };
+        let every_ms = if self.every_ms < parts {
+            1
+        } else {
+            self.every_ms / parts
+        };
+        Self {
+            every_ms,
+            phase_ms: self.phase_ms % every_ms,
+        }
     }
 
     /// The first slot after `at`.
@@ -95,17 +115,33 @@ pub const fn most_in_flight(every: Duration, timeout: Duration) -> usize {
     timeout.as_micros().div_ceil(every) as usize + 1
 }
 
+/// Into how many parts the intervals of a probe that hurries are parted: at most [`MOST_PARTS`], each of whole seconds,
+/// since that is what a slot counts for. One: it cannot hurry.
+pub const fn parts(every: Duration) -> u32 {
+    let seconds = every.as_secs();
+    let mut parts = MOST_PARTS;
+    while parts > 1 && !(every.subsec_nanos() == 0 && seconds.is_multiple_of(parts as u64)) {
+        parts -= 1;
+    }
+    parts
+}
+
+/// A probe that hurries is run at most so many times as often.
+pub const MOST_PARTS: u32 = 6;
+
 /// What is to be done about slots that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Run this slot now. Whoever is told so answers with [`Ledger::ended`].
+    /// Run this slot now; it counts for [`Ledger::every`]. Whoever is told so answers with [`Ledger::ended`].
     Start(Timestamp),
     /// These slots are not run.
     Missed {
         /// The first of them.
         first: Timestamp,
-        /// How many there are, one interval apart.
+        /// How many there are.
         slots: u64,
+        /// From one to the next, and what each counts for.
+        every: Duration,
         /// Why.
         why: Missed,
     },
@@ -129,8 +165,11 @@ pub struct Ledger {
     /// Every slot up to and including this instant has been started or missed.
     decided: Timestamp,
     in_flight: usize,
-    most_in_flight: usize,
-    tolerance: Duration,
+    timeout: Duration,
+    /// Into how many the interval under way is parted.
+    parts: u32,
+    /// The same of those that begin from now on.
+    wanted: u32,
 }
 
 /// The longest delay of a start that still counts as being on time.
@@ -143,15 +182,36 @@ impl Ledger {
             schedule,
             decided: from,
             in_flight: 0,
-            most_in_flight: most_in_flight(schedule.every(), timeout),
-            // Half an interval later the next slot is nearer than this one.
-            tolerance: MOST_LATE.min(schedule.every() / 2),
+            timeout,
+            parts: 1,
+            wanted: 1,
         }
     }
 
-    /// When there is something to decide next.
+    /// Goes on at the pace of `other`, whose schedule is the same.
+    #[must_use]
+    pub const fn at_the_pace_of(self, other: &Self) -> Self {
+        Self {
+            parts: other.parts,
+            wanted: other.wanted,
+            ..self
+        }
+    }
+
+    /// Has the intervals that begin from now on parted into so many; 1 is calm.
+    pub const fn pace(&mut self, parts: u32) {
+        self.wanted = if parts == 0 { 1 } else { parts };
+    }
+
+    /// When there is something to decide next. The next whole interval begins with a slot at any pace.
     pub fn next(&self) -> Timestamp {
-        self.schedule.after(self.decided)
+        let parted = self.schedule.parted(self.parts).after(self.decided);
+        parted.min(self.schedule.after(self.decided))
+    }
+
+    /// From one slot to the next at the pace of the interval under way.
+    pub const fn every(&self) -> Duration {
+        self.schedule.parted(self.parts).every()
     }
 
     /// Every slot up to and including this instant has been started or missed.
@@ -167,21 +227,29 @@ impl Ledger {
     /// Decides every slot up to `now`: at most one start, and it is always the last. Each slot is decided once, also
     /// when `now` goes back.
     pub fn due(&mut self, now: Timestamp, around: Circumstances) -> Vec<Due> {
-        let slots = self.schedule.between(self.decided, now);
-        let Some(last) = self.schedule.at_or_before(now).filter(|_| slots > 0) else {
-            return Vec::new();
-        };
-        let first = self.schedule.after(self.decided);
-        self.decided = last;
         let mut due = Vec::with_capacity(2);
         let skipped = around.off.unwrap_or(if around.clock_jumped {
             Missed::Clock
         } else {
             Missed::Late
         });
-        let why = if around.off.is_some() || now.since(last) > self.tolerance {
+        let next = self.schedule.after(self.decided);
+        if now >= next {
+            due.extend(self.rest_before(next, skipped));
+            self.parts = self.wanted;
+        }
+        let (schedule, every) = (self.schedule.parted(self.parts), self.every());
+        let slots = schedule.between(self.decided, now);
+        let Some(last) = schedule.at_or_before(now).filter(|_| slots > 0) else {
+            return due;
+        };
+        let first = schedule.after(self.decided);
+        self.decided = last;
+        // Half an interval later the next slot is nearer than this one.
+        let tolerance = MOST_LATE.min(every / 2);
+        let why = if around.off.is_some() || now.since(last) > tolerance {
             Some(skipped)
-        } else if self.in_flight >= self.most_in_flight {
+        } else if self.in_flight >= most_in_flight(every, self.timeout) {
             Some(Missed::Overlap)
         } else if around.overloaded {
             Some(Missed::Overload)
@@ -193,6 +261,7 @@ impl Ledger {
             due.push(Due::Missed {
                 first,
                 slots: earlier,
+                every,
                 why: skipped,
             });
         }
@@ -201,6 +270,7 @@ impl Ledger {
             Some(why) => due.push(Due::Missed {
                 first: last,
                 slots: 1,
+                every,
                 why,
             }),
             None => {
@@ -209,6 +279,23 @@ impl Ledger {
             }
         }
         due
+    }
+
+    /// What is left of the interval under way when the next one, at `next`, has begun: it cannot be run any more.
+    fn rest_before(&mut self, next: Timestamp, why: Missed) -> Option<Due> {
+        let end = Timestamp::from_millis(next.as_millis().saturating_sub(1));
+        let schedule = self.schedule.parted(self.parts);
+        let (first, slots) = (
+            schedule.after(self.decided),
+            schedule.between(self.decided, end),
+        );
+        self.decided = self.decided.max(end);
+        (slots > 0).then_some(Due::Missed {
+            first,
+            slots,
+            every: schedule.every(),
+            why,
+        })
     }
 
     /// A run that was started has ended.
@@ -223,14 +310,34 @@ impl Ledger {
 }
 
 /// The slots after `last`, the last one on record, that passed while this process was not there, up to and including
-/// `now`: the first of them, and how many.
+/// `now`: the first of them, how many, and the distance between them. When the last one was `every` long because the probe
+/// hurried, what was left of its interval comes first, to its end: whoever takes over begins with a whole interval.
 pub fn slots_while_down(
     schedule: Schedule,
-    last: Timestamp,
+    (last, every): (Timestamp, Duration),
     now: Timestamp,
-) -> Option<(Timestamp, u64)> {
+) -> Vec<(Timestamp, u64, Duration)> {
+    let next = schedule.after(last);
+    let end = Timestamp::from_millis(next.as_millis().saturating_sub(1));
+    let whole = schedule.every().as_millis();
+    // Anything else was another probe's by the same name.
+    let is_part =
+        !every.is_zero() && every < schedule.every() && whole.is_multiple_of(every.as_millis());
+    let hurried = if is_part {
+        schedule.parted(u32::try_from(whole / every.as_millis()).unwrap_or(1))
+    } else {
+        schedule
+    };
+    let rest = hurried.between(last, end);
     let slots = schedule.between(last, now);
-    (slots > 0).then(|| (schedule.after(last), slots))
+    let spans = [
+        (hurried.after(last), rest, hurried.every()),
+        (next, slots, schedule.every()),
+    ];
+    spans
+        .into_iter()
+        .filter(|(_, slots, _)| *slots > 0)
+        .collect()
 }
 
 /// The time that schedules go by: the wall clock's, but never backwards.
@@ -398,6 +505,7 @@ mod tests {
                 Some(why) => Due::Missed {
                     first: start,
                     slots: 1,
+                    every: schedule.every(),
                     why,
                 },
             };
@@ -479,7 +587,7 @@ mod tests {
                 while ledger.next() <= until {
                     for due in ledger.due(ledger.next(), calm) {
                         let Due::Start(slot) = due else { panic!("{due:?}") };
-                        on_record.push((slot, 1));
+                        on_record.push((slot, 1, schedule.every()));
                         ledger.ended();
                     }
                 }
@@ -490,14 +598,50 @@ mod tests {
             live(born, died);
             live(reborn, end);
             let last = schedule.at_or_before(died).filter(|slot| *slot > born).unwrap_or(born);
-            on_record.extend(slots_while_down(schedule, last, reborn));
+            on_record.extend(slots_while_down(schedule, (last, schedule.every()), reborn));
             on_record.sort_unstable();
-            let total: u64 = on_record.iter().map(|(_, slots)| slots).sum();
+            let total: u64 = on_record.iter().map(|(_, slots, _)| slots).sum();
             prop_assert_eq!(total, schedule.between(born, end));
             let mut next = schedule.after(born);
-            for (slot, slots) in on_record {
+            for (slot, slots, every) in on_record {
                 prop_assert_eq!(slot, next);
-                next = slot.plus(schedule.every() * slots as u32);
+                next = slot.plus(every * slots as u32);
+            }
+        }
+
+        /// However often a probe changes its pace, is late or is killed: its slots follow one another without a hole or an
+        /// overlap, so that whole intervals weigh what they last, and what fails weighs as long as it fails.
+        #[test]
+        fn a_change_of_pace_changes_no_weight(
+            name in "[a-z]{1,8}",
+            every_s in 1_u64..90,
+            steps in prop::collection::vec((0_u64..200_000, any::<bool>(), any::<bool>()), 1..80),
+        ) {
+            let every = Duration::from_secs(every_s);
+            let schedule = Schedule::new(&name, every);
+            let born = MS(1_000_000);
+            let mut ledger = Ledger::new(schedule, every, born);
+            let (mut now, mut expected, mut last) = (born, schedule.after(born), None);
+            for (step, hurries, killed) in steps {
+                now = now.plus(Duration::from_millis(step));
+                let mut seen = Vec::new();
+                if let Some(last) = last.filter(|_| killed) {
+                    seen = slots_while_down(schedule, last, now);
+                    ledger = Ledger::new(schedule, every, now);
+                }
+                ledger.pace(if hurries { parts(every) } else { 1 });
+                for due in ledger.due(now, Circumstances::default()) {
+                    seen.push(match due {
+                        Due::Start(slot) => (slot, 1, ledger.every()),
+                        Due::Missed { first, slots, every, .. } => (first, slots, every),
+                    });
+                }
+                for (first, slots, length) in seen {
+                    prop_assert_eq!(first, expected, "no hole and no overlap");
+                    prop_assert_eq!(length.subsec_nanos(), 0, "it counts whole seconds");
+                    expected = first.plus(length * slots as u32);
+                    last = Some((first.plus(length * (slots - 1) as u32), length));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::daemon::{one_route, until};
-use crate::harness::{Home, PATIENCE, wait};
+use crate::harness::{Client, Home, PATIENCE, wait};
 use crate::origin::Origin;
 
 mod blackbox;
@@ -495,6 +495,45 @@ fn a_daemon_runs_its_probes_and_a_killed_one_leaves_no_slot_unaccounted() {
         .map(|slot| slot["slots"].as_u64().expect("a number"))
         .sum();
     assert!((3..60).contains(&down), "{slots:#?}");
+}
+
+#[test]
+fn a_probe_hurries_while_its_route_is_in_trouble_and_weighs_the_same() {
+    let origin = Origin::answering("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n");
+    let home = Home::new(&format!(
+        "proxy.workers = 1\nprobes.dir = 'synthetic'\n{}\
+         [[slo]]\nid = 'users'\nroute = 'r'\nsli = 'availability'\nobjective = '99%'\npolicy = 'quick'\n\
+         [[slo]]\nid = 'outside'\nroute = 'r'\nsli = 'probe'\nprobe = 'direct'\nobjective = '99%'\n\
+         [[policy]]\nname = 'quick'\n\
+         [[policy.row]]\nseverity = 'page'\ntier = 'fast'\nlong = '20s'\nshort = '10s'\nfactor = 2.0\n\
+         [[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n",
+        one_route(&[origin.url()])
+    ));
+    fs::create_dir(home.path("synthetic")).expect("made");
+    fs::write(
+        home.path("synthetic/a.toml"),
+        format!(
+            "[[probe]]\nname = 'direct'\ntarget = '{}'\nevery = '6s'\nroute = 'r'\n",
+            origin.url()
+        ),
+    )
+    .expect("written");
+    let daemon = home.run();
+    let mut users = Client::connect(daemon.address());
+    let counted = daemon.until("eight slots", PATIENCE, |snapshot| {
+        // Users are what puts the route in trouble.
+        assert_eq!(users.get("/").expect("it answers").status, 500);
+        let failed = snapshot["probes"][0]["failed"].as_u64()?;
+        (failed >= 8).then(|| {
+            let slo = crate::harness::of(&snapshot["slos"], "id", "outside");
+            (failed, slo["bad"].as_u64().expect("a number"))
+        })
+    });
+    let (failed, seconds) = counted;
+    assert!(
+        seconds < failed * 6,
+        "{failed} slots weigh {seconds} s: the short ones weigh less"
+    );
 }
 
 #[test]

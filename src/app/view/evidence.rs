@@ -496,6 +496,7 @@ mod tests {
             maintenance: Vec::new(),
             manner: Manner::plain(Duration::from_secs(1)),
             steps: Vec::new(),
+            hurry: false,
             compare: true,
             views: Vec::new(),
         };

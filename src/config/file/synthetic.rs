@@ -63,6 +63,7 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) manner: Manner,
     pub(in crate::config) steps: Vec<Item<JourneyTable>>,
     pub(in crate::config) compare: Located<bool>,
+    pub(in crate::config) hurry: Option<Located<bool>>,
 }
 
 impl Section for Probe {
@@ -101,6 +102,13 @@ impl Section for Probe {
                 "Looks at its route from elsewhere in the same slot: at this ingress's own listener, and at each endpoint of \
                  the route's upstream with a request of its own and with a mere connection. What they find together says \
                  where a fault lies. Needs `route` and an `http://` or `https://` target.",
+            ),
+            hurry: keys.optional(
+                "hurry",
+                &Flag,
+                "true; false for a journey",
+                "Whether it is run up to six times as often, at most once a second, while an alert of its route or of an SLO that \
+                 counts it is pending or fires. A slot then counts for so much less: the ratio stays what it would be.",
             ),
             runbook: keys.optional(
                 "runbook",

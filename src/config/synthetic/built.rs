@@ -24,8 +24,10 @@ pub(super) fn definition(probe: Probe, base: &Path) -> Option<Definition> {
         manner: written,
         steps,
         compare,
+        hurry,
     } = probe;
     let manner = manner(written, base)?;
+    let is_journey = !steps.is_empty();
     let steps = steps
         .into_iter()
         .map(|item| journey::step(item.value, &manner));
@@ -39,6 +41,7 @@ pub(super) fn definition(probe: Probe, base: &Path) -> Option<Definition> {
         maintenance: plain(maintenance),
         steps: steps.collect::<Option<_>>()?,
         manner,
+        hurry: hurry.map_or(!is_journey, |hurry| hurry.value),
         compare: compare.value,
         views: Vec::new(),
     })

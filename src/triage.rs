@@ -105,6 +105,8 @@ pub enum Topic {
     Flapping,
     /// What only probes see.
     Outside,
+    /// A name that leads elsewhere than somebody goes.
+    Names,
     /// What clients do wrong.
     Clients,
     /// A part of ourselves.
@@ -113,7 +115,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Burn,
         Self::Certificate,
         Self::Misroute,
@@ -121,6 +123,7 @@ impl Topic {
         Self::Slowdown,
         Self::Flapping,
         Self::Outside,
+        Self::Names,
         Self::Clients,
         Self::Degraded,
     ];

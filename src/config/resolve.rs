@@ -85,10 +85,7 @@ pub(super) fn resolve(
             .key_file
             .map_or_else(|| super::default_key(&dir), |path| base.join(path.value)),
     };
-    let access_log = match access_log.output.value {
-        accesslog::Config::File(path) => accesslog::Config::File(base.join(path)),
-        output @ (accesslog::Config::Off | accesslog::Config::Stdout) => output,
-    };
+    let access_log = written_to(access_log.output.value, base);
     let acme = acme::Config {
         authorities: all(authorities, |it| authority(it, base, &dir))?,
         certificates: wanted(&certificates),
@@ -245,6 +242,14 @@ fn authority(authority: file::Authority, base: &Path, state: &Path) -> Option<ac
         dir: path(authority.dir).unwrap_or_else(|| acme::default_dir(state, &name)),
         name,
     })
+}
+
+/// Where the access log goes.
+fn written_to(output: accesslog::Config, base: &Path) -> accesslog::Config {
+    match output {
+        accesslog::Config::File(path) => accesslog::Config::File(base.join(path)),
+        output @ (accesslog::Config::Off | accesslog::Config::Stdout) => output,
+    }
 }
 
 /// Where lists of revoked certificates come from.

@@ -39,6 +39,8 @@ pub(super) const LATENCY_RISES: &str = "VestibuleLatencyRises";
 pub(super) const CRASHED: &str = "VestibuleCrashed";
 /// Many more requests than usual match no route.
 pub(super) const MISROUTES_SURGED: &str = "VestibuleMisroutesSurged";
+/// The names of endpoints lead nowhere.
+pub(super) const NAMES_DO_NOT_RESOLVE: &str = "VestibuleNamesDoNotResolve";
 /// An endpoint comes and goes.
 pub(super) const ENDPOINT_FLAPS: &str = "VestibuleEndpointFlaps";
 /// A probe fails.
@@ -75,6 +77,7 @@ pub(super) const fn alert_about(topic: Topic, severity: Severity) -> Option<&'st
         Topic::Flapping => ENDPOINT_FLAPS,
         Topic::Outside => PROBE_FAILS,
         Topic::Degraded => DEGRADED,
+        Topic::Names => NAMES_DO_NOT_RESOLVE,
         Topic::Clients => return None,
     })
 }

@@ -28,7 +28,7 @@ fn prose(name: &str) -> &'static str {
         alarm::NO_REQUESTS => include_str!("../../docs/runbooks/route-silent.md"),
         alarm::MISROUTES_SURGED => include_str!("../../docs/runbooks/misroutes.md"),
         "VestibuleOverloaded" => include_str!("../../docs/runbooks/overloaded.md"),
-        "VestibuleNamesDoNotResolve" => include_str!("../../docs/runbooks/names.md"),
+        alarm::NAMES_DO_NOT_RESOLVE => include_str!("../../docs/runbooks/names.md"),
         "VestibuleEndpointFails" | alarm::ENDPOINT_FLAPS => {
             include_str!("../../docs/runbooks/endpoint.md")
         }

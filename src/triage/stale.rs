@@ -3,7 +3,7 @@
 use super::engine::blank;
 use super::evidence::{Evidence, NameEvidence};
 use super::sentence::label;
-use super::{Level, Locus, Verdict, words};
+use super::{Level, Locus, Topic, Verdict, words};
 use crate::model::Timestamp;
 
 /// Names that are told of; the rest is counted.
@@ -36,6 +36,7 @@ fn verdict(now: Timestamp, all: &[&NameEvidence<'_>], more: &str) -> Option<Verd
     let what: Vec<String> = all.iter().map(|found| words::long(&found.text)).collect();
     let next_step = "see who says what: `vestibule names`".to_owned();
     Some(Verdict {
+        topic: Topic::Names,
         side: Locus::Network,
         route: first.route.map(str::to_owned),
         routes: first.route.iter().map(|it| (*it).to_owned()).collect(),

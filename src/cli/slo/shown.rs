@@ -167,16 +167,7 @@ fn page(detail: &SloDetail) -> String {
             percent(Some(slo.coverage_ratio))
         ),
     );
-    if !slo.parts.is_empty() {
-        let parts = slo.parts.iter();
-        let parts = parts.map(|part| format!("{} x {}", part.weight, part.slo));
-        let parts: Vec<String> = parts.collect();
-        let by = slo.weigh.as_deref().unwrap_or("minutes");
-        put(
-            &mut text,
-            format_args!("parts    by {by}: {}\n", parts.join(", ")),
-        );
-    }
+    text.push_str(&parts(slo));
     let mut burns: Vec<_> = slo.burn.iter().collect();
     burns.sort_by_key(|(window, _)| **window);
     let burns: Vec<String> = burns
@@ -228,6 +219,19 @@ fn page(detail: &SloDetail) -> String {
         put(&mut text, format_args!("{}\n", booked(deploy)));
     }
     text
+}
+
+/// What a composite weighs; empty for anything else.
+fn parts(slo: &SloView) -> String {
+    if slo.parts.is_empty() {
+        return String::new();
+    }
+    let parts = slo.parts.iter();
+    let parts: Vec<String> = parts
+        .map(|part| format!("{} x {}", part.weight, part.slo))
+        .collect();
+    let by = slo.weigh.as_deref().unwrap_or("minutes");
+    format!("parts    by {by}: {}\n", parts.join(", "))
 }
 
 /// `30d`, or `the month from 2026-10-31T23:00:00.000Z to 2026-11-30T23:00:00.000Z (Europe/Berlin)`.

@@ -120,19 +120,7 @@ pub(super) fn read(
         zone: zone.unwrap_or(Zone::UTC),
     });
     if let Some((node, kind)) = kind {
-        marks.sli = match (kind, under, every, reading) {
-            ("availability", None, None, reading) => {
-                Some(Sli::Availability(reading.unwrap_or(Reading::FAULT)))
-            }
-            ("latency", Some(under), None, None) => Some(Sli::Latency { under }),
-            ("connection", None, None, None) => Some(Sli::Connection),
-            ("rate-limit", None, None, None) => Some(Sli::RateLimit),
-            ("probe", None, Some(every), None) if marks.probe.is_some() => {
-                Some(Sli::Probe { every })
-            }
-            ("composite", None, None, None) if !marks.parts.is_empty() => weigh.map(Sli::Composite),
-            _ => None,
-        };
+        marks.sli = marks.indicator(kind, (under, every), reading, weigh);
         if marks.sli.is_none() {
             refuse(node, "sli", context);
         }
@@ -145,6 +133,31 @@ pub(super) fn read(
         });
     }
     marks
+}
+
+impl Marks {
+    /// The indicator that the marks describe; `None` when they do not fit together.
+    fn indicator(
+        &self,
+        kind: &str,
+        (under, every): (Option<Duration>, Option<Duration>),
+        reading: Option<Reading>,
+        weigh: Option<Weighing>,
+    ) -> Option<Sli> {
+        match (kind, under, every, reading) {
+            ("availability", None, None, reading) => {
+                Some(Sli::Availability(reading.unwrap_or(Reading::FAULT)))
+            }
+            ("latency", Some(under), None, None) => Some(Sli::Latency { under }),
+            ("connection", None, None, None) => Some(Sli::Connection),
+            ("rate-limit", None, None, None) => Some(Sli::RateLimit),
+            ("probe", None, Some(every), None) if self.probe.is_some() => {
+                Some(Sli::Probe { every })
+            }
+            ("composite", None, None, None) if !self.parts.is_empty() => weigh.map(Sli::Composite),
+            _ => None,
+        }
+    }
 }
 
 impl Imported {

@@ -161,7 +161,6 @@ fn check_parts(
                     .help("name its parts here instead, with their weights");
                 findings.add(finding);
             }
-            Some(_) => {}
             None if is_complete => {
                 let message = format!("there is no SLO `{}`", part.value);
                 let mut finding =
@@ -176,7 +175,7 @@ fn check_parts(
                 }
                 findings.add(finding);
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

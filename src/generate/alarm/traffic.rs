@@ -1,7 +1,8 @@
 //! What requests, endpoints and clients are troubled by, and can wait for working hours.
 
 use super::{
-    Alarm, DEBUG, ENDPOINT_FLAPS, LATENCY_RISES, MISROUTES_SURGED, ONCALL, Proof, SELF, proof,
+    Alarm, DEBUG, ENDPOINT_FLAPS, LATENCY_RISES, MISROUTES_SURGED, NAMES_DO_NOT_RESOLVE, ONCALL,
+    Proof, SELF, proof,
 };
 use crate::catalog::{ACCEPT_FAILURES, DURATION, ENDPOINT_HEALTHY, FAULTS, HANDSHAKES, REQUESTS};
 use crate::generate::promql::{matching, select};
@@ -99,7 +100,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleNamesDoNotResolve",
+            name: NAMES_DO_NOT_RESOLVE,
             severity: ticket,
             expr: format!(
                 "sum by (route) (increase({}[15m])) > 4.5",

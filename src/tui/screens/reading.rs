@@ -71,6 +71,7 @@ fn occasion(matter: Matter) -> String {
         (Topic::Slowdown, _) => "a route grows slower by the day",
         (Topic::Flapping, _) => "an endpoint comes and goes",
         (Topic::Outside, _) => "a probe fails",
+        (Topic::Names, _) => "a name leads elsewhere",
         (Topic::Clients, _) => "what clients do wrong",
         (Topic::Degraded, _) => "a part of Vestibule does not work",
     };

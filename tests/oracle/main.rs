@@ -331,7 +331,8 @@ fn rule(rule: &Value) -> Option<Rule> {
     let expr = expr
         .replace("sum(", "sum by (shape) (")
         .replace("min(min_over_time", "min by (shape) (min_over_time")
-        .replace("max(route:", "max by (shape) (route:");
+        .replace("max(route:", "max by (shape) (route:")
+        .replace("max(last_over_time", "max by (shape) (last_over_time");
     let labels = rule["labels"].as_object().unwrap().iter();
     let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
     Some(Rule {

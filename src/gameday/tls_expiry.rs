@@ -1,7 +1,7 @@
 //! A certificate that nobody renews: overdue, ticket, page, end, and what its renewal puts right.
 //!
 //! The certificate is real and short-lived, on a real listener. A probe shakes hands every second as a client would, and an
-//! SLO counts it. [`files`] makes it itself and puts a renewed one in place after the end; [`acme`] has it issued by an
+//! SLO counts it. `files` makes it itself and puts a renewed one in place after the end; `acme` has it issued by an
 //! authority, renewed under load for a while, and then stands between the two. Nothing restarts.
 
 use std::fs::File;

@@ -166,7 +166,7 @@ impl Issuer {
         self.views.borrow().clone()
     }
 
-    /// Ends the thread, and waits until open orders have removed what they left in the DNS: [`CLOSING`] at most.
+    /// Ends the thread, and waits until open orders have removed what they left in the DNS: ten seconds at most.
     pub fn close(self) {
         let Self { plans, thread, .. } = self;
         drop(plans);

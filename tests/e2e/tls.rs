@@ -66,6 +66,21 @@ impl Authority {
         }
     }
 
+    /// A list of what it has revoked, which is nothing, until tomorrow.
+    pub(crate) fn list(&self) -> Vec<u8> {
+        let now = time::OffsetDateTime::now_utc();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: now - time::Duration::minutes(1),
+            next_update: now + time::Duration::days(1),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&self.issuer).expect("it can be signed");
+        signed.der().to_vec()
+    }
+
     /// Writes its own certificate, which others trust it by.
     pub(crate) fn write(&self, path: &Path) {
         fs::write(path, &self.pem).expect("the directory can be written");

@@ -181,6 +181,10 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         acme = "nobody"
         hosts = ["issued.example"]
 
+        [revocation]
+        files = ["nobody.crl"]
+        issuers_file = "nobody.pem"
+
         [[acme]]
         name = "nobody"
         directory = "https://127.0.0.1:1/"
@@ -207,7 +211,10 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
     // As if it had been issued: its authority does not answer now.
     let kept = home.state().join("acme/nobody");
     fs::create_dir_all(&kept).expect("the directory can be written");
-    let issued = Authority::new("nobody").vouch_for(&["issued.example"]);
+    let nobody = Authority::new("nobody");
+    nobody.write(&home.path("nobody.pem"));
+    fs::write(home.path("nobody.crl"), nobody.list()).expect("it can be written");
+    let issued = nobody.vouch_for(&["issued.example"]);
     issued.write(&kept, "issued");
     let pair = ["issued.pem", "issued-key.pem"].map(|name| fs::read_to_string(kept.join(name)));
     let pair: String = pair

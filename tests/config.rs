@@ -459,9 +459,9 @@ fn every_key_reaches_its_part() {
     assert_eq!(whole.sli, Sli::Composite(Weighing::Events));
     assert_eq!(
         whole.weights(),
-        "3 x checkout-available, 1 x checkout-from-outside"
+        "3 x checkout-available, 1 x shop-available"
     );
-    let counted = "probe shop-front every 20s";
+    let counted = "availability fault of upstream shop";
     assert_eq!(whole.parts[1].counted, counted);
     assert_eq!(whole.owner, Some(team));
     assert_eq!(probes.definitions[0].name, "shop-front");

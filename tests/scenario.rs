@@ -625,7 +625,8 @@ impl Scenario {
                 kind: if has_ended { "expired" } else { "expiry" }.to_owned(),
                 began: has_ended.then(|| Timestamp::from_secs(ends)),
                 routes: it.routes.iter().map(String::as_str).collect(),
-                upstream: None,
+                upstreams: Vec::new(),
+                is_ours: true,
                 text: String::new(),
             }
         });

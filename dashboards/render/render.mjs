@@ -73,6 +73,10 @@ name = "shop"
 chain_file = "shop.pem"
 key_file = "shop-key.pem"
 
+[revocation]
+files = ["revoked.crl"]
+issuers_file = "shop.pem"
+
 # As if it had been issued; its authority does not answer now.
 [[certificate]]
 name = "issued"
@@ -375,6 +379,14 @@ const main = async () => {
     { cwd: home },
   );
   if (made.status !== 0) throw new Error(`openssl: ${made.stderr}`);
+  fs.writeFileSync(path.join(home, 'ca.cnf'), '[ca]\ndefault_ca = it\n[it]\ndatabase = index.txt\ndefault_md = sha256\n');
+  fs.writeFileSync(path.join(home, 'index.txt'), '');
+  const list = spawnSync(
+    'openssl',
+    ['ca', '-config', 'ca.cnf', '-keyfile', 'shop-key.pem', '-cert', 'shop.pem', '-gencrl', '-crldays', '7', '-out', 'revoked.crl'],
+    { cwd: home },
+  );
+  if (list.status !== 0) throw new Error(`openssl: ${list.stderr}`);
   const kept = path.join(home, STATE, 'acme/nobody');
   fs.mkdirSync(kept, { recursive: true });
   const issued = spawnSync(

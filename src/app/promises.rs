@@ -114,31 +114,32 @@ impl Promises {
             origin.is_some_and(|origin| origin.is_of(directory.counted(key)))
         };
         let all = self.0.iter_mut().enumerate();
-        let mut own: Vec<(&str, &mut Promise)> = all
+        let mut own: Vec<(SloKey, &mut Promise)> = all
             .map(|(index, promise)| (SloKey(index as u32), promise))
             .filter(|(key, _)| is_own(*key))
-            .map(|(key, promise)| (directory.slo_id(key), promise))
             .collect();
         let mut rings: HashMap<String, &mut TallyRing> = own
             .iter_mut()
-            .map(|(id, promise)| ((*id).to_owned(), &mut promise.ring))
+            .map(|(key, promise)| (directory.slo_id(*key).to_owned(), &mut promise.ring))
             .collect();
         restore::slos(history, coverage, &mut rings, now)?;
-        for (id, promise) in own {
-            promise.resume(history, id, now)?;
+        let own: Vec<SloKey> = own.into_iter().map(|(key, _)| key).collect();
+        // A composite goes on from where its parts stood: what they judge now that was open then is new to it.
+        let stood: Vec<Tally> = self.0.iter().map(|promise| promise.tally).collect();
+        for key in &own {
+            self.0[key.index()].resume(history, directory.slo_id(*key), now)?;
         }
-        for index in 0..self.0.len() {
-            if is_own(SloKey(index as u32)) {
-                self.resume_composite(index, history, directory, now)?;
-            }
+        for key in own {
+            self.resume_composite(key.index(), &stood, history, directory, now)?;
         }
         Ok(())
     }
 
-    /// Takes up the minute that a composite was weighing when the process before this one ended.
+    /// Takes up the minute that a composite was weighing when the process before this one ended, when every SLO `stood` there.
     fn resume_composite(
         &mut self,
         index: usize,
+        stood: &[Tally],
         history: &History,
         directory: &Directory,
         now: Timestamp,
@@ -153,7 +154,8 @@ impl Promises {
         for part in &parts {
             minute.push(history.slo_over(directory.slo_id(*part), start, start + MINUTE_S)?);
         }
-        let counted = self.counted_of(&parts);
+        let counted = parts.iter().map(|part| stood.get(part.index()).copied());
+        let counted: Vec<Tally> = counted.map(Option::unwrap_or_default).collect();
         match composite.weighing() {
             Weighing::Minutes if start + MINUTE_S > now_secs => {
                 let before = counted.iter().zip(&minute).map(|(all, it)| *all - *it);

@@ -104,28 +104,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn run(mut plans: watch::Receiver<Plan>, tell: mpsc::Sender<Vec<Sight>>) {
     let mut trusts = Trusts::default();
     let mut before = Plan::default();
+    let mut read_for = Duration::ZERO;
     loop {
         let plan = plans.borrow_and_update().clone();
-        if plan != before {
-            // Roots are read anew when the configuration is.
+        // What a file of roots holds may change though its name does not.
+        if plan != before || read_for >= EVERY {
             trusts = Trusts::default();
             before.clone_from(&plan);
+            read_for = Duration::ZERO;
         }
         let sights = look(plan, &mut trusts).await;
         let pause = pause(&sights);
+        read_for += pause;
         if tell.send(sights).await.is_err() {
             return;
         }
-        if let Ok(Err(_gone)) = tokio::time::timeout(pause, plans.changed()).await {
-            return;
+        match tokio::time::timeout(pause, plans.changed()).await {
+            Ok(Err(_gone)) => return,
+            Ok(Ok(())) => read_for = EVERY,
+            Err(_elapsed) => {}
         }
     }
 }
 
-/// A sixtieth of the shortest life, so that a certificate of a minute is looked at every second.
+/// A sixtieth of the shortest life, so that a certificate of a minute is looked at every second. What upstreams show has no
+/// say in how often they are asked.
 fn pause(sights: &[Sight]) -> Duration {
+    let ours = |sight: &&Sight| !matches!(sight.place, Place::Upstream(_));
     let leaves = sights
         .iter()
+        .filter(ours)
         .filter_map(|sight| sight.chain.as_ref().ok()?.first());
     let shortest = leaves.map(CertificateFacts::lifetime_ms).min();
     let share = shortest.map_or(EVERY, |life| Duration::from_millis(life / 60));
@@ -176,12 +184,26 @@ const AT_ONCE: usize = 8;
 
 async fn look_behind(trust: Result<Trust, String>, behind: Behind, turns: Arc<Semaphore>) -> Sight {
     // It is never closed.
-    let _turn = turns.acquire().await;
+    let Ok(turn) = turns.acquire_owned().await else {
+        return Sight {
+            place: Place::Upstream(behind),
+            chain: Err("it was not its turn".to_owned()),
+            refused: None,
+        };
+    };
     let looked = async {
         let trust = trust?;
         let name = ServerName::try_from(behind.name.clone());
         let name = name.map_err(|error| error.to_string())?;
-        let tcp = TcpStream::connect((behind.host.as_str(), behind.port)).await;
+        let place = (behind.host.clone(), behind.port);
+        // A resolver that hangs keeps a thread: it keeps the turn as well, so that there are few.
+        let found = tokio::spawn(async move {
+            let found = tokio::net::lookup_host(place).await;
+            (found.map(Vec::from_iter), turn)
+        });
+        let (addresses, _turn) = found.await.map_err(|error| error.to_string())?;
+        let addresses = addresses.map_err(|error| error.to_string())?;
+        let tcp = TcpStream::connect(addresses.as_slice()).await;
         let tcp = tcp.map_err(|error| error.to_string())?;
         Ok(trust.examine(tcp, name, &[]).await)
     };
@@ -193,8 +215,12 @@ async fn look_behind(trust: Result<Trust, String>, behind: Behind, turns: Arc<Se
             Ok(_) => (Ok(examined.chain), None),
             Err(error) if examined.chain.is_empty() => (Err(error.to_string()), None),
             Err(error) => {
-                let failure = failure(&error, &examined.chain);
-                (Ok(examined.chain), Some((failure, error.to_string())))
+                let refused = match failure(&error, &examined.chain) {
+                    // It broke off later, or wants a certificate of ours: the chain was good enough.
+                    ProbeFailure::TlsAlert => None,
+                    failure => Some((failure, error.to_string())),
+                };
+                (Ok(examined.chain), refused)
             }
         },
     };

@@ -188,8 +188,10 @@ impl Reader {
             (None, Some(next)) => (next.since(now) / 2).clamp(AGAIN.0, AGAIN.1),
             (None, None) => AGAIN.1,
         };
-        // What was known stays known: a list that cannot be had now was had before.
-        if let (Some(_), Some((before, _))) = (&view.error, self.fetched.get(&key)) {
+        // What was known stays known: a list that cannot be had now was had before, and an older one than that is no news.
+        if let Some((before, _)) = self.fetched.get(&key)
+            && (view.error.is_some() || view.this_update < before.this_update)
+        {
             view.this_update = before.this_update;
             view.next_update = before.next_update;
             view.revoked_at = before.revoked_at;

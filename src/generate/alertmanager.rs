@@ -183,7 +183,8 @@ fn inhibitions(plan: &Plan) -> Yaml {
                 ("slo", "=~", &narrow.join("|")),
             ]),
             matchers(&[
-                ("alertname", "=~", "VestibuleErrorBudgetBurns.+"),
+                // A page of a wider promise is told all the same: the narrow one may be silenced, or burn for another reason.
+                ("alertname", "=", alarm::BURNS_SLOWLY),
                 ("slo", "=", wide),
             ]),
             &["owner", "region"],

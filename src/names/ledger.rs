@@ -2,7 +2,7 @@
 //!
 //! Nothing here asks or reads a clock: what was seen is told, with the time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ struct Known {
     /// What the authority says, the last time that it said something.
     truth: Option<Truth>,
     dropped: BTreeMap<IpAddr, Dropped>,
+    /// When it changed lately, the newest last.
+    changes: VecDeque<Timestamp>,
+    /// When an address that it had dropped came back.
+    returned: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +116,11 @@ impl Ledger {
             if new == 0 {
                 continue;
             }
+            let public = || self.names.values().filter(|known| known.is_public());
+            // Whoever comes by another name that leads here is not stale.
+            if public().any(|known| known.leads_to(*address)) {
+                continue;
+            }
             let public = self.names.values_mut().filter(|known| known.is_public());
             for known in public {
                 if let Some(dropped) = known.dropped.get_mut(address)
@@ -154,7 +163,28 @@ impl Ledger {
     }
 }
 
+/// Within this time a name that has changed so often takes turns, and nobody is behind on it.
+const TURNING: Duration = Duration::from_secs(3_600);
+const TURNS: usize = 3;
+
 impl Known {
+    fn leads_to(&self, address: IpAddr) -> bool {
+        let truth = self.truth.as_ref();
+        truth.is_some_and(|truth| truth.addresses.contains(&address))
+    }
+
+    /// Whether its authority gives some of many addresses, others each time.
+    fn takes_turns(&self, now: Timestamp) -> bool {
+        let is_recent = |at: &Timestamp| now.since(*at) < TURNING;
+        self.changes
+            .iter()
+            .copied()
+            .filter(|at| is_recent(at))
+            .count()
+            >= TURNS
+            || self.returned.is_some_and(|at| is_recent(&at))
+    }
+
     /// Whether clients come to us by it.
     fn is_public(&self) -> bool {
         self.uses.iter().any(|it| match it {
@@ -185,9 +215,18 @@ impl Known {
             ttl_s: said.ttl_s.unwrap_or(0),
         };
         for address in &truth.addresses {
-            self.dropped.remove(address);
+            if self.dropped.remove(address).is_some() {
+                self.returned = Some(now);
+            }
         }
         let before = self.truth.replace(truth.clone())?;
+        let has_changed = before.addresses != truth.addresses;
+        if has_changed {
+            self.changes.push_back(now);
+            while self.changes.len() > TURNS {
+                self.changes.pop_front();
+            }
+        }
         for address in before.addresses.difference(&truth.addresses) {
             let dropped = Dropped {
                 at: now,
@@ -203,7 +242,7 @@ impl Known {
             let oldest = oldest.map(|(address, _)| *address)?;
             self.dropped.remove(&oldest);
         }
-        (before.addresses != truth.addresses).then(|| {
+        (has_changed && !self.takes_turns(now)).then(|| {
             format!(
                 "{name} leads to {} by its authority, before to {}; that may be kept for {} s",
                 list(&truth.addresses),
@@ -224,6 +263,9 @@ impl Known {
 
     fn stale(&self, name: &str, now: Timestamp, grace: Duration) -> Vec<Stale> {
         let mut all = Vec::new();
+        if self.takes_turns(now) {
+            return all;
+        }
         let mut tell = |past: Duration, text: String| {
             if past >= grace {
                 all.push(Stale {
@@ -384,6 +426,58 @@ mod tests {
         assert_eq!(ledger.views(AT(1_112))[0].resolvers[0].stale_s, Some(42));
         ledger.absorb(AT(1_113), sight(&[NEW], &[NEW]));
         assert_eq!(told(&ledger, 1_200, 0), [""; 0], "it has caught up");
+    }
+
+    #[test]
+    fn nobody_is_behind_on_a_name_whose_authority_takes_turns() {
+        let mut ledger = ledger();
+        let some = |place: u64| format!("198.51.100.{place}");
+        let mut told_of = 0;
+        for round in 0..20 {
+            let (before, now) = (some(round), some(round + 1));
+            let moved = ledger.absorb(AT(1_000 + 15 * round), sight(&[&before], &[&now]));
+            told_of += moved.len();
+        }
+        assert_eq!(
+            told_of, 2,
+            "from the third change within an hour on it is its way"
+        );
+        assert_eq!(told(&ledger, 1_400, 0), [""; 0]);
+
+        let mut back = self::ledger();
+        for (at, address) in [(1_000, OLD), (1_010, NEW), (1_020, OLD), (1_030, NEW)] {
+            back.absorb(AT(at), sight(&[OLD], &[address]));
+        }
+        assert_eq!(told(&back, 1_200, 0), [""; 0], "it came back");
+        assert_eq!(told(&back, 1_040 + 3_600, 0).len(), 1, "an hour ago");
+    }
+
+    #[test]
+    fn whoever_comes_by_another_name_to_a_shared_address_is_not_behind() {
+        let mut ledger = ledger();
+        let name = |name: &str| Name {
+            name: name.to_owned(),
+            uses: vec![Use::Route("shop".to_owned())],
+        };
+        ledger.plan(&[name("shop.example"), name("old.example")]);
+        let both = |shop: &str, old: &str| {
+            let mut sights = sight(&[shop], &[shop]);
+            sights.extend(sight(&[old], &[old]).into_iter().map(|it| Sight {
+                name: "old.example".to_owned(),
+                ..it
+            }));
+            sights
+        };
+        ledger.absorb(AT(1_000), both(OLD, OLD));
+        ledger.absorb(AT(1_010), both(OLD, NEW));
+        ledger.arrivals(AT(1_100), &[(OLD.parse().unwrap(), 40)]);
+        assert_eq!(told(&ledger, 1_110, 0), [""; 0]);
+        ledger.absorb(AT(1_120), both(NEW, NEW));
+        ledger.arrivals(AT(1_300), &[(OLD.parse().unwrap(), 50)]);
+        assert!(
+            !told(&ledger, 1_310, 0).is_empty(),
+            "nobody is led there any more"
+        );
     }
 
     #[test]

@@ -180,6 +180,8 @@ async fn ask_through(server: SocketAddr, name: &str, config: &Config, clock: Sys
             break;
         };
         let Some(next) = authorities(&alias, config).await.first().copied() else {
+            // An alias alone says nothing of addresses: neither which, nor that there are none.
+            said.answer = Err(format!("no authority for its alias {alias} was found"));
             break;
         };
         let further = ask(next, &alias, false, clock).await;
@@ -188,6 +190,11 @@ async fn ask_through(server: SocketAddr, name: &str, config: &Config, clock: Sys
             rtt_us: said.rtt_us.saturating_add(further.rtt_us),
             answer: further.answer,
         };
+    }
+    if let Some(alias) = said.answer.as_ref().ok().and_then(|it| it.alias.as_ref()) {
+        said.answer = Err(format!(
+            "its aliases lead on to {alias}, and no further than {MOST_ALIASES} are followed"
+        ));
     }
     if let Ok(answer) = &mut said.answer {
         answer.ttl_s = [lowest, answer.ttl_s].into_iter().flatten().min();

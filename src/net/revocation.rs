@@ -6,7 +6,7 @@
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
-use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::extensions::{DistributionPointName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{
     OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER,
     OID_X509_EXT_ISSUER_DISTRIBUTION_POINT, OID_X509_EXT_REASON_CODE,
@@ -43,8 +43,8 @@ pub enum ListError {
     /// Not signed by the issuer, or in a way that is not known here.
     #[error("its signature is not the issuer's")]
     Signature,
-    /// Only of some certificates, or of some reasons.
-    #[error("it does not speak of all certificates of its issuer")]
+    /// Only of some certificates, of which this is none, or of some reasons.
+    #[error("it does not speak of this certificate, or not of every reason")]
     Partial,
     /// It holds something that must be understood.
     #[error("it holds the critical extension {0}, which is not known here")]
@@ -83,7 +83,7 @@ pub fn look_up(
     list.verify_signature(issuer.public_key())
         .map_err(|_unreadable| ListError::Signature)?;
     for extension in list.extensions() {
-        understand(extension)?;
+        understand(extension, &leaf)?;
     }
     let mut found = list
         .iter_revoked_certificates()
@@ -108,12 +108,16 @@ pub fn look_up(
     })
 }
 
-fn understand(extension: &X509Extension<'_>) -> Result<(), ListError> {
+fn understand(extension: &X509Extension<'_>, leaf: &X509Certificate<'_>) -> Result<(), ListError> {
     if let ParsedExtension::IssuingDistributionPoint(scope) = extension.parsed_extension() {
         let is_partial = scope.only_contains_ca_certs
             || scope.only_contains_attribute_certs
             || scope.indirect_crl
-            || scope.only_some_reasons.is_some();
+            || scope.only_some_reasons.is_some()
+            || scope
+                .distribution_point
+                .as_ref()
+                .is_some_and(|it| !is_named(it, leaf));
         return if is_partial {
             Err(ListError::Partial)
         } else {
@@ -130,6 +134,27 @@ fn understand(extension: &X509Extension<'_>) -> Result<(), ListError> {
         return Err(ListError::Critical(extension.oid.to_id_string()));
     }
     Ok(())
+}
+
+/// Whether a part of an issuer's list is the one that the certificate names: an issuer may spread its list over several (RFC
+/// 5280, 6.3.3 (b)(2)(i)).
+fn is_named(part: &DistributionPointName<'_>, leaf: &X509Certificate<'_>) -> bool {
+    let DistributionPointName::FullName(part) = part else {
+        return false;
+    };
+    let mut named = leaf
+        .extensions()
+        .iter()
+        .filter_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::CRLDistributionPoints(points) => Some(points.points.iter()),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|point| match point.distribution_point.as_ref()? {
+            DistributionPointName::FullName(names) => Some(names),
+            DistributionPointName::NameRelativeToCRLIssuer(_) => None,
+        });
+    named.any(|names| names.iter().any(|name| part.contains(name)))
 }
 
 fn at(time: ASN1Time) -> Timestamp {

@@ -555,7 +555,10 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: 
                 .local_addr()
                 .map(|address| address.ip().to_canonical())
         };
-        if let Some(address) = only.or_else(|| asked().ok()) {
+        if let Some(address) = only.or_else(|| asked().ok())
+            // Whoever comes from here asks for itself: our own looks and probes.
+            && peer.ip().to_canonical() != address
+        {
             worker.arrived(address);
         }
         start(worker, name, stream, peer);

@@ -59,7 +59,7 @@ impl Guards {
     /// The guards for an SLO. A probe's events are seconds and come in slots: what tells nothing is one or two failed slots,
     /// however long they are. Where events are slices of time, a page needs more than two bad ones and a ticket two; of
     /// slices that count by their share, bad shares that add up to two slices and to one. A composite's events count by their
-    /// weights, and so do those that it needs.
+    /// weights, and so do those that it needs; neither of these can be asked for certainty.
     #[must_use]
     pub fn of(self, slo: &Slo) -> Self {
         let (page, ticket) = match (slo.slices, slo.sli) {
@@ -74,6 +74,7 @@ impl Guards {
                 return Self {
                     page_min_bad: self.page_min_bad.saturating_mul(heaviest),
                     ticket_min_bad: self.ticket_min_bad.saturating_mul(heaviest),
+                    confidence: false,
                     ..self
                 };
             }
@@ -83,9 +84,12 @@ impl Guards {
                 Worth::Share => (2 * MILLION, MILLION),
             },
         };
+        // How sure one can be follows from how many events there were, which shares and weights do not tell.
+        let is_counted = !slo.slices.is_some_and(|it| it.worth == Worth::Share);
         Self {
             page_min_bad: self.page_min_bad.min(1) * page,
             ticket_min_bad: self.ticket_min_bad.min(1) * ticket,
+            confidence: self.confidence && is_counted,
             ..self
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         String::new()
     };
     let next_step = match known.map(|it| it.kind.as_str()) {
-        _ if known.is_some_and(|it| it.upstream.is_some()) => {
+        _ if known.is_some_and(|it| !it.is_ours && !it.upstreams.is_empty()) => {
             "have it renewed there, and see `vestibule certs`"
         }
         Some("revoked") => {

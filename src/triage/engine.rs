@@ -422,7 +422,8 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
         .flatten();
     // What fails the handshakes is known: it is what is to be told, whatever else has changed.
     let shown = evidence.certificates.iter().find(|it| {
-        let is_it = it.upstream.is_some() && it.upstream == route.upstream;
+        let upstream = route.upstream;
+        let is_it = upstream.is_some_and(|upstream| it.upstreams.contains(&upstream));
         is_it
             && fault.is_some_and(|(fault, _)| *fault == Fault::TlsHandshake)
             && it.kind != "expiry"

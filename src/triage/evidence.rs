@@ -146,8 +146,10 @@ pub struct CertificateEvidence<'a> {
     pub began: Option<Timestamp>,
     /// Routes that are reached with it.
     pub routes: Vec<&'a str>,
-    /// The upstream that shows it to us; `None`: we show it to clients.
-    pub upstream: Option<&'a str>,
+    /// The upstreams that show it to us.
+    pub upstreams: Vec<&'a str>,
+    /// Whether we show it to clients, or are to.
+    pub is_ours: bool,
     /// Where that is, and what is wrong, in words.
     pub text: String,
 }

@@ -205,7 +205,8 @@ impl View<'_> {
                     kind: kind.clone(),
                     began: leaf.filter(|_| kind == "expired").map(|it| it.not_after),
                     routes: Vec::new(),
-                    upstream: None,
+                    upstreams: Vec::new(),
+                    is_ours: false,
                     text: format!(
                         "{}: {}",
                         view.place,
@@ -215,13 +216,16 @@ impl View<'_> {
             if view.source == "upstream" {
                 let routes = self.around.resolved.proxy.routes.iter();
                 for route in routes.filter(|route| route.upstream == view.name) {
-                    trouble.upstream = Some(&route.upstream);
+                    if !trouble.upstreams.contains(&route.upstream.as_str()) {
+                        trouble.upstreams.push(&route.upstream);
+                    }
                     if !trouble.routes.contains(&route.id.as_str()) {
                         trouble.routes.push(&route.id);
                     }
                 }
                 continue;
             }
+            trouble.is_ours = true;
             let is_reached = |host: &HostPattern| match host {
                 HostPattern::Exact(host) if view.source == "listener" => *host == view.name,
                 HostPattern::Exact(host) => leaf.is_some_and(|leaf| leaf.covers(host)),

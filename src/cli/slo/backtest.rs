@@ -411,7 +411,7 @@ fn judged(
     let labelled = labelled.unwrap_or_else(|| truth::found(&known, arguments.least_budget));
     let (labelled, left_out): (Vec<Labelled>, Vec<Labelled>) = labelled
         .into_iter()
-        .partition(|it| measured(&it.trouble, &known) > 0);
+        .partition(|it| measured(&it.trouble, &known, past.from()) > 0);
     let troubles: Vec<Trouble> = labelled.iter().map(|it| it.trouble.clone()).collect();
     let judge = |profile| fared(profile, &known, &labelled, &troubles, (measured_s, to));
     let profiles: Vec<ProfileOutcome> = profiles.iter().map(judge).collect();
@@ -425,7 +425,10 @@ fn judged(
         gaps,
         objective: arguments.objective.map(|objective| objective.to_string()),
         truth,
-        incidents: labelled.iter().map(|it| incident(it, &known)).collect(),
+        incidents: labelled
+            .iter()
+            .map(|it| incident(it, &known, past.from()))
+            .collect(),
         left_out: left_out
             .into_iter()
             .map(|it| LeftOut {
@@ -458,14 +461,18 @@ fn judged(
 /// What is known of each SLO.
 type Known<'a> = [(&'a Slo, Option<&'a Record>)];
 
-/// Seconds of an incident in which one of its SLOs was measured.
-fn measured(trouble: &Trouble, known: &Known<'_>) -> u64 {
+/// Seconds of an incident in which one of its SLOs was measured, from `first` on: nothing is judged before that.
+fn measured(trouble: &Trouble, known: &Known<'_>, first: Timestamp) -> u64 {
     let records = trouble.slos.iter().filter_map(|place| known[*place].1);
-    let measured = records.map(|record| record.measured_s(trouble.from, trouble.to));
+    let from = trouble.from.max(first);
+    if trouble.to <= from {
+        return 0;
+    }
+    let measured = records.map(|record| record.measured_s(from, trouble.to));
     measured.max().unwrap_or(0)
 }
 
-fn incident(labelled: &Labelled, known: &Known<'_>) -> IncidentOutcome {
+fn incident(labelled: &Labelled, known: &Known<'_>, first: Timestamp) -> IncidentOutcome {
     let Labelled { name, trouble } = labelled;
     let seconds = trouble.to.since(trouble.from).as_secs();
     let shares = trouble
@@ -478,7 +485,7 @@ fn incident(labelled: &Labelled, known: &Known<'_>) -> IncidentOutcome {
         to: trouble.to,
         seconds,
         // Minutes are whole, and an incident need not be.
-        measured_ratio: (measured(trouble, known) as f64 / seconds.max(1) as f64).min(1.0),
+        measured_ratio: (measured(trouble, known, first) as f64 / seconds.max(1) as f64).min(1.0),
         slos: trouble
             .slos
             .iter()

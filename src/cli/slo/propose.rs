@@ -13,7 +13,9 @@ use super::past::Unmeasured;
 use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Resolved};
-use crate::model::{About, Counts, Latency, Objective, Sli, Slo, Tally, Timestamp, Window};
+use crate::model::{
+    About, Counts, Latency, Objective, ObjectiveError, Sli, Slo, Tally, Timestamp, Window,
+};
 use crate::slo::backtest::{Record, run};
 use crate::slo::policy::{DEFAULT_POLICY, Policy, Severity};
 use crate::slo::propose::{Answer, Lack, availability, figures, latency};
@@ -54,8 +56,8 @@ pub(in crate::cli) struct ProposeArguments {
     /// Days with requests that are needed
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=366))]
     min_days: u64,
-    /// The strictest availability to propose
-    #[arg(long, value_name = "SHARE", default_value = "99.9%")]
+    /// The strictest availability to propose, at least 90%
+    #[arg(long, value_name = "SHARE", default_value = "99.9%", value_parser = strictest)]
     at_most: Objective,
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_FILE)]
@@ -158,6 +160,17 @@ pub(super) fn propose(arguments: &ProposeArguments) -> Exit {
             exit
         }
     }
+}
+
+/// Below this nobody is promised anything.
+fn strictest(text: &str) -> Result<Objective, String> {
+    let objective: Objective = text
+        .parse()
+        .map_err(|error: ObjectiveError| error.to_string())?;
+    if objective.ppm() < 900_000 {
+        return Err("nothing below 90% is proposed".to_owned());
+    }
+    Ok(objective)
 }
 
 fn outcome(arguments: &ProposeArguments) -> Result<Outcome, (Exit, String)> {
@@ -269,7 +282,7 @@ fn proposed(
             proposals.push(proposal);
         }
         if seen.wanted.contains(&LATENCY) {
-            proposals.push(seen.promised_latency(latency, slow, &mut taken));
+            proposals.push(seen.promised_latency(latency, slow, &mut taken, &unmeasured));
         }
         routes.push(RouteOutcome {
             route: seen.route.clone(),
@@ -432,6 +445,7 @@ impl Seen {
         answer: &Answer<(Duration, Objective)>,
         slow: &BTreeMap<u64, (u64, u64)>,
         taken: &mut BTreeSet<String>,
+        unmeasured: &Unmeasured,
     ) -> Proposal {
         let p97_5 = |durations: &Latency| durations.quantile(0.975);
         let worst = self.days.iter().max_by_key(|(_, it)| p97_5(&it.durations));
@@ -454,7 +468,7 @@ impl Seen {
         let used = used.map(|(_, most)| most);
         let id = free(&self.route, LATENCY, taken);
         let slo = slo(&id, &self.route, Sli::Latency { under }, objective);
-        let told = self.slow_record(slow).map(|it| told(&slo, it));
+        let told = self.slow_record(slow, unmeasured).map(|it| told(&slo, it));
         Proposal {
             sli: LATENCY,
             answer: Said::Proposed,
@@ -478,13 +492,17 @@ impl Seen {
     }
 
     /// Minutes with what was slow in them at most; of those without a whole distribution nothing is known.
-    fn slow_record(&self, slow: &BTreeMap<u64, (u64, u64)>) -> Option<Judged> {
+    fn slow_record(
+        &self,
+        slow: &BTreeMap<u64, (u64, u64)>,
+        unmeasured: &Unmeasured,
+    ) -> Option<Judged> {
         let (first, end) = (*slow.keys().next()?, *slow.keys().next_back()? + 1);
         let counts: BTreeMap<u64, Counts> = self.minutes.iter().copied().collect();
         let minute = |place: u64| {
             let minute = first + place;
             let Some(counts) = counts.get(&minute) else {
-                return (Tally::default(), true);
+                return (Tally::default(), unmeasured.is_measured(minute));
             };
             match slow.get(&minute) {
                 Some((count, most)) if *count == counts.valid() => {

@@ -375,7 +375,7 @@ impl Section for Policy {
                 usual.confidence,
                 "Whether the long window's ratio must be above the threshold with a confidence of 99.9 %, by Wilson's \
                  lower bound. It asks for 2 bad of 10, 27 of 1,000 or 181 of 10,000 where 14.4 times too fast at 99.9% is \
-                 1, 15 and 145, and so delays what is certain anyway.",
+                 1, 15 and 145, and so delays what is certain anyway. Nothing is asked of shares of slices and of composites.",
             ),
             rows: keys.tables(
                 "row",

@@ -79,6 +79,12 @@ pub(super) fn is_weighed_by_minutes(slo: &file::Slo) -> bool {
     is_composite(slo) && weigh != Some(Weighing::Events)
 }
 
+/// Whether its events are requests or attempts: not slots of a probe, nor slices of time.
+fn counts_requests(slo: &file::Slo) -> bool {
+    let sli = slo.sli.as_ref().map(|sli| sli.value);
+    sli != Some(file::Indicator::Probe) && slo.budgeting.value == file::Budgeting::Occurrences
+}
+
 fn is_composite(slo: &file::Slo) -> bool {
     let sli = slo.sli.as_ref();
     sli.is_some_and(|sli| sli.value == file::Indicator::Composite)
@@ -141,6 +147,7 @@ fn check_parts(
     is_complete: bool,
     findings: &mut Findings,
 ) {
+    let by_events = !is_weighed_by_minutes(&item.value);
     let mut seen: Vec<&Located<String>> = Vec::new();
     let parts = item.value.parts.iter();
     for part in parts.filter_map(|part| part.value.slo.as_ref()) {
@@ -173,6 +180,13 @@ fn check_parts(
                         None => "add an `[[slo]]` of that id".to_owned(),
                     });
                 }
+                findings.add(finding);
+            }
+            Some((_, slo)) if by_events && !counts_requests(&slo.value) => {
+                let message = format!("the events of `{}` are no requests", part.value);
+                let finding = Finding::new(Code::Conflict, part.span.clone(), message)
+                    .reason("they are seconds or slices of time")
+                    .help("leave `weigh = \"events\"` out: each minute then counts by shares");
                 findings.add(finding);
             }
             Some(_) | None => {}

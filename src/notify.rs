@@ -277,7 +277,9 @@ async fn tell(
         match receiver.kind {
             // It inhibits by rules of its own, and has to know all for that.
             Kind::Alertmanager => {}
-            Kind::Webhook | Kind::Slack => ledger::hold_back(&mut notices, (&*snapshot).into()),
+            Kind::Webhook | Kind::Slack => {
+                ledger::hold_back(&mut notices, (&*snapshot).into(), &receiver.severities);
+            }
         }
         let steps = match receiver.kind {
             Kind::Alertmanager => {

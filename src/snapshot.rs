@@ -343,9 +343,16 @@ pub struct EndpointView {
 impl Snapshot {
     /// Where an SLO is looked at closer: its route, or of several the one with the most bad requests of the last minute.
     pub fn spender(&self, slo: &SloView) -> Option<String> {
-        let routes = self.routes.iter().filter(|route| slo.holds(route));
+        let routes = self.routes.iter().filter(|route| self.counts(slo, route));
         let worst = routes.max_by_key(|route| (route.now.bad, route.now.requests));
         worst.map(|route| route.id.clone())
+    }
+
+    /// Whether an SLO counts the requests of `route`: by itself, or as a composite by one of its parts.
+    pub fn counts(&self, slo: &SloView, route: &RouteView) -> bool {
+        let is_part = |it: &&SloView| slo.parts.iter().any(|part| part.slo == it.id);
+        let mut parts = self.slos.iter().filter(is_part);
+        slo.holds(route) || parts.any(|part| part.holds(route))
     }
 }
 

@@ -16,6 +16,8 @@ use crate::store::{QueryError, Reader};
 
 /// From one round to the next. Less than a restarted alert waits for what made it fire.
 const EVERY: Duration = Duration::from_secs(240);
+/// When there was nothing to be read: hours that were over at a start are put together after its first minute.
+const RETRY: Duration = Duration::from_secs(10);
 /// Between two hours that are read: at a start they are many, and others need the processor.
 const BREATH: Duration = Duration::from_millis(20);
 const HOUR_S: u64 = 3_600;
@@ -29,9 +31,12 @@ pub(super) async fn run(dir: PathBuf, clock: SystemClock, tell: mpsc::Sender<Slo
     loop {
         let now = clock.now().as_secs() / HOUR_S;
         // What cannot be read now may be read in the next round; the store says itself when it is in trouble.
-        if let Ok(Some(end)) = hours.read(&dir, now).await
-            && tell.send(hours.slower(end)).await.is_err()
-        {
+        let read = hours.read(&dir, now).await;
+        let Ok(Some(end)) = read else {
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        if tell.send(hours.slower(end)).await.is_err() {
             return;
         }
         tokio::time::sleep(EVERY).await;

@@ -69,7 +69,8 @@ fn spending(
             0.0
         }
     };
-    let of_it = snapshot.routes.iter().filter(|route| slo.holds(route));
+    let of_it = snapshot.routes.iter();
+    let of_it = of_it.filter(|route| snapshot.counts(slo, route));
     let (routes, upstreams): (Vec<&str>, Vec<Option<&str>>) = of_it
         .map(|route| (route.id.as_str(), route.upstream.as_deref()))
         .unzip();

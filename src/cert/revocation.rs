@@ -4,9 +4,10 @@
 //! once a day, or when half of its time is over; a file is read when it has changed.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
@@ -80,7 +81,19 @@ pub async fn run(mut plans: watch::Receiver<Plan>, tell: mpsc::Sender<Known>, cl
 struct Reader {
     /// By the fingerprint of a certificate and the URL: what it said last, and when it is to be fetched again.
     fetched: BTreeMap<(String, String), (RevocationListView, Timestamp)>,
+    /// By the fingerprint of a certificate and the file: what that said when it was read last.
+    read: BTreeMap<(String, PathBuf), FromFile>,
     tls: Option<Arc<ClientConfig>>,
+}
+
+/// When a file was changed last, and how long it is.
+type Stamp = (SystemTime, u64);
+
+/// What a list in a file said of a certificate.
+struct FromFile {
+    stamp: Stamp,
+    issuer: Option<CertificateDer<'static>>,
+    said: Result<Listed, String>,
 }
 
 /// A certificate and who issued it.
@@ -104,11 +117,15 @@ impl Reader {
                 .iter()
                 .filter_map(|kept| subject(&kept.path, &issuers))
                 .collect();
-            let lists: Vec<_> = paths.into_iter().map(read_file).collect();
-            (subjects, lists)
+            let stamped = paths.into_iter().map(|path| {
+                let stamp = stamp(&path);
+                (path, stamp)
+            });
+            (subjects, stamped.collect::<Vec<_>>())
         });
         let (subjects, files) = read.await.unwrap_or_default();
         let mut known = Known::new();
+        let mut lists = BTreeMap::new();
         let mut had = BTreeMap::new();
         for subject in subjects {
             let Some(facts) = facts(&subject.leaf) else {
@@ -119,9 +136,12 @@ impl Reader {
                 continue;
             }
             let mut view = RevocationView::default();
-            for (path, list) in &files {
-                let said = match list {
-                    Ok(list) => judged(list, &subject).await,
+            for (path, stamp) in &files {
+                let said = match stamp {
+                    Ok(stamp) => {
+                        self.in_file(&subject, &sha256, (path, *stamp), &mut lists)
+                            .await
+                    }
                     Err(why) => Err(why.clone()),
                 };
                 // A file may hold the list of another issuer: that one says nothing of this certificate.
@@ -150,7 +170,48 @@ impl Reader {
         }
         self.fetched
             .retain(|(sha256, _), _| known.contains_key(sha256));
+        self.read.retain(|(sha256, path), _| {
+            known.contains_key(sha256) && files.iter().any(|(it, _)| it == path)
+        });
         known
+    }
+
+    /// What the list in a file says: as it was read, or read anew when it has changed. `lists`: what was read in this round.
+    async fn in_file(
+        &mut self,
+        subject: &Subject,
+        sha256: &str,
+        (path, stamp): (&Path, Stamp),
+        lists: &mut BTreeMap<PathBuf, Result<Bytes, String>>,
+    ) -> Result<Listed, String> {
+        let key = (sha256.to_owned(), path.to_owned());
+        if let Some(known) = self.read.get(&key)
+            && known.stamp == stamp
+            && known.issuer == subject.issuer
+        {
+            return known.said.clone();
+        }
+        let list = if let Some(list) = lists.get(path) {
+            list.clone()
+        } else {
+            let of = path.to_owned();
+            let read = tokio::task::spawn_blocking(move || read_file(&of)).await;
+            let list = read.unwrap_or_else(|_panic| Err("it could not be read".to_owned()));
+            lists.insert(path.to_owned(), list.clone());
+            list
+        };
+        let said = match list {
+            Ok(list) => judged(&list, subject).await,
+            // Tried again in the next round.
+            Err(why) => return Err(why),
+        };
+        let read = FromFile {
+            stamp,
+            issuer: subject.issuer.clone(),
+            said: said.clone(),
+        };
+        self.read.insert(key, read);
+        said
     }
 
     /// What the list at `url` says: as it was fetched, or fetched anew. `had`: what was fetched in this round.
@@ -236,17 +297,26 @@ fn subject(path: &Path, issuers: &[CertificateDer<'static>]) -> Option<Subject> 
     Some(Subject { leaf, issuer })
 }
 
-fn read_file(path: PathBuf) -> (PathBuf, Result<Bytes, String>) {
-    let read = || -> Result<Bytes, String> {
-        let told = |error: std::io::Error| error.to_string();
-        let length = std::fs::metadata(&path).map_err(told)?.len();
-        if length > LARGEST as u64 {
-            return Err(format!("it is longer than {} MiB", LARGEST >> 20));
-        }
-        std::fs::read(&path).map(Bytes::from).map_err(told)
-    };
-    let list = read();
-    (path, list)
+fn stamp(path: &Path) -> Result<Stamp, String> {
+    let told = |error: std::io::Error| error.to_string();
+    let known = std::fs::metadata(path).map_err(told)?;
+    if !known.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    Ok((known.modified().map_err(told)?, known.len()))
+}
+
+fn read_file(path: &Path) -> Result<Bytes, String> {
+    let told = |error: std::io::Error| error.to_string();
+    let mut list = Vec::new();
+    let file = std::fs::File::open(path).map_err(told)?;
+    file.take(LARGEST as u64 + 1)
+        .read_to_end(&mut list)
+        .map_err(told)?;
+    if list.len() > LARGEST {
+        return Err(format!("it is longer than {} MiB", LARGEST >> 20));
+    }
+    Ok(Bytes::from(list))
 }
 
 const OTHER_ISSUER: &str = "it is of another issuer";

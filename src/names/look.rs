@@ -112,8 +112,11 @@ async fn look(plan: &Plan, zones: &mut Zones, clock: SystemClock) -> Vec<Sight> 
         }
         match asking.join_next().await {
             Some(Ok((sight, servers))) => {
-                let known = zones.0.entry(sight.name.clone());
-                known.or_insert((now, servers));
+                // Who could not be found a moment ago may be found in the next round.
+                if !servers.is_empty() {
+                    let known = zones.0.entry(sight.name.clone());
+                    known.or_insert((now, servers));
+                }
                 seen.push(sight);
             }
             // A name whose look-up panicked is one that nothing is known of.

@@ -155,8 +155,10 @@ impl Ledger {
 /// Leaves out what an outage of the whole ingress makes superfluous: one page, not one for each route. It is told when
 /// the outage is over and it still fires. So that the outage is known in time, a route's alert waits for a moment.
 ///
+/// `severities` are those that the receiver hears of.
+///
 /// What is silenced is told when the silence is over and it still fires; its end is told to who knew of it.
-pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
+pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>, severities: &[Severity]) {
     let Present { at, alerts, .. } = present;
     let is_silenced = |notice: &Notice| {
         let alert = alerts.iter().find(|alert| alert.id == notice.id);
@@ -178,6 +180,8 @@ pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
             .iter()
             .any(|alert| fires(alert) && alert.route == route)
     };
+    // Who hears of no pages was not told of any.
+    let is_paged = severities.contains(&Severity::Page);
     // What is about several routes is told by the page about the one that spends it, while that fires.
     let is_told = |slo: &str| {
         let verdicts = present.verdicts.into_iter().flatten();
@@ -197,7 +201,7 @@ pub(super) fn hold_back(notices: &mut Vec<Notice>, present: Present<'_>) {
     };
     notices.retain(|notice| {
         let is_said = (notice.kind == AlertKind::Surge && burns(&notice.route))
-            || (!notice.scope.is_empty() && is_told(&notice.slo));
+            || (is_paged && !notice.scope.is_empty() && is_told(&notice.slo));
         notice.status != Status::Firing || !is_said
     });
     notices.retain(|notice| {
@@ -490,7 +494,11 @@ mod tests {
             outage.state = state;
             let now = [outage.clone(), burns("a"), burns("b")];
             let mut news = Ledger::default().news(present(&now), &ALL);
-            hold_back(&mut news, present(&now));
+            hold_back(
+                &mut news,
+                present(&now),
+                &[Severity::Page, Severity::Ticket],
+            );
             told.push(news.into_iter().map(|notice| notice.id).collect::<Vec<_>>());
         }
         assert_eq!(
@@ -513,7 +521,11 @@ mod tests {
         for (burning, told) in [(burn, vec!["a"]), (elsewhere, vec!["surge:r", "a"])] {
             let now = [surge.clone(), burning];
             let mut news = Ledger::default().news(present(&now), &ALL);
-            hold_back(&mut news, present(&now));
+            hold_back(
+                &mut news,
+                present(&now),
+                &[Severity::Page, Severity::Ticket],
+            );
             let ids: Vec<&str> = news.iter().map(|notice| notice.id.as_str()).collect();
             assert_eq!(ids, told);
         }

@@ -72,7 +72,7 @@ fn a_route_that_grows_slower_by_the_day_is_a_ticket_and_no_page() {
     ));
     history(&home.state());
     let daemon = home.run();
-    let alerts = daemon.until("the ticket", PATIENCE, |snapshot| {
+    let alerts = daemon.until("the ticket", PATIENCE * 3, |snapshot| {
         let alerts = snapshot["alerts"].clone();
         (alerts.as_array().map(Vec::len) > Some(0)).then_some(alerts)
     });

@@ -10,6 +10,7 @@ use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Resolved};
 use crate::model::{Objective, Slo, Tally, Timestamp};
+use crate::proxy::config::Route;
 use crate::slo::backtest::{Firing, Record, lasted, run};
 use crate::slo::policy::{Policy, Severity, Share};
 use crate::slo::score::{Detection, Score, Trouble, median};
@@ -302,7 +303,13 @@ fn outcome(arguments: &BacktestArguments) -> Result<Outcome, (Exit, String)> {
         Some(path) => {
             let counts = |slo: &Slo, id: &str| {
                 let mut routes = resolved.proxy.routes.iter();
-                routes.any(|route| route.id == id && route.is_in(&slo.about))
+                // A composite counts what its parts do.
+                let is_part = |it: &&Slo| slo.parts.iter().any(|part| part.slo == it.id);
+                let parts: Vec<&Slo> = resolved.slos.iter().filter(is_part).collect();
+                let is_in = |route: &Route| {
+                    route.is_in(&slo.about) || parts.iter().any(|part| route.is_in(&part.about))
+                };
+                routes.any(|route| route.id == id && is_in(route))
             };
             Some(truth::read(path, &slos, &counts)?)
         }

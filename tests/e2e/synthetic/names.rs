@@ -1,9 +1,10 @@
 //! A name that moves: who sees it, who does not, and who still comes where it led before. BIND is the authority, Unbound a
 //! resolver that keeps answers for longer than it may.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::resolvers::{Named, nsupdate, unbound};
 use crate::harness::{Client, Home, of, skip, stdout};
@@ -73,7 +74,14 @@ fn a_name_that_moved_is_told_with_everybody_who_goes_by_its_old_address() {
     assert_eq!(home.vestibule(&["names"]).status.code(), Some(0));
     let old = SocketAddr::from(([127, 0, 0, 1], daemon.address().port()));
     let visit = || {
-        let mut client = Client::connect(old);
+        // Not from the address itself: whoever comes from there is no client, but us.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let from = SocketAddr::from(([127, 0, 0, 9], 0));
+        socket
+            .bind(&from.into())
+            .expect("an address of this machine");
+        socket.connect(&old.into()).expect("it connects");
+        let mut client = Client::over(TcpStream::from(socket));
         let answer = client.ask("GET /", &["Host: shop.example"], b"");
         assert_eq!(answer.expect("it answers").status, 200);
     };

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use http::{Method, StatusCode};
 
+use super::daemon::fetch;
 use super::{Connect, Exit, complain, runtime, say};
 use crate::admin::client::{AskError, ask};
 use crate::model::Timestamp;
@@ -61,27 +63,9 @@ pub(super) fn certs(arguments: &CertsArguments) -> Exit {
         return renew(name, connect);
     }
     let address = &arguments.connect.connect;
-    let asked = match runtime() {
-        Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Io;
-        }
-    };
-    let snapshot: Snapshot = match asked {
-        Ok(answer) => match serde_json::from_slice(&answer) {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                complain(&format!(
-                    "the answer of {address} cannot be read, is it of another version? {error}"
-                ));
-                return Exit::Unavailable;
-            }
-        },
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Unavailable;
-        }
+    let (_, snapshot): (Bytes, Snapshot) = match fetch(address, "/v1/snapshot") {
+        Ok(answer) => answer,
+        Err(exit) => return exit,
     };
     let certificates = &snapshot.certificates;
     let format = match arguments {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{DEFAULT_FILE, Exit, complain, fancy, say};
+use super::outcome::configured;
+use super::{DEFAULT_FILE, Exit, complain, say};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Resolved};
 use crate::model::Timestamp;
 
 pub(in crate::cli) mod found;
@@ -154,14 +154,8 @@ fn run(command: IncidentCommand) -> Outcome {
 impl Source {
     /// What is promised, and what went wrong between `from` and `to`.
     fn found(&self, from: Timestamp, to: Timestamp) -> Result<Found, (String, Exit)> {
-        let mut resolved: Resolved = config::load(&self.config).map_err(|report| {
-            let why = format!("{report}\n{}", report.render(fancy()));
-            (why, Exit::Config)
-        })?;
-        if let Some(dir) = &self.state_dir {
-            resolved.override_state_dir(dir.clone());
-        }
-        let resolved = Arc::new(resolved);
+        let resolved = configured(&self.config, self.state_dir.as_ref());
+        let resolved = Arc::new(resolved.map_err(|(exit, why)| (why, exit))?);
         Found::read(&resolved, from, to).map_err(|error| {
             let why = format!("{}: {error}", resolved.store.dir.display());
             (why, Exit::Io)

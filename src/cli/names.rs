@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use clap::Args;
-use http::Method;
 
-use super::{Connect, Exit, complain, runtime, say};
-use crate::admin::client::ask;
+use super::daemon::fetch;
+use super::outcome::json;
+use super::{Connect, Exit, say};
 use crate::snapshot::{NameView, SaidView, Snapshot};
 use crate::tui::fmt;
 
@@ -21,33 +22,12 @@ pub(super) struct NamesArguments {
 
 pub(super) fn names(arguments: &NamesArguments) -> Exit {
     let address = &arguments.connect.connect;
-    let asked = match runtime() {
-        Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Io;
-        }
-    };
-    let answer = match asked {
+    let (_, snapshot): (Bytes, Snapshot) = match fetch(address, "/v1/snapshot") {
         Ok(answer) => answer,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Unavailable;
-        }
-    };
-    let snapshot: Snapshot = match serde_json::from_slice(&answer) {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            complain(&format!(
-                "the answer of {address} cannot be read, is it of another version? {error}"
-            ));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     say(&if arguments.json {
-        // Views are plain data and always become JSON.
-        let text = serde_json::to_string_pretty(&snapshot.names).unwrap_or_default();
-        format!("{text}\n")
+        json(&snapshot.names)
     } else {
         text(&snapshot.names)
     });

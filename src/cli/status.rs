@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use http::Method;
+use bytes::Bytes;
 
-use super::{Exit, complain, runtime, say};
-use crate::admin::client::ask;
+use super::daemon::fetch;
+use super::{Exit, say};
 use crate::model::Timestamp;
 use crate::net::address::Address;
 use crate::slo::alert::AlertKind;
@@ -15,28 +15,9 @@ use crate::triage::{Level, Locus, answers};
 use crate::tui::fmt;
 
 pub(super) fn status(address: &Address, json: bool) -> Exit {
-    let asked = match runtime() {
-        Ok(runtime) => runtime.block_on(ask(address, Method::GET, "/v1/snapshot", Vec::new())),
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Io;
-        }
-    };
-    let answer = match asked {
+    let (answer, snapshot): (Bytes, Snapshot) = match fetch(address, "/v1/snapshot") {
         Ok(answer) => answer,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Unavailable;
-        }
-    };
-    let snapshot: Snapshot = match serde_json::from_slice(&answer) {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            complain(&format!(
-                "the answer of {address} cannot be read, is it of another version? {error}"
-            ));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     if json {
         say(&String::from_utf8_lossy(&answer));

@@ -6,9 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::past::Past;
-use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
+use crate::cli::outcome::{configured, json};
+use crate::cli::{DEFAULT_FILE, Exit, complain, say};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Resolved};
+use crate::config::Resolved;
 use crate::model::{Objective, Slo, Tally, Timestamp};
 use crate::proxy::config::Route;
 use crate::slo::backtest::{Firing, Record, lasted, run};
@@ -261,9 +262,7 @@ pub(super) fn backtest(arguments: &BacktestArguments) -> Exit {
     match outcome(arguments) {
         Ok(outcome) => {
             say(&if arguments.json {
-                // Plain data always becomes JSON.
-                let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-                format!("{text}\n")
+                json(&outcome)
             } else {
                 page::text(&outcome)
             });
@@ -284,13 +283,7 @@ pub(super) fn backtest(arguments: &BacktestArguments) -> Exit {
 }
 
 fn outcome(arguments: &BacktestArguments) -> Result<Outcome, (Exit, String)> {
-    let mut resolved = config::load(&arguments.config).map_err(|report| {
-        let text = format!("{report}\n{}", report.render(fancy()));
-        (Exit::Config, text)
-    })?;
-    if let Some(dir) = &arguments.state_dir {
-        resolved.override_state_dir(dir.clone());
-    }
+    let mut resolved = configured(&arguments.config, arguments.state_dir.as_ref())?;
     if let Some(objective) = arguments.objective {
         for slo in &mut resolved.slos {
             slo.objective = objective;

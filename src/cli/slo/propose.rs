@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::hours;
 use super::past::Unmeasured;
-use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
+use crate::cli::outcome::{configured, tell};
+use crate::cli::{DEFAULT_FILE, Exit};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Resolved};
+use crate::config::Resolved;
 use crate::model::{
     About, Counts, Latency, Objective, ObjectiveError, Sli, Slo, Tally, Timestamp, Window,
 };
@@ -144,22 +145,7 @@ const WINDOW: Window = Window::days(30);
 const DAY_S: u64 = 86_400;
 
 pub(super) fn propose(arguments: &ProposeArguments) -> Exit {
-    match outcome(arguments) {
-        Ok(outcome) => {
-            say(&if arguments.json {
-                // Plain data always becomes JSON.
-                let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-                format!("{text}\n")
-            } else {
-                text(&outcome)
-            });
-            Exit::Ok
-        }
-        Err((exit, wrong)) => {
-            complain(&wrong);
-            exit
-        }
-    }
+    tell(outcome(arguments), arguments.json, text)
 }
 
 /// Below this nobody is promised anything.
@@ -174,13 +160,7 @@ fn strictest(text: &str) -> Result<Objective, String> {
 }
 
 fn outcome(arguments: &ProposeArguments) -> Result<Outcome, (Exit, String)> {
-    let mut resolved = config::load(&arguments.config).map_err(|report| {
-        let text = format!("{report}\n{}", report.render(fancy()));
-        (Exit::Config, text)
-    })?;
-    if let Some(dir) = &arguments.state_dir {
-        resolved.override_state_dir(dir.clone());
-    }
+    let resolved = configured(&arguments.config, arguments.state_dir.as_ref())?;
     for id in &arguments.routes {
         if !resolved.proxy.routes.iter().any(|route| route.id == *id) {
             let wrong = format!("there is no route `{id}` in {}", resolved.source);

@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::app;
 use crate::cli::incident::found::{Found, Told};
-use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
+use crate::cli::outcome::{configured, tell};
+use crate::cli::{DEFAULT_FILE, Exit};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Resolved};
+use crate::config::Resolved;
 use crate::model::{
     Calendar, CalendarUnit, Event, EventKind, Period, Slo, Span, Tally, Timestamp, Zone,
 };
@@ -214,32 +215,11 @@ struct Booked {
 const EVENTS: u32 = 10_000;
 
 pub(super) fn report(arguments: &ReportArguments) -> Exit {
-    match made(arguments) {
-        Ok(report) => {
-            say(&if arguments.json {
-                // Plain data always becomes JSON.
-                let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-                format!("{text}\n")
-            } else {
-                page::markdown(&report)
-            });
-            Exit::Ok
-        }
-        Err((exit, wrong)) => {
-            complain(&wrong);
-            exit
-        }
-    }
+    tell(made(arguments), arguments.json, page::markdown)
 }
 
 fn made(arguments: &ReportArguments) -> Result<Report, (Exit, String)> {
-    let mut resolved = config::load(&arguments.config).map_err(|report| {
-        let text = format!("{report}\n{}", report.render(fancy()));
-        (Exit::Config, text)
-    })?;
-    if let Some(dir) = &arguments.state_dir {
-        resolved.override_state_dir(dir.clone());
-    }
+    let resolved = configured(&arguments.config, arguments.state_dir.as_ref())?;
     let calendar = Calendar {
         unit: if arguments.unit.weekly {
             CalendarUnit::Week

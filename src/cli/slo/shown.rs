@@ -3,18 +3,16 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use serde::de::DeserializeOwned;
 
-use crate::admin::client::{AskError, ask};
-use crate::cli::{Exit, complain, runtime, say};
+use crate::cli::daemon::fetch;
+use crate::cli::{Exit, complain, say};
 use crate::model::{Objective, Timestamp};
 use crate::net::address::Address;
 use crate::snapshot::{DeployView, SloDetail, SloView, SpentPart};
 use crate::tui::fmt;
 
 pub(super) fn list(address: &Address, json: bool) -> Exit {
-    let (answer, slos): (Bytes, Vec<SloView>) = match asked(address, "/v1/slos") {
+    let (answer, slos): (Bytes, Vec<SloView>) = match fetch(address, "/v1/slos") {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
@@ -36,7 +34,7 @@ pub(super) fn show(address: &Address, id: &str, json: bool) -> Exit {
         return Exit::Usage;
     }
     let path = format!("/v1/slos/{id}");
-    let (answer, detail): (Bytes, SloDetail) = match asked(address, &path) {
+    let (answer, detail): (Bytes, SloDetail) = match fetch(address, &path) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
@@ -55,31 +53,6 @@ fn exit<'a>(mut slos: impl Iterator<Item = &'a SloView>) -> Exit {
     } else {
         Exit::Ok
     }
-}
-
-fn asked<T: DeserializeOwned>(address: &Address, path: &str) -> Result<(Bytes, T), Exit> {
-    let runtime = runtime().map_err(|error| {
-        complain(&error.to_string());
-        Exit::Io
-    })?;
-    let answer = runtime.block_on(ask(address, Method::GET, path, Vec::new()));
-    let answer = answer.map_err(|error| match error {
-        AskError::Status(_, StatusCode::NOT_FOUND, detail) => {
-            complain(&detail);
-            Exit::Usage
-        }
-        error => {
-            complain(&error.to_string());
-            Exit::Unavailable
-        }
-    })?;
-    let read = serde_json::from_slice(&answer).map_err(|error| {
-        complain(&format!(
-            "the answer of {address} cannot be read, is it of another version? {error}"
-        ));
-        Exit::Unavailable
-    })?;
-    Ok((answer, read))
 }
 
 fn table(slos: &[SloView]) -> String {

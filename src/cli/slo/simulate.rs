@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Exit, complain, fancy, say};
-use crate::config;
+use crate::cli::Exit;
+use crate::cli::outcome::{configured, tell};
 use crate::model::{About, Objective, Sli, Slo, Window};
 use crate::slo::policy::{DEFAULT_POLICY, Policy, Severity, Share, Tier};
 use crate::slo::simulate::{Errors, LONGEST_S, MOST_PER_HOUR, Played, Shape, Stretch, play};
@@ -134,28 +134,15 @@ struct Firing {
 }
 
 pub(super) fn simulate(arguments: &SimulateArguments) -> Exit {
-    match prepared(arguments) {
-        Ok((slo, policies, shapes)) => {
-            let past_s = if arguments.young {
-                0
-            } else {
-                slo.window.as_secs()
-            };
-            let outcome = outcome(&slo, &policies, &shapes, past_s);
-            say(&if arguments.json {
-                // Plain data always becomes JSON.
-                let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-                format!("{text}\n")
-            } else {
-                text(&outcome)
-            });
-            Exit::Ok
-        }
-        Err((exit, wrong)) => {
-            complain(&wrong);
-            exit
-        }
-    }
+    let played = prepared(arguments).map(|(slo, policies, shapes)| {
+        let past_s = if arguments.young {
+            0
+        } else {
+            slo.window.as_secs()
+        };
+        outcome(&slo, &policies, &shapes, past_s)
+    });
+    tell(played, arguments.json, text)
 }
 
 /// What is judged, by whom, and what happens.
@@ -166,10 +153,7 @@ fn prepared(arguments: &SimulateArguments) -> Result<Prepared, (Exit, String)> {
     let usage = |wrong: String| (Exit::Usage, wrong);
     let (mut slo, mut policies) = (bare(arguments), Policy::shipped());
     if let Some(path) = &arguments.config {
-        let resolved = config::load(path).map_err(|report| {
-            let text = format!("{report}\n{}", report.render(fancy()));
-            (Exit::Config, text)
-        })?;
+        let resolved = configured(path, None)?;
         if let Some(id) = &arguments.slo {
             let mut slos = resolved.slos.iter();
             let found = slos.find(|slo| slo.id == *id);

@@ -8,9 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::hours;
-use crate::cli::{DEFAULT_FILE, Exit, complain, fancy, say};
+use crate::cli::outcome::{configured, tell};
+use crate::cli::{DEFAULT_FILE, Exit};
 use crate::clock::{Clock, SystemClock};
-use crate::config;
 use crate::model::{Latency, Objective, Sli, Slo, Timestamp};
 use crate::slo::whatif::Bounds;
 use crate::store::{self, QueryError, Reader};
@@ -127,32 +127,11 @@ struct Peak {
 }
 
 pub(super) fn what_if(arguments: &WhatIfArguments) -> Exit {
-    match outcome(arguments) {
-        Ok(outcome) => {
-            say(&if arguments.json {
-                // Plain data always becomes JSON.
-                let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
-                format!("{text}\n")
-            } else {
-                text(&outcome)
-            });
-            Exit::Ok
-        }
-        Err((exit, wrong)) => {
-            complain(&wrong);
-            exit
-        }
-    }
+    tell(outcome(arguments), arguments.json, text)
 }
 
 fn outcome(arguments: &WhatIfArguments) -> Result<Outcome, (Exit, String)> {
-    let mut resolved = config::load(&arguments.config).map_err(|report| {
-        let text = format!("{report}\n{}", report.render(fancy()));
-        (Exit::Config, text)
-    })?;
-    if let Some(dir) = &arguments.state_dir {
-        resolved.override_state_dir(dir.clone());
-    }
+    let resolved = configured(&arguments.config, arguments.state_dir.as_ref())?;
     let id = &arguments.slo;
     let slo = resolved.slos.iter().find(|slo| slo.id == *id);
     let slo = slo.ok_or_else(|| {

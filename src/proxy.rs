@@ -9,6 +9,8 @@ pub mod config;
 mod connection;
 mod exchange;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod generation;
 mod headers;
 pub mod health;

@@ -432,6 +432,15 @@ pub struct PartView {
     pub slo: String,
     /// How much it weighs.
     pub weight: u32,
+    /// What it counts, by its word: `availability`, `probe`, …
+    #[serde(default)]
+    pub sli: String,
+    /// Its own good events in the window of its own budget.
+    #[serde(default)]
+    pub good: u64,
+    /// Its own bad ones.
+    #[serde(default)]
+    pub bad: u64,
 }
 
 /// Slices of time.

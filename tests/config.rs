@@ -641,7 +641,8 @@ fn directory() -> TempDir {
     for (name, text) in [
         (
             "synthetic/shop.toml",
-            "[[probe]]\nname = 'shop-front'\ntarget = 'https://shop.example/'\nevery = '20s'\n",
+            "[[probe]]\nname = 'shop-front'\ntarget = 'https://shop.example/'\nevery = '20s'\n\
+             [[probe]]\nname = 'shop-sitemap'\ntarget = 'https://shop.example/sitemap.xml'\nevery = '5m'\n",
         ),
         (
             "broken/a.toml",

@@ -191,7 +191,8 @@ impl View<'_> {
     }
 
     fn slos(&self) -> Vec<SloView> {
-        let mut slos: Vec<SloView> = self.pipeline.evaluation.slos.iter().map(slo).collect();
+        let all = &self.pipeline.evaluation.slos;
+        let mut slos: Vec<SloView> = all.iter().map(|status| slo(status, all)).collect();
         slos.sort_by(|a, b| {
             let soonest = |slo: &SloView| slo.time_to_empty_s.unwrap_or(u64::MAX);
             b.state
@@ -379,7 +380,7 @@ impl View<'_> {
     }
 }
 
-fn slo(status: &SloStatus) -> SloView {
+fn slo(status: &SloStatus, all: &[SloStatus]) -> SloView {
     let slo = &status.slo;
     SloView {
         id: slo.id.clone(),
@@ -404,7 +405,7 @@ fn slo(status: &SloStatus) -> SloView {
             | Sli::Probe { .. }
             | Sli::Composite(_) => Vec::new(),
         },
-        parts: slo.parts.iter().map(part).collect(),
+        parts: slo.parts.iter().map(|it| part(it, all)).collect(),
         weigh: match slo.sli {
             Sli::Composite(weighing) => Some(weighing.as_str().to_owned()),
             Sli::Availability(_)
@@ -457,10 +458,16 @@ fn slo(status: &SloStatus) -> SloView {
     }
 }
 
-fn part(part: &Part) -> PartView {
+/// A part of a composite, with what it counts by itself.
+fn part(part: &Part, all: &[SloStatus]) -> PartView {
+    let of_it = all.iter().find(|it| it.slo.id == part.slo);
+    let tally = of_it.map(|it| it.tally).unwrap_or_default();
     PartView {
         slo: part.slo.clone(),
         weight: part.weight,
+        sli: of_it.map_or("", |it| it.slo.sli.as_str()).to_owned(),
+        good: tally.good,
+        bad: tally.bad,
     }
 }
 

@@ -12,7 +12,7 @@ use super::code::{Code, Severity};
 use super::file::{self, File};
 use super::finding::{Finding, Findings, Span};
 use super::keys::Item;
-use crate::model::Timestamp;
+use crate::model::{Slo, Timestamp};
 use crate::net::certificate::{self, Facts};
 use crate::proxy::config as proxy;
 use crate::routing::matcher::{Listeners, Matcher, Rule};
@@ -200,6 +200,10 @@ lints! {
     A502 = Warning, "An alert that looks back further than its promise",
         "The row's long window is not shorter than the SLO's: by the time that it is judged, the whole budget may be gone.",
         "give the SLO a policy with shorter windows";
+    A506 = Warning, "A blend whose probe leaves minutes out",
+        "A composite is weighed minute by minute, and the slots of this probe are longer: all seconds of a slot count in the minute \
+         in which it ends, and in the minutes between nothing comes from outside.",
+        "set the probe's `every` to a minute or less; 30s gives each minute two slots";
     O401 = Note, "A route nobody answers for",
         "Alerts and screens show the owner; without one, whoever is woken has to ask around.",
         "add `owner`";
@@ -257,6 +261,7 @@ pub(super) fn run(
         file,
         proxy: &resolved.proxy,
         policies: &resolved.policies,
+        slos: &resolved.slos,
         admin: &resolved.admin,
         matcher: Matcher::new(&rules),
         samples: Samples::new(&rules, resolved.proxy.listeners.len()),
@@ -280,6 +285,7 @@ struct Subject<'a> {
     file: &'a File,
     proxy: &'a proxy::Config,
     policies: &'a [Policy],
+    slos: &'a [Slo],
     admin: &'a crate::admin::Config,
     rules: Vec<Rule>,
     matcher: Matcher,

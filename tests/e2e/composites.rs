@@ -1,5 +1,8 @@
 //! Several promises weighed into one, by the program as it is built: by minutes and by events, against what the parts count, and
-//! over a restart.
+//! over a restart. Users and a probe among them: a blend.
+
+use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
@@ -32,13 +35,26 @@ fn config(origin: &Origin) -> String {
         )
     });
     format!(
-        "proxy.workers = 1\n[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
-         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n{}{}{}",
+        "proxy.workers = 1\nprobes.dir = 'synthetic'\n\
+         [[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n{}{}{}{BLEND}",
         origin.url(),
         routes.concat(),
         composite("by-minutes", "minutes"),
         composite("by-events", "events"),
     )
+}
+
+/// What users of a route see and what a probe finds, in one budget that says how.
+const BLEND: &str = "[[slo]]\nid = 'a-from-outside'\nroute = 'a'\nsli = 'probe'\nprobe = 'door'\nobjective = '99%'\n\
+    [[slo]]\nid = 'a-blended'\nsli = 'composite'\nobjective = '99%'\n\
+    [[slo.part]]\nslo = 'a-available'\nweight = 3\n[[slo.part]]\nslo = 'a-from-outside'\n";
+
+/// A probe that nobody answers.
+fn door() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let nobody = listener.local_addr().expect("it is bound");
+    format!("[[probe]]\nname = 'door'\ntarget = 'tcp://{nobody}'\nevery = '1s'\n")
 }
 
 fn counts(snapshot: &Value, id: &str) -> (u64, u64) {
@@ -51,6 +67,8 @@ fn counts(snapshot: &Value, id: &str) -> (u64, u64) {
 fn parts_are_weighed_by_minutes_and_by_events_and_go_on_after_a_restart() {
     let origin = as_asked();
     let home = Home::new(&config(&origin));
+    fs::create_dir(home.path("synthetic")).expect("made");
+    fs::write(home.path("synthetic/door.toml"), door()).expect("written");
     let daemon = home.run();
     // Not so late in a minute that the restart would fall into the next one.
     daemon.until("time before the minute is over", PATIENCE * 4, |snapshot| {
@@ -72,6 +90,9 @@ fn parts_are_weighed_by_minutes_and_by_events_and_go_on_after_a_restart() {
         (counts(snapshot, "by-events") == (25, 3)).then(|| snapshot.clone())
     });
     assert_eq!(counts(&before, "by-minutes"), (0, 0));
+    // The probe may have found nobody in a minute before this one, without a user: that minute is worth nothing.
+    let earlier = counts(&before, "a-blended");
+    assert!(matches!(earlier, (0, 0 | 1_000_000)), "{earlier:?}");
     let slo = of(&before["slos"], "id", "by-minutes");
     assert_eq!(
         (&slo["scope"], &slo["owner"]),
@@ -98,6 +119,32 @@ fn parts_are_weighed_by_minutes_and_by_events_and_go_on_after_a_restart() {
         )
     };
     assert_eq!((exported("good"), exported("bad")), (725_000, 275_000));
+    // 8 of 10 good for users, nothing for the probe, however many slots it had: (3 × 0.8 + 1 × 0) ÷ 4. Each is counted apart.
+    let blended = counts(&after, "a-blended");
+    assert_eq!(
+        (blended.0 - earlier.0, blended.1 - earlier.1),
+        (600_000, 400_000)
+    );
+    assert_eq!(counts(&after, "a-available"), (8, 2));
+    let (good, bad) = counts(&after, "a-from-outside");
+    assert!(good == 0 && bad > 0, "{bad}");
+    let parts = &of(&after["slos"], "id", "a-blended")["parts"];
+    assert_eq!(
+        (&parts[0]["sli"], &parts[0]["good"], &parts[0]["bad"]),
+        (&"availability".into(), &8.into(), &2.into())
+    );
+    assert_eq!(
+        (&parts[1]["sli"], &parts[1]["bad"]),
+        (&"probe".into(), &bad.into())
+    );
+    let shown = stdout(&home.vestibule(&["slo", "show", "a-blended"]));
+    for line in [
+        "parts    by minutes: 3 x a-available, 1 x a-from-outside\n",
+        "  a-available     availability  8 good, 2 bad, 80.0%\n",
+        "  a-from-outside  probe         0 good, ",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
     let shown = stdout(&home.vestibule(&["slo", "show", "by-minutes"]));
     assert!(
         shown.contains("3 x a-available, 1 x b-available, 7 x c-available"),

@@ -8,7 +8,7 @@ use crate::cli::daemon::fetch;
 use crate::cli::{Exit, complain, say};
 use crate::model::{Objective, Timestamp};
 use crate::net::address::Address;
-use crate::snapshot::{DeployView, SloDetail, SloView, SpentPart};
+use crate::snapshot::{DeployView, PartView, SloDetail, SloView, SpentPart};
 use crate::tui::fmt;
 
 pub(super) fn list(address: &Address, json: bool) -> Exit {
@@ -194,17 +194,35 @@ fn page(detail: &SloDetail) -> String {
     text
 }
 
-/// What a composite weighs; empty for anything else.
+/// What a composite weighs, and what each part counts by itself; empty for anything else.
 fn parts(slo: &SloView) -> String {
     if slo.parts.is_empty() {
         return String::new();
     }
-    let parts = slo.parts.iter();
-    let parts: Vec<String> = parts
+    let weights = slo.parts.iter();
+    let weights: Vec<String> = weights
         .map(|part| format!("{} x {}", part.weight, part.slo))
         .collect();
     let by = slo.weigh.as_deref().unwrap_or("minutes");
-    format!("parts    by {by}: {}\n", parts.join(", "))
+    let mut text = format!("parts    by {by}: {}\n", weights.join(", "));
+    let widest = |of: fn(&PartView) -> &str| slo.parts.iter().map(|it| of(it).len()).max();
+    let (ids, slis) = (widest(|it| &it.slo), widest(|it| &it.sli));
+    let (ids, slis) = (ids.unwrap_or(0), slis.unwrap_or(0));
+    for part in &slo.parts {
+        let PartView {
+            slo,
+            weight: _,
+            sli,
+            good,
+            bad,
+        } = part;
+        let valid = good + bad;
+        let ratio = (valid > 0).then(|| *good as f64 / valid as f64);
+        let ratio = percent(ratio);
+        let line = format!("  {slo:<ids$}  {sli:<slis$}  {good} good, {bad} bad, {ratio}\n");
+        text.push_str(&line);
+    }
+    text
 }
 
 /// `30d`, or `the month from 2026-10-31T23:00:00.000Z to 2026-11-30T23:00:00.000Z (Europe/Berlin)`.

@@ -126,7 +126,8 @@ impl Section for Slo {
                  own mistake does not count. `latency`: a request that succeeded is good when all of it took at most \
                  `under`. `connection`: an attempt is good when it got a connection to its endpoint, though another attempt made \
                  up for it. `rate-limit`: a request is good unless it was over a rate limit. `probe`: a second is good when the probe's slot that it lies in was; users' requests do not \
-                 count. `composite`: other SLOs weighed together, each a `[[slo.part]]`; it is about what they are about.",
+                 count. `composite`: other SLOs weighed together, each a `[[slo.part]]`; it is about what they are about. Users and probes \
+                 are blended only like that.",
             ),
             reading: keys.optional(
                 "reading",

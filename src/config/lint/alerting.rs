@@ -1,9 +1,45 @@
 //! Alerts that speak when they should not, or too late.
 
+use std::time::Duration;
+
 use super::{Hits, Lint, Subject};
+use crate::config::file;
+use crate::model::{Sli, Weighing};
 use crate::slo::policy::LASTING;
 
 pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
+    policies(subject, hits);
+    for item in &subject.file.slos {
+        blends(&item.value, subject, hits);
+    }
+}
+
+/// Probes that are run too rarely for a composite that is weighed by minutes.
+fn blends(slo: &file::Slo, subject: &Subject<'_>, hits: &mut Hits) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let Some(id) = &slo.id else { return };
+    if slo.weigh.as_ref().map(|it| it.value) == Some(Weighing::Events) {
+        return;
+    }
+    for part in slo.parts.iter().filter_map(|it| it.value.slo.as_ref()) {
+        let counted = subject.slos.iter().find(|it| it.id == part.value);
+        let Some(Sli::Probe { every }) = counted.map(|it| it.sli) else {
+            continue;
+        };
+        if every > MINUTE {
+            let message = format!(
+                "the probe of `{}` is run every {} s, and `{}` is weighed each minute",
+                part.value,
+                every.as_secs(),
+                id.value
+            );
+            hits.add(Lint::A506, &id.value, part.span.clone(), message)
+                .set_reason("says nothing in most minutes");
+        }
+    }
+}
+
+fn policies(subject: &Subject<'_>, hits: &mut Hits) {
     for item in &subject.file.slos {
         let (slo, named) = (&item.value, &item.value.policy);
         let Some(id) = &slo.id else { continue };

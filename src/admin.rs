@@ -20,6 +20,7 @@
 //! | `POST /v1/silences` | begins one |
 //! | `DELETE /v1/silences/ID` | ends one before its time |
 //! | `POST /v1/certificates/NAME/renew` | has it issued anew, now |
+//! | `POST /v1/certificates/NAME/preflight` | looks whether its authority would find what it asks for, and gives what each host came to |
 //! | `GET /metrics` | everything for Prometheus, in the format that `Accept` prefers |
 //! | `GET /probe?target=T&module=M` | runs a probe now; Prometheus text, as `blackbox_exporter` answers |
 
@@ -36,7 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::{Event, Timestamp};
 use crate::slo::silence::{self, Silence, SilenceRefused, Wish};
-use crate::snapshot::{ProbeSlotView, SloDetail, Snapshot, Spending};
+use crate::snapshot::{PreflightView, ProbeSlotView, SloDetail, Snapshot, Spending};
 
 mod api;
 pub mod client;
@@ -85,6 +86,17 @@ pub type Renew = Arc<
         + Sync,
 >;
 
+/// Looks now whether the authority of the certificate of this name would find what it asks for; gives whether there is none of that
+/// name, and why that cannot be looked at.
+pub type Preflight = Arc<
+    dyn Fn(
+            String,
+        )
+            -> Pin<Box<dyn Future<Output = Result<Vec<PreflightView>, (bool, String)>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// Reads what spent the budget of the SLO of this id, as the snapshot has it. Blocks; says in one line why it could not.
 pub type ReadSpending = Arc<dyn Fn(&Snapshot, &str) -> Result<Spending, String> + Send + Sync>;
 
@@ -113,6 +125,8 @@ pub struct Handlers {
     pub probe: RunProbe,
     /// Has a certificate renewed.
     pub renew: Renew,
+    /// Looks whether a certificate could be renewed.
+    pub preflight: Preflight,
     /// Reads what spent a budget; blocks.
     pub spending: ReadSpending,
     /// Looks back; blocks.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin;
-use crate::cert::acme::issuer::{Issuer, RenewRefused, Renewals};
+use crate::cert::acme::issuer::{Issuer, PreflightRefused, Preflights, RenewRefused, Renewals};
 use crate::cert::inventory::{self, Plan};
 use crate::cert::revocation;
 use crate::clock::{Clock, SystemClock};
@@ -266,6 +266,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
             probe: run_probe(blackbox),
             spending: spending::reader(resolved.store.dir.clone()),
             renew: renew(issuer.renewals()),
+            preflight: preflight(issuer.preflights()),
             past: past::reader(resolved.store.dir.clone(), resolved_in_force),
             ready: is_ready,
         }))
@@ -412,6 +413,19 @@ fn renew(renewals: Renewals) -> admin::Renew {
         Box::pin(async move {
             renewals.renew(name).await.map_err(|refused| {
                 let is_unknown = matches!(refused, RenewRefused::Unknown { .. });
+                (is_unknown, refused.to_string())
+            })
+        })
+    })
+}
+
+/// Looks whether a certificate could be renewed.
+fn preflight(preflights: Preflights) -> admin::Preflight {
+    Arc::new(move |name| {
+        let preflights = preflights.clone();
+        Box::pin(async move {
+            preflights.fly(name).await.map_err(|refused| {
+                let is_unknown = matches!(refused, PreflightRefused::Unknown { .. });
                 (is_unknown, refused.to_string())
             })
         })

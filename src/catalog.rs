@@ -214,7 +214,7 @@ catalog! {
         [closed("source", 5), configured("name"), configured("place")],
         "1 when the listener shows a certificate for the host that was asked for, 0 when it is another's.";
     CERT_ALERTS = "vestibule_certificate_alert_state", Gauge, One,
-        [configured("name"), closed("source", 5), closed("kind", 10), closed("severity", 3)],
+        [configured("name"), closed("source", 5), closed("kind", 11), closed("severity", 3)],
         "1 for each certificate with which something is wrong, by what and how urgent.";
     CERT_REVOKED = "vestibule_certificate_revoked", Gauge, One, [CERTIFICATE],
         "1 when a list of its issuer has the certificate revoked, 0 when none has; absent while no list could be had.";
@@ -230,6 +230,8 @@ catalog! {
         "How many certificates of this name may be issued now by our own limit.";
     ACME_PHASE = "vestibule_acme_phase_seconds", Gauge, Seconds, [CERTIFICATE, closed("phase", 8)],
         "How long each phase of the certificate's last order took, up to the first handshake that showed it.";
+    ACME_PREFLIGHT = "vestibule_acme_preflight_hosts", Gauge, One, [CERTIFICATE, closed("result", 2)],
+        "Hosts of the certificate by whether its authority would find what it asks for over plain HTTP: ok or failed; absent before the first look.";
     EVENTS = "vestibule_events_total", Counter, One, [closed("kind", crate::model::EventKind::ALL.len())],
         "What happened, by kind, since this process started: deploys, configurations, changes of health, alerts.";
     IN_FLIGHT = "vestibule_requests_in_flight", Gauge, One, [], "Requests being served.";

@@ -661,7 +661,7 @@ pub struct CertificateView {
     /// How urgent what is wrong is; `null`: nothing is.
     pub urgency: Option<Urgency>,
     /// What kind of thing is wrong: `expiry`, `expired`, `revoked`, `name`, `not_yet`, `untrusted`, `not_reloaded`, `unreadable`, `crl`: a
-    /// list of revoked certificates cannot be used or is about to end, or `issuance`: the authority does not issue it.
+    /// list of revoked certificates cannot be used or is about to end, `issuance`: the authority does not issue it, or `preflight`: it would not find what it looks for.
     pub kind: Option<String>,
     /// What is wrong, in words.
     pub problem: Option<String>,
@@ -767,6 +767,43 @@ pub struct IssuanceView {
     pub issued: u64,
     /// Orders that failed since this process started.
     pub failed: u64,
+    /// What the last pre-flight of each host found, by host; empty before the first one, and with another challenge than `http-01`.
+    #[serde(default)]
+    pub preflights: Vec<PreflightView>,
+}
+
+impl IssuanceView {
+    /// Hosts whose last pre-flight was well, and those whose was not.
+    pub fn flown(&self) -> (u64, u64) {
+        let failed = self.preflights.iter().filter(|it| it.error.is_some());
+        let failed = failed.count() as u64;
+        (self.preflights.len() as u64 - failed, failed)
+    }
+}
+
+/// Whether an authority that asked now would find what it looks for at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreflightView {
+    /// The host.
+    pub host: String,
+    /// When that was looked at.
+    pub at: Timestamp,
+    /// The addresses and ports at which our own text was found; empty when it failed.
+    pub addresses: Vec<String>,
+    /// Pre-flights in a row that failed.
+    pub failures: u64,
+    /// Why the last one failed; `null`: it did not.
+    pub error: Option<String>,
+}
+
+impl PreflightView {
+    /// Failures in a row that are worth a ticket: one alone may be a hiccup.
+    pub const TELLING: u64 = 2;
+
+    /// Whether it has failed for long enough to be told.
+    pub fn is_telling(&self) -> bool {
+        self.failures >= Self::TELLING
+    }
 }
 
 /// How urgent something is that has no error budget.

@@ -259,16 +259,26 @@ fn issuance(acme: &cert::acme::Config, proxy: &vestibule::proxy::config::Config,
         roots: Some(dir.join("edge.pem")),
         renew_before: Some(Duration::from_secs(20 * 86_400)),
         ask_every: Duration::from_secs(6 * 3_600),
+        http_port: 80,
+        preflight_every: Some(Duration::from_secs(86_400)),
+        preflight_resolver: None,
         dir: dir.join("acme"),
         dir_is_default: false,
     };
-    assert_eq!(acme.authorities, [authority]);
+    assert_eq!(acme.authorities[0], authority);
+    let private = &acme.authorities[1];
+    assert_eq!(
+        (private.http_port, private.preflight_every),
+        (8_080, Some(Duration::from_secs(6 * 3_600)))
+    );
+    let resolver = private.preflight_resolver.map(|it| it.to_string());
+    assert_eq!(resolver.as_deref(), Some("192.0.2.53:53"));
     let wanted = cert::acme::Wanted {
         name: "wild".to_owned(),
         authority: "ca".to_owned(),
         hosts: vec!["*.shop.example".to_owned(), "shop.example".to_owned()],
     };
-    assert_eq!(acme.certificates, [wanted]);
+    assert_eq!(acme.certificates[0], wanted);
     let kept = &proxy.certificates[1];
     assert_eq!((&kept.chain, kept.issued), (&kept.key, true));
     assert_eq!(kept.chain, dir.join("acme/wild.pem"));
@@ -339,7 +349,7 @@ fn every_key_reaches_its_part() {
         ),
         (16 << 10, 64, 1_000)
     );
-    assert_eq!(proxy.listeners[0].certificates, ["edge", "wild"]);
+    assert_eq!(proxy.listeners[0].certificates, ["edge", "wild", "inside"]);
     assert_eq!(proxy.certificates[0].chain, dir.path().join("edge.pem"));
     assert_eq!(proxy.certificates[0].key, dir.path().join("edge-key.pem"));
 

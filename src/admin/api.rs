@@ -50,7 +50,8 @@ pub(super) async fn answer(
         (&Method::GET, "/") => text(
             "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/slos /v1/slos/ID \
              /v1/slos/ID/spending /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
-             POST /v1/deploys /v1/silences /v1/certificates/NAME/renew, DELETE /v1/silences/ID\n",
+             POST /v1/deploys /v1/silences /v1/certificates/NAME/renew /v1/certificates/NAME/preflight, \
+             DELETE /v1/silences/ID\n",
         ),
         (&Method::GET, "/healthz") => text("ok\n"),
         (&Method::GET, "/readyz") => ready(&handlers),
@@ -99,9 +100,10 @@ pub(super) async fn answer(
             Ok(wish) => silence(&handlers, SilenceCommand::Add(wish)).await,
             Err(refusal) => refusal,
         },
-        (&Method::POST, path) if certificate_of(path).is_some() => {
-            renew(&handlers, certificate_of(path).unwrap_or_default()).await
-        }
+        (&Method::POST, path) if let Some((name, what)) = certificate_of(path) => match what {
+            Wish::Renew => renew(&handlers, name).await,
+            Wish::Preflight => preflight(&handlers, name).await,
+        },
         (&Method::DELETE, path) if silence_of(path).is_some() => {
             let id = silence_of(path).unwrap_or_default().to_owned();
             silence(&handlers, SilenceCommand::Expire(id)).await
@@ -255,12 +257,30 @@ fn probe_of(path: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
-/// The certificate that a path asks to be renewed.
-fn certificate_of(path: &str) -> Option<&str> {
-    let name = path
-        .strip_prefix("/v1/certificates/")?
-        .strip_suffix("/renew")?;
-    (!name.is_empty() && !name.contains('/')).then_some(name)
+/// What is asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Renew,
+    Preflight,
+}
+
+/// The certificate that a path names, and what is asked for it.
+fn certificate_of(path: &str) -> Option<(&str, Wish)> {
+    let (name, wish) = path.strip_prefix("/v1/certificates/")?.split_once('/')?;
+    let wish = match wish {
+        "renew" => Wish::Renew,
+        "preflight" => Wish::Preflight,
+        _ => return None,
+    };
+    (!name.is_empty()).then_some((name, wish))
+}
+
+async fn preflight(handlers: &Handlers, name: &str) -> Response<Body> {
+    match (handlers.preflight)(name.to_owned()).await {
+        Ok(found) => json(StatusCode::OK, &found),
+        Err((true, why)) => problem(StatusCode::NOT_FOUND, &why),
+        Err((false, why)) => problem(StatusCode::CONFLICT, &why),
+    }
 }
 
 async fn renew(handlers: &Handlers, name: &str) -> Response<Body> {

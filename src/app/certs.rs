@@ -507,6 +507,7 @@ fn issue_view(
             let text = format!("there is no certificate yet: {error}{again}");
             view.say(Urgency::Ticket, "issuance", text);
         }
+        preflight_view(view, issuance);
         return;
     };
     // Before that, the next attempt may do.
@@ -523,6 +524,23 @@ fn issue_view(
         let text = format!("renewal is due, but the budget of issuances is spent{again}");
         view.say(urgency, "issuance", text);
     }
+    preflight_view(view, issuance);
+}
+
+/// Says of a certificate where its authority would not find what it looks for: the next renewal would fail.
+fn preflight_view(view: &mut CertificateView, issuance: &IssuanceView) {
+    let mut failing = issuance.preflights.iter().filter(|it| it.is_telling());
+    let Some(first) = failing.next() else { return };
+    let more = match failing.count() {
+        0 => String::new(),
+        more => format!(", and {more} more hosts"),
+    };
+    let why = first.error.as_deref().unwrap_or_default();
+    let text = format!(
+        "the next renewal would fail: {} does not find us at {}: {why}{more}",
+        issuance.authority, first.host
+    );
+    view.say(Urgency::Ticket, "preflight", text);
 }
 
 struct Found<'a> {

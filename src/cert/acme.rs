@@ -3,10 +3,11 @@
 //! [`renewal`] and [`budget`] are the pure part: when a certificate is to be renewed, and how often at most it may be.
 //! `keep` is what lies on disk, which is also what is served after a restart. `order` goes from an account, which is kept by
 //! `teller`, to a chain, one phase after the other; `desk` has what authorities are shown meanwhile, and `hook` what writes to
-//! the DNS. [`issuer`] has a task for every certificate of the configuration, `care`, on a thread of its own.
+//! the DNS. `preflight` looks whether an authority would find what it asks for. [`issuer`] has a task for every certificate of the configuration, `care`, on a thread of its own.
 //!
 //! What is issued is decided by the configuration alone. A handshake for an unknown host starts nothing.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ mod http;
 pub mod issuer;
 mod keep;
 mod order;
+mod preflight;
 pub mod renewal;
 mod teller;
 mod trouble;
@@ -65,6 +67,12 @@ pub struct Authority {
     pub renew_before: Option<Duration>,
     /// At the latest after so long it is asked again when to renew.
     pub ask_every: Duration,
+    /// The port that it asks with [`Challenge::Http`].
+    pub http_port: u16,
+    /// How often we look whether it would find what it asks for there; `None`: never.
+    pub preflight_every: Option<Duration>,
+    /// Who is asked for our hosts' addresses then; `None`: whom the system asks.
+    pub preflight_resolver: Option<SocketAddr>,
     /// Where account and certificates are kept.
     pub dir: PathBuf,
     /// Whether that follows from the state directory.

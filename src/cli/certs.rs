@@ -8,6 +8,8 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use http::{Method, StatusCode};
 
+mod preflight;
+
 use super::daemon::fetch;
 use super::{Connect, Exit, complain, runtime, say};
 use crate::admin::client::{AskError, ask};
@@ -56,11 +58,33 @@ enum CertsCommand {
         #[command(flatten)]
         connect: Connect,
     },
+    /// Look whether an authority that asked now would find what it asks for
+    ///
+    /// For certificates that are issued by `http-01`. A text of our own is put at /.well-known/acme-challenge/ and asked for over
+    /// plain HTTP by each host's public name, at every address that the name has, as an authority would; redirects to hosts of the
+    /// certificate are followed. The authority is not asked, and nothing is issued. A daemon does the same each day
+    /// (`preflight_every`). The exit code is 0 when every host was found, 1 when one was not or there is no such certificate, and
+    /// that of a daemon that does not answer otherwise.
+    Preflight {
+        /// The name of one certificate in the configuration; without it, all that are issued so
+        name: Option<String>,
+        #[command(flatten)]
+        connect: Connect,
+        /// What each host came to as JSON, by certificate
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn certs(arguments: &CertsArguments) -> Exit {
-    if let Some(CertsCommand::Renew { name, connect }) = &arguments.command {
-        return renew(name, connect);
+    match &arguments.command {
+        Some(CertsCommand::Renew { name, connect }) => return renew(name, connect),
+        Some(CertsCommand::Preflight {
+            name,
+            connect,
+            json,
+        }) => return preflight::preflight(name.as_deref(), connect, *json),
+        None => {}
     }
     let address = &arguments.connect.connect;
     let (_, snapshot): (Bytes, Snapshot) = match fetch(address, "/v1/snapshot") {
@@ -112,9 +136,14 @@ fn issuance_of<'a>(
     all.find(|issuance| issuance.name == view.name)
 }
 
-fn renew(name: &str, connect: &Connect) -> Exit {
+/// Whether it could be a name: anything else would be another path.
+fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || !name.chars().all(fits) {
+    !name.is_empty() && name.chars().all(fits)
+}
+
+fn renew(name: &str, connect: &Connect) -> Exit {
+    if !is_name(name) {
         complain(&format!("`{name}` is no name of a certificate"));
         return Exit::Usage;
     }
@@ -196,6 +225,10 @@ fn table(certificates: &[CertificateView], issuances: &[IssuanceView]) -> String
             }
         }
         if let Some(issuance) = issuance_of(view, issuances) {
+            for seen in issuance.preflights.iter().filter(|it| it.error.is_some()) {
+                let what = preflight::line(seen);
+                put(&mut text, format_args!("        {}\n", fmt::visible(&what)));
+            }
             let how = issued_how(issuance);
             put(&mut text, format_args!("        {}\n", fmt::visible(&how)));
         }

@@ -47,7 +47,7 @@ pub(super) use traffic::{
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(in crate::config) const DAY: Duration = Duration::from_secs(86_400);
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

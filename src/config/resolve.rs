@@ -238,6 +238,15 @@ fn authority(authority: file::Authority, base: &Path, state: &Path) -> Option<ac
         roots: path(authority.roots_file),
         renew_before: authority.renew_before.map(|time| time.value),
         ask_every: authority.ask_every.value,
+        http_port: authority
+            .http_port
+            .and_then(|it| u16::try_from(it.value).ok())
+            .unwrap_or(80),
+        preflight_every: authority
+            .preflight
+            .is_none_or(|it| it.value)
+            .then(|| authority.preflight_every.map_or(file::DAY, |it| it.value)),
+        preflight_resolver: authority.preflight_resolver.map(|it| it.value),
         dir_is_default: authority.dir.is_none(),
         dir: path(authority.dir).unwrap_or_else(|| acme::default_dir(state, &name)),
         name,

@@ -1,5 +1,6 @@
 //! One request to someone else's server, with nothing kept from it but what the sender must know.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,7 @@ async fn exchange(
     let fields = request.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.extend(headers.iter().cloned());
-    converse(tls, request, |response| async {
+    converse(target(url, tls), request, |response| async {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -126,20 +127,45 @@ pub async fn send(
     most: usize,
     patience: Duration,
 ) -> Result<Response<Bytes>, PostError> {
-    let whole = converse(tls, request, |response| async move {
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, most).collect().await;
-        let body = body.map_err(|error| PostError::Body(error.to_string()))?;
-        Ok(Response::from_parts(parts, body.to_bytes()))
-    });
+    let target = target(request.uri(), tls);
+    let whole = converse(target, request, |response| whole(response, most));
     tokio::time::timeout(patience, whole)
         .await
         .unwrap_or(Err(PostError::Late(patience)))
 }
 
-/// Sends `request`, whose URI says where to, and gives what `take` makes of the response.
-async fn converse<T, F>(
+/// Sends a request with an absolute URI to this address, whatever its host resolves to, and gives the whole answer.
+///
+/// # Errors
+/// When no whole answer came within `patience`, or it is longer than `most` bytes.
+pub async fn send_to(
+    address: SocketAddr,
     tls: &Arc<ClientConfig>,
+    request: Request<Full<Bytes>>,
+    most: usize,
+    patience: Duration,
+) -> Result<Response<Bytes>, PostError> {
+    let target = target(request.uri(), tls).map(|target| Target {
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls: target.tls,
+    });
+    let whole = converse(target, request, |response| whole(response, most));
+    tokio::time::timeout(patience, whole)
+        .await
+        .unwrap_or(Err(PostError::Late(patience)))
+}
+
+async fn whole(response: Response<Incoming>, most: usize) -> Result<Response<Bytes>, PostError> {
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, most).collect().await;
+    let body = body.map_err(|error| PostError::Body(error.to_string()))?;
+    Ok(Response::from_parts(parts, body.to_bytes()))
+}
+
+/// Sends `request` there, and gives what `take` makes of the response.
+async fn converse<T, F>(
+    target: Option<Target>,
     mut request: Request<Full<Bytes>>,
     take: impl FnOnce(Response<Incoming>) -> F,
 ) -> Result<T, PostError>
@@ -147,7 +173,7 @@ where
     F: Future<Output = Result<T, PostError>>,
 {
     let url = request.uri().clone();
-    let stream = connect(&target(&url, tls).ok_or(PostError::Url)?).await?;
+    let stream = connect(&target.ok_or(PostError::Url)?).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let authority = url.authority().map_or("", |authority| authority.as_str());
     // Credentials in a URL are for the client, not for the Host header.

@@ -69,6 +69,9 @@ pub(super) fn verdict(now: Timestamp, evidence: &Evidence<'_>) -> Option<Verdict
         Some("crl") => {
             "ask its issuer for a newer list of revoked certificates, and see `vestibule certs`"
         }
+        Some("preflight") => {
+            "have that path of port 80 reach Vestibule, and see `vestibule certs preflight`"
+        }
         Some("not_reloaded") => "reload Vestibule, and see `vestibule certs`",
         Some("name") => "serve a certificate that names this host, and see `vestibule certs`",
         _ => "renew it, reload, and see `vestibule certs`",

@@ -17,6 +17,7 @@ use crate::harness::{Client, Daemon, Home, PATIENCE, of, skip, stderr, stdout, t
 use crate::tls::{Authority, handshake};
 
 pub(crate) mod pebble;
+mod preflight;
 
 use pebble::{Pebble, Whims};
 

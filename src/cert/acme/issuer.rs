@@ -21,11 +21,11 @@ use super::care::{Care, WAITING};
 use super::desk::Desk;
 use super::keep::Keep;
 use super::teller::Teller;
-use super::{Authority, Config, Wanted};
+use super::{Authority, Challenge, Config, Wanted, preflight};
 use crate::clock::{Clock as _, SystemClock};
 use crate::net::certificate::ServerCertificate;
 use crate::net::challenge::Answers;
-use crate::snapshot::IssuanceView;
+use crate::snapshot::{IssuanceView, PreflightView};
 
 /// What is to be looked after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +75,34 @@ pub enum RenewRefused {
     Busy(String),
 }
 
+/// Why a pre-flight that was asked for does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreflightRefused {
+    /// None of that name is issued while we run.
+    #[error("no certificate `{name}` is issued here; there are: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Nobody asks its hosts over plain HTTP.
+    #[error("`{name}` is issued by `{challenge}`, for which nothing is asked of port 80")]
+    OtherChallenge {
+        /// The certificate.
+        name: String,
+        /// How it is shown that its hosts are ours.
+        challenge: &'static str,
+    },
+    /// The process is ending.
+    #[error("the thread that issues certificates has ended")]
+    Gone,
+}
+
+type Preflight = (
+    String,
+    oneshot::Sender<Result<Vec<PreflightView>, PreflightRefused>>,
+);
 type Renewal = (String, oneshot::Sender<Result<(), RenewRefused>>);
 
 /// The thread that looks after certificates.
@@ -82,6 +110,7 @@ type Renewal = (String, oneshot::Sender<Result<(), RenewRefused>>);
 pub struct Issuer {
     plans: watch::Sender<Plan>,
     renewals: mpsc::Sender<Renewal>,
+    preflights: mpsc::Sender<Preflight>,
     views: watch::Receiver<Vec<IssuanceView>>,
     /// Ends when the plans do.
     thread: JoinHandle<()>,
@@ -107,8 +136,28 @@ impl Renewals {
     }
 }
 
+/// Asks for pre-flights.
+#[derive(Clone, Debug)]
+pub struct Preflights(mpsc::Sender<Preflight>);
+
+impl Preflights {
+    /// Looks now whether the authority of this certificate would find what it asks for at each of its hosts.
+    ///
+    /// # Errors
+    /// When that cannot be looked at.
+    pub async fn fly(&self, name: String) -> Result<Vec<PreflightView>, PreflightRefused> {
+        let (reply, answer) = oneshot::channel();
+        if self.0.send((name, reply)).await.is_err() {
+            return Err(PreflightRefused::Gone);
+        }
+        answer.await.unwrap_or(Err(PreflightRefused::Gone))
+    }
+}
+
 /// Certificates that are being issued at a time.
 const MAX_ORDERS: usize = 4;
+/// Certificates that a pre-flight is under way for at a time.
+const MAX_FLIGHTS: usize = 4;
 /// Messages that may wait for those who serve.
 const MESSAGES: usize = 64;
 /// At the end of the process, for the records of open orders to be removed.
@@ -122,6 +171,7 @@ impl Issuer {
     pub fn start(clock: SystemClock) -> io::Result<(Self, mpsc::Receiver<Told>)> {
         let (plans, plan) = watch::channel(Plan::default());
         let (renewals, asked) = mpsc::channel(MESSAGES);
+        let (preflights, flights) = mpsc::channel(MESSAGES);
         let (tell, told) = mpsc::channel(MESSAGES);
         let (show, views) = watch::channel(Vec::new());
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -132,13 +182,15 @@ impl Issuer {
                     clock,
                     desk: Rc::new(Desk::new(tell)),
                     turns: Semaphore::new(MAX_ORDERS),
+                    flights: Semaphore::new(MAX_FLIGHTS),
+                    flown: RefCell::default(),
                     shown_at: RefCell::default(),
                     views: RefCell::default(),
                     order: RefCell::default(),
                     show,
                 });
                 let local = LocalSet::new();
-                local.block_on(&runtime, office.open(plan, asked));
+                local.block_on(&runtime, office.open(plan, asked, flights));
                 drop(local);
                 // A look-up of a name that hangs is nobody's business any more.
                 runtime.shutdown_background();
@@ -146,6 +198,7 @@ impl Issuer {
         let issuer = Self {
             plans,
             renewals,
+            preflights,
             views,
             thread,
         };
@@ -175,6 +228,11 @@ impl Issuer {
         }
     }
 
+    /// Asks for pre-flights.
+    pub fn preflights(&self) -> Preflights {
+        Preflights(self.preflights.clone())
+    }
+
     /// Asks for renewals.
     pub fn renewals(&self) -> Renewals {
         Renewals(self.renewals.clone())
@@ -187,6 +245,9 @@ pub(super) struct Office {
     pub(super) clock: SystemClock,
     pub(super) desk: Rc<Desk>,
     pub(super) turns: Semaphore,
+    pub(super) flights: Semaphore,
+    /// What the last pre-flight of each certificate found, by its name.
+    flown: RefCell<BTreeMap<String, Vec<PreflightView>>>,
     pub(super) shown_at: RefCell<Vec<(String, SocketAddr)>>,
     views: RefCell<BTreeMap<String, IssuanceView>>,
     /// The names in the plan's order.
@@ -225,6 +286,7 @@ impl Office {
         self: Rc<Self>,
         mut plans: watch::Receiver<Plan>,
         mut renewals: mpsc::Receiver<Renewal>,
+        mut flights: mpsc::Receiver<Preflight>,
     ) {
         let mut all = Wards::default();
         let desk = Rc::clone(&self.desk);
@@ -242,6 +304,7 @@ impl Office {
                     // Whoever asked may have given up waiting.
                     drop(reply.send(renew(&all.wards, &name)));
                 }
+                Some((name, reply)) = flights.recv() => self.fly(&all.wards, name, reply),
             }
         }
         let closing = async {
@@ -274,6 +337,7 @@ impl Office {
             if !stays {
                 ward.task.abort();
                 self.views.borrow_mut().remove(name);
+                self.flown.borrow_mut().remove(name);
             }
             stays
         });
@@ -304,8 +368,12 @@ impl Office {
                 Ok(teller) => {
                     tellers.insert(authority.name.clone(), Rc::clone(&teller));
                     let office = Rc::clone(self);
+                    let flights =
+                        preflight::go_on(Rc::clone(self), wanted.clone(), authority.clone());
                     let care = Care::new(office, teller, wanted.clone(), Rc::clone(&asked), view);
-                    tokio::task::spawn_local(care.go_on())
+                    tokio::task::spawn_local(async move {
+                        tokio::join!(care.go_on(), flights);
+                    })
                 }
                 Err(error) => {
                     view.error = Some(format!(
@@ -336,24 +404,80 @@ impl Office {
         self.publish();
     }
 
+    /// What the last pre-flight of this certificate found.
+    pub(super) fn flown(&self, name: &str) -> Vec<PreflightView> {
+        self.flown.borrow().get(name).cloned().unwrap_or_default()
+    }
+
+    /// Keeps what a pre-flight found. One whose certificate is gone meanwhile is forgotten.
+    pub(super) fn land(&self, name: &str, found: Vec<PreflightView>) {
+        if self.views.borrow().contains_key(name) {
+            self.flown.borrow_mut().insert(name.to_owned(), found);
+        }
+        self.publish();
+    }
+
+    /// Looks for somebody who asks whether an authority would find what it looks for.
+    fn fly(
+        self: &Rc<Self>,
+        wards: &BTreeMap<String, Ward>,
+        name: String,
+        reply: oneshot::Sender<Result<Vec<PreflightView>, PreflightRefused>>,
+    ) {
+        let refused = match wards.get(&name) {
+            None => PreflightRefused::Unknown {
+                known: known(wards),
+                name,
+            },
+            Some(Ward { authority, .. }) if authority.challenge != Challenge::Http => {
+                PreflightRefused::OtherChallenge {
+                    name,
+                    challenge: authority.challenge.as_str(),
+                }
+            }
+            Some(Ward {
+                wanted, authority, ..
+            }) => {
+                let (office, wanted) = (Rc::clone(self), wanted.clone());
+                let authority = authority.clone();
+                tokio::task::spawn_local(async move {
+                    let found = preflight::fly(&office, &wanted, &authority).await;
+                    // Whoever asked may have given up waiting.
+                    drop(reply.send(Ok(found)));
+                });
+                return;
+            }
+        };
+        drop(reply.send(Err(refused)));
+    }
+
     fn publish(&self) {
         let views = self.views.borrow();
         let order = self.order.borrow();
-        let listed = order.iter().filter_map(|name| views.get(name).cloned());
+        let listed = order.iter().filter_map(|name| {
+            let mut view = views.get(name)?.clone();
+            view.preflights = self.flown(name);
+            Some(view)
+        });
         self.show.send_replace(listed.collect());
+    }
+}
+
+/// The certificates that there are, in words.
+fn known(wards: &BTreeMap<String, Ward>) -> String {
+    let known: Vec<&str> = wards.keys().map(String::as_str).collect();
+    if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
     }
 }
 
 fn renew(wards: &BTreeMap<String, Ward>, name: &str) -> Result<(), RenewRefused> {
     let Some(ward) = wards.get(name) else {
-        let known: Vec<&str> = wards.keys().map(String::as_str).collect();
         return Err(RenewRefused::Unknown {
             name: name.to_owned(),
-            known: if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            },
+            known: known(wards),
         });
     };
     if ward.asked.busy.get() {

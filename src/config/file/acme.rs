@@ -1,5 +1,6 @@
 //! `[[acme]]`: who issues certificates, and how it is convinced that names are ours.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{DAY, HOUR, SECOND};
 use crate::cert::acme::Challenge;
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
-    CONTACT, FILE, FOLDER_NAME, Flag, NAME, OWNER, SERVICE, Time, VARIABLE, Word,
+    ADDRESS, CONTACT, Count, FILE, FOLDER_NAME, Flag, NAME, OWNER, SERVICE, Time, VARIABLE, Word,
 };
 use crate::config::outline::Rule;
 
@@ -30,6 +31,10 @@ pub(in crate::config) struct Authority {
     pub(in crate::config) roots_file: Option<Located<PathBuf>>,
     pub(in crate::config) renew_before: Option<Located<Duration>>,
     pub(in crate::config) ask_every: Located<Duration>,
+    pub(in crate::config) http_port: Option<Located<usize>>,
+    pub(in crate::config) preflight: Option<Located<bool>>,
+    pub(in crate::config) preflight_every: Option<Located<Duration>>,
+    pub(in crate::config) preflight_resolver: Option<Located<SocketAddr>>,
     pub(in crate::config) dir: Option<Located<PathBuf>>,
 }
 
@@ -136,6 +141,34 @@ impl Section for Authority {
                 &Time(SECOND..=DAY),
                 DAY,
                 "At the latest after so long the authority is asked again when to renew, whatever it said.",
+            ),
+            http_port: keys.optional(
+                "http_port",
+                &Count(1..=65_535),
+                "80",
+                "Only with `challenge = \"http-01\"`: the port that it asks. A public authority asks no other than 80; a private one \
+                 may.",
+            ),
+            preflight: keys.optional(
+                "preflight",
+                &Flag,
+                "`true`",
+                "Only with `challenge = \"http-01\"`: whether we look ourselves, between renewals, if it would find what it asks \
+                 for: a text of ours is put at `/.well-known/acme-challenge/` and asked for by each host's public name, at every \
+                 address it has. Two failures in a row are a ticket.",
+            ),
+            preflight_every: keys.optional(
+                "preflight_every",
+                &Time(SECOND..=DAY * 30),
+                "`1d`",
+                "Only with `challenge = \"http-01\"`: how often that is looked at. One that failed is repeated sooner.",
+            ),
+            preflight_resolver: keys.optional(
+                "preflight_resolver",
+                &ADDRESS,
+                "whom the system asks",
+                "Only with `challenge = \"http-01\"`: the resolver that is asked for the hosts' addresses then. Name a public one \
+                 where the system's gives internal addresses.",
             ),
             dir: keys.optional(
                 "dir",

@@ -126,6 +126,37 @@ fn account(authority: &file::Authority, findings: &mut Findings) {
     }
 }
 
+/// What is about the port that only one challenge asks.
+fn only_http(authority: &file::Authority, findings: &mut Findings) {
+    let challenge = authority.challenge.value;
+    if challenge == Challenge::Http {
+        return;
+    }
+    let span = |it: Option<&Span>, key| it.map(|span| (key, span.clone()));
+    let given = [
+        span(authority.http_port.as_ref().map(|it| &it.span), "http_port"),
+        span(authority.preflight.as_ref().map(|it| &it.span), "preflight"),
+        span(
+            authority.preflight_every.as_ref().map(|it| &it.span),
+            "preflight_every",
+        ),
+        span(
+            authority.preflight_resolver.as_ref().map(|it| &it.span),
+            "preflight_resolver",
+        ),
+    ];
+    for (key, span) in given.into_iter().flatten() {
+        let message = format!("`{key}` only goes with `challenge = \"http-01\"`");
+        let finding = Finding::new(Code::Conflict, span, message)
+            .reason(format!(
+                "`{}` asks nothing of that port",
+                challenge.as_str()
+            ))
+            .help(format!("leave `{key}` out"));
+        findings.add(finding);
+    }
+}
+
 fn asked_how(item: &Item<file::Authority>, findings: &mut Findings) {
     let authority = &item.value;
     if let Some(directory) = &authority.directory
@@ -140,6 +171,7 @@ fn asked_how(item: &Item<file::Authority>, findings: &mut Findings) {
         .help("write it with `https://`; for a private authority name its root in `roots_file`");
         findings.add(finding);
     }
+    only_http(authority, findings);
     // Where it is written, a rule of the table holds it against the hook already.
     let is_default = authority.challenge.span == item.span;
     if let Some(hook) = authority.hook.as_ref().filter(|_| is_default) {

@@ -349,6 +349,12 @@ fn issuances(page: &mut impl Page, snapshot: &Snapshot) {
             page.sample(&[&*it.name, phase], *secs);
         }
     }
+    page.begin(&catalog::ACME_PREFLIGHT);
+    for it in all.iter().filter(|it| !it.preflights.is_empty()) {
+        let (ok, failed) = it.flown();
+        page.sample(&[&*it.name, "ok"], ok);
+        page.sample(&[&*it.name, "failed"], failed);
+    }
 }
 
 fn edge(page: &mut impl Page, snapshot: &Snapshot) {

@@ -6,10 +6,10 @@ use super::Look::{Bars, Heatmap, Lines, Stat, Table};
 use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Since, Times};
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
-    ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_RENEWAL_DUE, ALERTS,
-    BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS, CERT_NAME_MATCH, CERT_NOT_AFTER,
-    CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED,
-    CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES,
+    ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_PREFLIGHT,
+    ACME_RENEWAL_DUE, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS, CERT_NAME_MATCH,
+    CERT_NOT_AFTER, CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO,
+    CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES,
     ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS,
     HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
     PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
@@ -429,6 +429,8 @@ fn outside() -> Board {
                         .query(worst(&ACME_BUDGET, "certificate", &[]), "{{certificate}}"),
                     Panel::new(Bars, "Phases of the last order", Seconds, 8, "From the account to the first handshake that showed it.")
                         .query(most(&ACME_PHASE, "certificate, phase", &[]), "{{certificate}} {{phase}}"),
+                    Panel::new(Bars, "Hosts that an authority would not find", Count, 24, "By the last pre-flight of each host: with one or more, the next renewal over plain HTTP fails.")
+                        .query(most(&ACME_PREFLIGHT, "certificate, result", &[("result", "=", "failed")]), "{{certificate}}"),
                 ],
             ),
         ],

@@ -21,7 +21,10 @@ pub(crate) struct Pebble {
     dir: TempDir,
     api: SocketAddr,
     management: SocketAddr,
-    dns: SocketAddr,
+    /// Where its DNS is told what to answer, over HTTP.
+    pub(crate) dns: SocketAddr,
+    /// Where that answers.
+    pub(crate) names: SocketAddr,
     /// Who vouches for its own HTTPS.
     own: Authority,
     /// Where it expects our plain listener.
@@ -111,6 +114,7 @@ impl Pebble {
             api,
             management,
             dns: dns_management,
+            names: dns,
             own,
             http,
             https,

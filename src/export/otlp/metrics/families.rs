@@ -365,6 +365,12 @@ impl Families {
                 self.level(&[&it.name, phase], *secs);
             }
         }
+        self.begin(&catalog::ACME_PREFLIGHT);
+        for it in all.iter().filter(|it| !it.preflights.is_empty()) {
+            let (ok, failed) = it.flown();
+            self.count(&[&it.name, "ok"], ok);
+            self.count(&[&it.name, "failed"], failed);
+        }
     }
 
     fn edge(&mut self, snapshot: &Snapshot) {

@@ -198,6 +198,31 @@ catalog! {
         "Share of the last hour's slots that were run; absent without a slot.";
     PROBE_LAG = "vestibule_probe_schedule_lag_seconds", Gauge, Seconds, [PROBE],
         "Delay of the last run's start behind its slot.";
+    PROBE_VANTAGE = "vestibule_probe_vantage_success", Gauge, One,
+        [PROBE, closed("vantage", crate::model::Vantage::ALL.len()), configured("place")],
+        "1 when the last run was well as seen from this vantage, 0 when it failed there; only of probes that compare.";
+    PROBE_PLACED = "vestibule_probe_fault_place", Gauge, One, [PROBE, closed("place", 6)],
+        "1 for where the fault of the last run lies; absent while that was well.";
+    PROBE_HURRIED = "vestibule_probe_hurried_runs_total", Counter, One, [PROBE],
+        "Runs of slots that were shorter than configured, since this process started: the probe's route or SLO was in trouble.";
+    BLIND_SPOTS = "vestibule_probe_blind_spots", Gauge, One, [closed("kind", 6)],
+        "What probes do not see, by kind.";
+    NAME_TTL = "vestibule_name_ttl_seconds", Gauge, Seconds, [configured("name"), closed("source", 2)],
+        "For how long the name's answer may be kept, by the lowest that resolvers or authorities gave; absent without a record.";
+    NAME_ADDRESSES = "vestibule_name_addresses", Gauge, One, [configured("name"), closed("source", 2), closed("family", 2)],
+        "Addresses that the name leads to by resolvers and by authorities, by family.";
+    NAME_SERVERS = "vestibule_name_servers", Gauge, One, [configured("name"), closed("source", 2), closed("result", 3)],
+        "Resolvers and authorities asked for the name, by result: answered, stale or failed.";
+    NAME_LOOKUP = "vestibule_name_lookup_seconds", Gauge, Seconds, [configured("name"), closed("source", 2)],
+        "How long the slowest resolver or authority took to answer for the name; absent when none did.";
+    NAME_STALE = "vestibule_name_stale_seconds", Gauge, Seconds, [configured("name"), closed("by", 3)],
+        "For how long an address that the name left has been gone by past its time to live: by a resolver, clients or connections of our own.";
+    NAME_LATE = "vestibule_name_late_connections", Gauge, One, [configured("name")],
+        "Connections of clients to addresses that the name left, made past their time to live.";
+    NAME_SERIAL = "vestibule_name_zone_serial", Gauge, One, [configured("name")],
+        "The newest serial number of the name's zone that an authority gave.";
+    NAME_SERIAL_BEHIND = "vestibule_name_zone_serial_behind", Gauge, One, [configured("name")],
+        "How far the authority that is furthest behind is from the newest serial number; 0: all agree.";
     PROBE_RUNS = "vestibule_probe_runs_in_flight", Gauge, One, [], "Runs of probes under way.";
     PROBE_REQUESTS = "vestibule_probe_requests_total", Counter, One, [],
         "Requests that carried a probe's mark since this process started; they count for no route.";

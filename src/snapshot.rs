@@ -25,7 +25,7 @@ mod vantage;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
 pub use detail::{SloDetail, SpentPart};
-pub use name::{DroppedView, NameView, SaidView};
+pub use name::{DroppedView, NameGauges, NameView, SaidView, SourceGauges};
 pub use spending::{Spell, Spending};
 pub use vantage::VantageView;
 use vantage::by_phase;
@@ -1022,6 +1022,8 @@ pub struct ProbeTotals {
     pub phases: ProbePhases,
     /// The last run's delay behind its slot, in microseconds.
     pub lag_us: u64,
+    /// Runs of slots that were shorter than configured: the probe was in a hurry.
+    pub hurried: u64,
 }
 
 impl Default for ProbeTotals {
@@ -1034,6 +1036,7 @@ impl Default for ProbeTotals {
             duration_us: 0,
             phases: ProbePhases::default(),
             lag_us: 0,
+            hurried: 0,
         }
     }
 }

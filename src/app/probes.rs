@@ -445,6 +445,7 @@ impl State {
             }
         }
         if let Some(run) = &record.run {
+            totals.hurried += u64::from(record.every < self.probe.definition().every);
             totals.durations.record(run.duration_us);
             totals.duration_us = totals.duration_us.saturating_add(run.duration_us);
             totals.lag_us = record.lag_us;

@@ -67,6 +67,14 @@ fn text(names: &[NameView]) -> String {
                 put(&mut text, format_args!("  {who:<9}  {}\n", line(said)));
             }
         }
+        if let Some((newest, behind @ 1..)) = name.gauges().serial {
+            put(
+                &mut text,
+                format_args!(
+                    "  authorities differ: one is {behind} behind serial number {newest}\n"
+                ),
+            );
+        }
         if name.looked_at.is_none() {
             text.push_str("  not looked at yet\n");
         } else if name.authorities.is_empty() {
@@ -118,6 +126,9 @@ fn line(said: &SaidView) -> String {
     }
     if said.authoritative {
         line.push_str("  aa");
+    }
+    if let Some(serial) = said.serial {
+        put(&mut line, format_args!("  serial {serial}"));
     }
     for (code, text) in &said.extended_errors {
         put(

@@ -326,6 +326,7 @@ impl Known {
                 error: said.answer.as_ref().err().cloned(),
                 stale_s: self.overdue(said, now).map(|(_, past)| past.as_secs()),
                 kept_too_long: answer.is_some_and(super::look::Answer::is_kept_too_long),
+                serial: answer.and_then(|it| it.serial),
             }
         };
         let dropped = self.dropped.iter().map(|(address, dropped)| DroppedView {

@@ -61,6 +61,8 @@ pub struct Answer {
     pub extended_errors: Vec<(u16, String)>,
     /// Where the last alias leads when there is no address of it in the answer.
     pub alias: Option<String>,
+    /// The serial number of the zone that the server answers for.
+    pub serial: Option<u32>,
 }
 
 /// Looks and tells, until nobody listens any more. A new plan is looked at at once.
@@ -85,9 +87,34 @@ pub async fn run(
     }
 }
 
-/// The servers for each name, and when they were found. No more than there are names.
+/// The servers for each name and for what its aliases lead to, and when they were found. No more than there are names and
+/// aliases that are followed; each is forgotten after [`ZONE_LIFE`].
 #[derive(Debug, Default)]
 struct Zones(HashMap<String, (Tick, Vec<SocketAddr>)>);
+
+/// What is known of zones while one name is looked at: what was known before, and what was found since.
+struct Known<'a> {
+    config: &'a Config,
+    before: &'a HashMap<String, Vec<SocketAddr>>,
+    found: HashMap<String, Vec<SocketAddr>>,
+}
+
+impl Known<'_> {
+    /// Who answers for a name; looked for when nobody knows.
+    async fn authorities(&mut self, name: &str) -> Vec<SocketAddr> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let known = self.before.get(&name).or_else(|| self.found.get(&name));
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let servers = authorities(&name, self.config).await;
+        // Who could not be found a moment ago may be found in the next round.
+        if !servers.is_empty() {
+            self.found.insert(name, servers.clone());
+        }
+        servers
+    }
+}
 
 async fn look(plan: &Plan, zones: &mut Zones, clock: SystemClock) -> Vec<Sight> {
     let mut config = plan.config.clone();
@@ -97,26 +124,34 @@ async fn look(plan: &Plan, zones: &mut Zones, clock: SystemClock) -> Vec<Sight> 
     config.resolvers.truncate(MOST_SERVERS);
     let config = Arc::new(config);
     let now = clock.tick();
-    zones.0.retain(|name, (at, _)| {
-        now < at.plus(ZONE_LIFE) && plan.names.iter().any(|it| it.name == *name)
-    });
+    zones.0.retain(|_, (at, _)| now < at.plus(ZONE_LIFE));
+    let before = zones.0.iter();
+    let before = before.map(|(name, (_, servers))| (name.clone(), servers.clone()));
+    let before: Arc<HashMap<_, _>> = Arc::new(before.collect());
     let mut waiting = plan.names.iter();
     let mut asking = JoinSet::new();
     let mut seen = Vec::with_capacity(plan.names.len());
     loop {
         while asking.len() < AT_ONCE {
             let Some(name) = waiting.next() else { break };
-            let known = zones.0.get(&name.name).map(|(_, servers)| servers.clone());
             let (name, config) = (name.name.clone(), Arc::clone(&config));
-            asking.spawn(async move { look_at(name, known, &config, clock).await });
+            let before = Arc::clone(&before);
+            asking.spawn(async move {
+                let mut known = Known {
+                    config: &config,
+                    before: &before,
+                    found: HashMap::new(),
+                };
+                let sight = look_at(name, &mut known, clock).await;
+                (sight, known.found)
+            });
         }
         match asking.join_next().await {
-            Some(Ok((sight, servers))) => {
-                // Who could not be found a moment ago may be found in the next round.
-                if !servers.is_empty() {
-                    let known = zones.0.entry(sight.name.clone());
-                    known.or_insert((now, servers));
-                }
+            Some(Ok((sight, found))) => {
+                let found = found.into_iter();
+                zones
+                    .0
+                    .extend(found.map(|(name, servers)| (name, (now, servers))));
                 seen.push(sight);
             }
             // A name whose look-up panicked is one that nothing is known of.
@@ -145,36 +180,36 @@ fn servers_in(text: &str) -> Vec<SocketAddr> {
     servers.collect()
 }
 
-/// What everybody says of one name, and who answers for its zone.
-async fn look_at(
-    name: String,
-    known: Option<Vec<SocketAddr>>,
-    config: &Config,
-    clock: SystemClock,
-) -> (Sight, Vec<SocketAddr>) {
-    let mut resolvers = Vec::with_capacity(config.resolvers.len());
-    for server in &config.resolvers {
+/// What everybody says of one name.
+async fn look_at(name: String, known: &mut Known<'_>, clock: SystemClock) -> Sight {
+    let mut resolvers = Vec::with_capacity(known.config.resolvers.len());
+    for server in &known.config.resolvers {
         resolvers.push(ask(*server, &name, true, clock).await);
     }
-    let servers = match known {
-        Some(servers) => servers,
-        None => authorities(&name, config).await,
-    };
+    let servers = known.authorities(&name).await;
     let mut said = Vec::with_capacity(servers.len());
-    for server in &servers {
-        said.push(ask_through(*server, &name, config, clock).await);
+    for server in servers {
+        said.push(ask_through(server, &name, known, clock).await);
     }
-    let sight = Sight {
+    Sight {
         name,
         resolvers,
         authorities: said,
-    };
-    (sight, servers)
+    }
 }
 
 /// What an authority says of a name; of an alias, what the authority for where it leads says.
-async fn ask_through(server: SocketAddr, name: &str, config: &Config, clock: SystemClock) -> Said {
+async fn ask_through(
+    server: SocketAddr,
+    name: &str,
+    known: &mut Known<'_>,
+    clock: SystemClock,
+) -> Said {
     let mut said = ask(server, name, false, clock).await;
+    let serial = match &said.answer {
+        Ok(_) => serial(server, name).await,
+        Err(_) => None,
+    };
     let mut lowest = None;
     for _ in 0..MOST_ALIASES {
         let Ok(answer) = &said.answer else { break };
@@ -182,7 +217,7 @@ async fn ask_through(server: SocketAddr, name: &str, config: &Config, clock: Sys
         let Some(alias) = answer.alias.clone() else {
             break;
         };
-        let Some(next) = authorities(&alias, config).await.first().copied() else {
+        let Some(next) = known.authorities(&alias).await.first().copied() else {
             // An alias alone says nothing of addresses: neither which, nor that there are none.
             said.answer = Err(format!("no authority for its alias {alias} was found"));
             break;
@@ -201,8 +236,22 @@ async fn ask_through(server: SocketAddr, name: &str, config: &Config, clock: Sys
     }
     if let Ok(answer) = &mut said.answer {
         answer.ttl_s = [lowest, answer.ttl_s].into_iter().flatten().min();
+        answer.serial = serial;
     }
     said
+}
+
+/// The serial number of the zone that `name` is in, as its authority gives it: as the answer for a zone's own name, otherwise beside
+/// the answer that there is none (RFC 2308, 2.2).
+async fn serial(server: SocketAddr, name: &str) -> Option<u32> {
+    let asked = dns::question(dns::name(name)?, RecordType::SOA, false);
+    let answer = tokio::time::timeout(PATIENCE, dns::ask(server, &asked)).await;
+    let answer = answer.ok()?.ok()?;
+    let mut records = answer.answers.iter().chain(&answer.authorities);
+    records.find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    })
 }
 
 /// Asks one server for a name's addresses of both families.
@@ -259,6 +308,7 @@ async fn one(
         rcode: seen.rcode,
         authoritative: seen.authoritative,
         extended_errors: seen.extended_errors,
+        serial: None,
     })
 }
 
@@ -278,6 +328,7 @@ impl Answer {
             ttl_s,
             extended_errors,
             alias,
+            serial: _,
         } = other;
         self.addresses.extend(addresses);
         self.ttl_s = [self.ttl_s, ttl_s].into_iter().flatten().min();
@@ -347,7 +398,8 @@ async fn name_servers(resolver: SocketAddr, zone: &str) -> Vec<SocketAddr> {
         });
     let mut servers = Vec::new();
     for name in named.take(MOST_SERVERS) {
-        let looked = dns::lookup(resolver, &name, dns::Kinds::V4);
+        // Those of IPv4 come first: one of IPv6 is asked where there is no other, whether it can be reached from here or not.
+        let looked = dns::lookup(resolver, &name, dns::Kinds::Any);
         if let Ok(Ok(looked)) = tokio::time::timeout(PATIENCE, looked).await {
             let first = looked.addresses.first();
             servers.extend(first.map(|(ip, _)| SocketAddr::new(*ip, 53)));

@@ -25,6 +25,16 @@ pub enum BlindKind {
 }
 
 impl BlindKind {
+    /// Every one of them.
+    pub const ALL: [Self; 6] = [
+        Self::Unseen,
+        Self::Alone,
+        Self::Faster,
+        Self::NoResult,
+        Self::NoVantage,
+        Self::NoProbe,
+    ];
+
     /// Its word in JSON and text.
     pub const fn as_str(self) -> &'static str {
         match self {

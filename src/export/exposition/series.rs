@@ -11,7 +11,8 @@ use crate::export::otlp::Measured;
 use crate::model::{EventKind, Exponential, Fault, Missed, Objective, ProbeFailure, ProbePhase};
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
-use crate::snapshot::{RouteTotals, Snapshot};
+use crate::snapshot::{NameGauges, RouteTotals, Snapshot};
+use crate::triage::blind::BlindKind;
 
 /// Writes all of them.
 pub(super) fn write(page: &mut impl Page, measured: &Measured) {
@@ -24,6 +25,7 @@ pub(super) fn write(page: &mut impl Page, measured: &Measured) {
     slos(page, snapshot);
     alerts(page, snapshot);
     probes(page, snapshot);
+    names(page, snapshot);
     certificates(page, snapshot);
     issuances(page, snapshot);
     edge(page, snapshot);
@@ -262,8 +264,98 @@ fn probes(page: &mut impl Page, snapshot: &Snapshot) {
     for (probe, totals) in totals {
         page.sample(&[probe], Number::Millionths(totals.lag_us));
     }
+    page.begin(&catalog::PROBE_VANTAGE);
+    for probe in &snapshot.probes {
+        for view in &probe.views {
+            let success = u64::from(view.reason.is_none());
+            page.sample(&[&*probe.name, view.vantage.as_str(), &view.at], success);
+        }
+    }
+    page.begin(&catalog::PROBE_PLACED);
+    for probe in &snapshot.probes {
+        if let Some(placing) = &probe.placing {
+            page.sample(&[&*probe.name, placing.place.as_str()], 1_u64);
+        }
+    }
+    page.begin(&catalog::PROBE_HURRIED);
+    for (probe, totals) in totals {
+        page.sample(&[probe], totals.hurried);
+    }
+    page.begin(&catalog::BLIND_SPOTS);
+    for kind in BlindKind::ALL {
+        let of_it = snapshot.blind_spots.iter().filter(|it| it.kind == kind);
+        page.sample(&[kind.as_str()], of_it.count() as u64);
+    }
     page.one(&catalog::PROBE_RUNS, snapshot.totals.probe_runs);
     page.one(&catalog::PROBE_REQUESTS, snapshot.totals.probe_requests);
+}
+
+/// What is known of the names that traffic depends on.
+fn names(page: &mut impl Page, snapshot: &Snapshot) {
+    let all: Vec<(&str, NameGauges)> = snapshot
+        .names
+        .iter()
+        .map(|it| (it.name.as_str(), it.gauges()))
+        .collect();
+    page.begin(&catalog::NAME_TTL);
+    for (name, gauges) in &all {
+        for (source, by) in gauges.by_source() {
+            if let Some(ttl) = by.ttl_s {
+                page.sample(&[name, source], u64::from(ttl));
+            }
+        }
+    }
+    page.begin(&catalog::NAME_ADDRESSES);
+    for (name, gauges) in &all {
+        for (source, by) in gauges.by_source() {
+            page.sample(&[name, source, "ipv4"], by.ipv4);
+            page.sample(&[name, source, "ipv6"], by.ipv6);
+        }
+    }
+    page.begin(&catalog::NAME_SERVERS);
+    for (name, gauges) in &all {
+        for (source, by) in gauges.by_source() {
+            for (result, count) in [
+                ("answered", by.answered),
+                ("stale", by.stale),
+                ("failed", by.failed),
+            ] {
+                page.sample(&[name, source, result], count);
+            }
+        }
+    }
+    page.begin(&catalog::NAME_LOOKUP);
+    for (name, gauges) in &all {
+        for (source, by) in gauges.by_source() {
+            if let Some(us) = by.slowest_us {
+                page.sample(&[name, source], Number::Millionths(us));
+            }
+        }
+    }
+    page.begin(&catalog::NAME_STALE);
+    for (name, gauges) in &all {
+        for (by, secs) in gauges.stale() {
+            if let Some(secs) = secs {
+                page.sample(&[name, by], secs);
+            }
+        }
+    }
+    page.begin(&catalog::NAME_LATE);
+    for (name, gauges) in &all {
+        page.sample(&[name], gauges.late_connections);
+    }
+    page.begin(&catalog::NAME_SERIAL);
+    for (name, gauges) in &all {
+        if let Some((newest, _)) = gauges.serial {
+            page.sample(&[name], u64::from(newest));
+        }
+    }
+    page.begin(&catalog::NAME_SERIAL_BEHIND);
+    for (name, gauges) in &all {
+        if let Some((_, behind)) = gauges.serial {
+            page.sample(&[name], u64::from(behind));
+        }
+    }
 }
 
 fn certificates(page: &mut impl Page, snapshot: &Snapshot) {

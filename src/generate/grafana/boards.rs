@@ -7,17 +7,19 @@ use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Si
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_PREFLIGHT,
-    ACME_RENEWAL_DUE, ALERTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS, CERT_NAME_MATCH,
-    CERT_NOT_AFTER, CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY, CONFIG_GENERATION, CONFIG_INFO,
-    CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED, DURATION, ENCODED, ENDPOINT_CONNECT_FAILURES,
-    ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY, ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS,
-    HANDSHAKES, IN_FLIGHT, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
-    PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
-    PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROCESS_CPU, PROCESS_FDS,
-    PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES,
-    REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN,
-    SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series,
-    TIME_TO_EMPTY, TUNNELS, WORKERS,
+    ACME_RENEWAL_DUE, ALERTS, BLIND_SPOTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS,
+    CERT_NAME_MATCH, CERT_NOT_AFTER, CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY,
+    CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED, DURATION,
+    ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY,
+    ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKES, IN_FLIGHT, NAME_ADDRESSES,
+    NAME_LATE, NAME_LOOKUP, NAME_SERIAL, NAME_SERIAL_BEHIND, NAME_SERVERS, NAME_STALE, NAME_TTL,
+    NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT, PROBE_COVERAGE,
+    PROBE_DURATION, PROBE_FAILURES, PROBE_HURRIED, PROBE_LAG, PROBE_MISSED, PROBE_PHASE,
+    PROBE_PLACED, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS, PROBE_VANTAGE,
+    PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START, RATE_LIMIT_EVICTIONS,
+    RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES, RETRIES, RETRIES_REFUSED,
+    ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE, SLO_REMAINING, STORE_BACKLOG,
+    STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
 use crate::slo::policy::Severity;
@@ -109,6 +111,40 @@ fn executive() -> Board {
                         .query(format!("sort({})", worst(&TIME_TO_EMPTY, "slo", &[])), "{{slo}}").limits(259_200.0, 86_400.0),
                     Panel::new(Table, "Promises", Count, 12, "What is promised: objective in percent, window and policy.")
                         .query(format!("max by (slo, scope, sli, objective, window, policy) ({})", of(&SLO_INFO, &[])), ""),
+                ],
+            ),
+            (
+                "Where faults lie",
+                vec![
+                    Panel::new(Table, "Placed at", Count, 12, "Where the fault of each probe's last run lies, by what its vantages saw together.")
+                        .query(most(&PROBE_PLACED, "probe, place", &[]), ""),
+                    Panel::new(Bars, "By vantage", Count, 12, "1: the last run was well as seen from there; 0: it failed. Edge, our own listener, each endpoint, its port.")
+                        .query(format!("sort({})", worst(&PROBE_VANTAGE, "probe, vantage, place", &[])), "{{probe}} {{vantage}} {{place}}"),
+                    Panel::new(Lines, "Blind spots", Count, 12, "What probes do not see: a failure of users, a route without a probe, a vantage that cannot be asked.")
+                        .query(most(&BLIND_SPOTS, "kind", &[]), "{{kind}}"),
+                    Panel::new(Lines, "Runs in a hurry", Count, 12, "Runs in each interval of slots that were shorter than configured: the probe's route or SLO was in trouble.")
+                        .query(format!("sum by (probe) (increase({}[$__rate_interval]))", of(&PROBE_HURRIED, &[])), "{{probe}}"),
+                ],
+            ),
+            (
+                "Names",
+                vec![
+                    Panel::new(Lines, "Who goes by old addresses", Seconds, 12, "For how long resolvers, clients and our own connections have gone by an address past its time to live.")
+                        .query(most(&NAME_STALE, "name, by", &[]), "{{name}} {{by}}"),
+                    Panel::new(Lines, "Late connections", Count, 12, "Connections of clients to addresses that a name left, made past their time to live.")
+                        .query(format!("sum by (name) ({})", of(&NAME_LATE, &[])), "{{name}}"),
+                    Panel::new(Lines, "Servers by what they answered", Count, 12, "Resolvers and authorities, by result. A stale answer is one that should have been let go of.")
+                        .query(format!("sum by (source, result) ({})", of(&NAME_SERVERS, &[])), "{{source}} {{result}}"),
+                    Panel::new(Lines, "Time to live", Seconds, 12, "The lowest that resolvers and authorities give. A move is seen everywhere after the authority's.")
+                        .query(worst(&NAME_TTL, "name, source", &[]), "{{name}} {{source}}"),
+                    Panel::new(Lines, "Time of a look-up", Seconds, 12, "Of the slowest server that answered, for both families of addresses.")
+                        .query(most(&NAME_LOOKUP, "name, source", &[]), "{{name}} {{source}}"),
+                    Panel::new(Lines, "Addresses", Count, 12, "That a name leads to, by resolvers and authorities and by family.")
+                        .query(most(&NAME_ADDRESSES, "name, source, family", &[]), "{{name}} {{source}} {{family}}"),
+                    Panel::new(Bars, "Serial numbers of zones", Count, 12, "The newest that an authority gave.")
+                        .query(most(&NAME_SERIAL, "name", &[]), "{{name}}"),
+                    Panel::new(Bars, "Authorities that lag", Count, 12, "How far the authority that is furthest behind is from its zone's newest serial number.")
+                        .query(format!("sort_desc({})", most(&NAME_SERIAL_BEHIND, "name", &[])), "{{name}}"),
                 ],
             ),
             (

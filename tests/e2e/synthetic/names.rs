@@ -1,12 +1,14 @@
 //! A name that moves: who sees it, who does not, and who still comes where it led before. BIND is the authority, Unbound a
 //! resolver that keeps answers for longer than it may.
 
-use std::net::{SocketAddr, TcpStream};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use super::resolvers::{Named, nsupdate, unbound};
+use super::blackbox::free;
+use super::resolvers::{Named, authority, bind, nsupdate, unbound, unbound_for};
 use crate::harness::{Client, Home, of, skip, stdout};
 use crate::origin::Origin;
 
@@ -124,4 +126,147 @@ fn a_name_that_moved_is_told_with_everybody_who_goes_by_its_old_address() {
     crate::daemon::until("nobody to be behind", || {
         (home.vestibule(&["names"]).status.code() == Some(0)).then_some(())
     });
+}
+
+/// Two addresses of this machine that nobody else is likely to use, where port 53 can be bound; `None`: it may not be.
+fn name_servers() -> Option<[IpAddr; 2]> {
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let at = |last| IpAddr::V4(Ipv4Addr::new(127, 100 + a % 100, b, last));
+    let both = [at(1), at(2)];
+    both.iter()
+        .all(|ip| UdpSocket::bind((*ip, 53)).is_ok())
+        .then_some(both)
+}
+
+#[test]
+fn authorities_are_found_by_following_a_delegation_and_asked_what_they_know_themselves() {
+    let Some([first, second]) = name_servers() else {
+        skip(
+            "port 53 of loopback may not be bound here, where name servers of a delegation are asked",
+        );
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let below = |name: &str| {
+        let below = dir.path().join(name);
+        fs::create_dir(&below).expect("made");
+        below
+    };
+    // The zone above knows no more than whom to ask.
+    let above = free();
+    let servers = format!("ns1 IN A {first}\nns2 IN A {second}\n");
+    let parent = format!(
+        "$TTL 300\n@ IN SOA ns hostmaster 1 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n{servers}\
+         shop IN NS ns1\nshop IN NS ns2\ncdn IN NS ns1\nsix IN NS ns1\n"
+    );
+    let Some(_parent) = bind(&below("parent"), above, &[("example", parent)]) else {
+        skip("named is not installed");
+        return;
+    };
+    let six = "$TTL 300\n@ IN SOA ns hostmaster 1 3600 600 86400 60\n@ IN NS ns\nns IN AAAA ::1\n"
+        .to_owned();
+    // One of the two has not heard of the last change.
+    let child = |dir: &str, ip: IpAddr, serial: u32| {
+        let head = format!(
+            "$TTL 300\n@ IN SOA ns1.example. hostmaster {serial} 3600 600 86400 60\n@ IN NS ns1.example.\n"
+        );
+        let shop = format!(
+            "{head}@ IN NS ns2.example.\nwww 120 IN A 192.0.2.1\nimages 90 IN CNAME edge.cdn.example.\n"
+        );
+        let zones = [
+            ("shop.example", shop),
+            ("cdn.example", format!("{head}edge IN A 192.0.2.7\n")),
+            // By its own word, its server has no address of IPv4.
+            ("six.example", six.clone()),
+        ];
+        authority(&below(dir), SocketAddr::new(ip, 53), &zones)
+    };
+    let (Some(_first), Some(_second)) = (child("first", first, 9), child("second", second, 7))
+    else {
+        skip("unbound is not installed");
+        return;
+    };
+    let Some((_unbound, resolver)) = unbound_for(
+        dir.path(),
+        "example",
+        above,
+        "log-queries: yes\n verbosity: 1",
+    ) else {
+        skip("unbound is not installed");
+        return;
+    };
+    let origin = Origin::ok();
+    let hosts = ["www.shop.example", "images.shop.example", "six.example"];
+    let home = Home::new(&format!(
+        "proxy.workers = 1\n[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n\
+         [[route]]\nid = 'shop'\nhosts = {hosts:?}\nupstream = 'u'\n\
+         [dns]\nenabled = true\nresolvers = ['{resolver}']\nevery = '1s'\n",
+        origin.url(),
+    ));
+    let daemon = home.run();
+    let of_name = |snapshot: &Value, name: &str| -> Option<Value> {
+        let names = snapshot["names"].as_array()?;
+        names.iter().find(|it| it["name"] == name).cloned()
+    };
+    let www = daemon.until("both authorities", crate::daemon::DEADLINE, |snapshot| {
+        let www = of_name(snapshot, "www.shop.example")?;
+        let said = www["authorities"].as_array()?;
+        (said.len() == 2 && said.iter().all(|it| it["serial"].is_u64())).then_some(www)
+    });
+    let mut said = www["authorities"].as_array().expect("a list").clone();
+    said.sort_by_key(|it| it["server"].as_str().map(str::to_owned));
+    for (said, (ip, serial)) in said.iter().zip([(first, 9), (second, 7)]) {
+        assert_eq!(said["server"], format!("{ip}:53"), "{www}");
+        assert_eq!(said["authoritative"], true, "{www}");
+        assert_eq!(addresses(said), ["192.0.2.1"], "{www}");
+        assert_eq!(
+            (&said["ttl_s"], &said["serial"]),
+            (&120.into(), &serial.into())
+        );
+    }
+    // An alias leads into another zone, whose authority is asked in turn; what may be kept is the lower of the two.
+    let images = daemon.until("the alias", crate::daemon::DEADLINE, |snapshot| {
+        let images = of_name(snapshot, "images.shop.example")?;
+        (addresses(&images["authorities"][0]) == ["192.0.2.7"]).then_some(images)
+    });
+    assert_eq!(images["authorities"][0]["ttl_s"], 90, "{images}");
+    // Whether it answers depends on this machine; that it is asked does not.
+    let six = daemon.until("the other family", crate::daemon::DEADLINE, |snapshot| {
+        let six = of_name(snapshot, "six.example")?;
+        six["authorities"][0]["server"].is_string().then_some(six)
+    });
+    assert_eq!(six["authorities"][0]["server"], "[::1]:53", "{six}");
+
+    let metrics = daemon.metrics();
+    let value = |series: &str, more: &[(&str, &str)]| {
+        let mut labels = vec![("name", "www.shop.example")];
+        labels.extend(more);
+        metrics.sum(series, &labels)
+    };
+    let by_authority = [("source", "authority")];
+    assert_eq!(value("vestibule_name_zone_serial", &[]), 9);
+    assert_eq!(value("vestibule_name_zone_serial_behind", &[]), 2);
+    assert_eq!(value("vestibule_name_ttl_seconds", &by_authority), 120);
+    let answered = [by_authority[0], ("result", "answered")];
+    assert_eq!(value("vestibule_name_servers", &answered), 2);
+    let ipv4 = [by_authority[0], ("family", "ipv4")];
+    assert_eq!(value("vestibule_name_addresses", &ipv4), 1);
+    let listed = home.vestibule(&["names"]);
+    assert!(
+        stdout(&listed).contains("authorities differ: one is 2 behind serial number 9"),
+        "{}",
+        stdout(&listed)
+    );
+    // Who answers is remembered, for what an alias leads to as well: nobody is asked for it in each round.
+    let asked_at = daemon.snapshot()["at"].clone();
+    daemon.until("two more rounds", crate::daemon::DEADLINE, |snapshot| {
+        let images = of_name(snapshot, "images.shop.example")?;
+        (images["looked_at"].as_str()? > asked_at.as_str()?).then_some(())
+    });
+    let log = fs::read_to_string(dir.path().join("unbound.log")).expect("it logs");
+    let asked = |question: &str| log.matches(question).count();
+    assert!(asked("images.shop.example. A IN") > 1, "{log}");
+    assert_eq!(asked("edge.cdn.example. NS IN"), 1, "{log}");
+    assert_eq!(asked("www.shop.example. NS IN"), 1, "{log}");
 }

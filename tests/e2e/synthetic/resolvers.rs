@@ -59,31 +59,37 @@ pub(super) fn nsupdate(server: SocketAddr, name: &str, addresses: &[&str]) -> bo
     child.wait().expect("it is our child").success()
 }
 
+/// The head of a zone whose one server is on this machine.
+const HEAD: &str = "@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n";
+
 /// BIND with a zone `shop.example` that holds these lines.
 fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
     let address = free();
-    fs::write(
-        dir.join("zone"),
-        format!("$TTL 300\n@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n{lines}"),
-    )
-    .expect("written");
-    fs::write(
-        dir.join("localhost"),
-        "$TTL 1\n@ IN SOA ns hostmaster 7 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n",
-    )
-    .expect("written");
+    let zones = [
+        ("shop.example", format!("$TTL 300\n{HEAD}{lines}")),
+        ("localhost", format!("$TTL 1\n{HEAD}")),
+    ];
+    let process = bind(dir, address, &zones)?;
+    until("BIND", || asked(address).then_some(()));
+    Some((process, address))
+}
+
+/// BIND at this address with these zones, which can be changed; `None` when it is not installed.
+pub(super) fn bind(dir: &Path, address: SocketAddr, zones: &[(&str, String)]) -> Option<Process> {
     let here = dir.display();
-    fs::write(
-        dir.join("named.conf"),
-        format!(
-            "options {{ directory \"{here}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
-             pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
-             zone \"shop.example\" {{ type master; file \"zone\"; allow-update {{ 127.0.0.1; }}; }};\n\
-             zone \"localhost\" {{ type master; file \"localhost\"; allow-update {{ 127.0.0.1; }}; }};\n",
-            address.port()
-        ),
-    )
-    .expect("written");
+    let mut config = format!(
+        "options {{ directory \"{here}\"; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }};\n\
+         pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n",
+        address.port(),
+        address.ip()
+    );
+    for (zone, lines) in zones {
+        fs::write(dir.join(zone), lines).expect("written");
+        let table =
+            format!("{{ type master; file \"{zone}\"; allow-update {{ 127.0.0.1; }}; }};\n");
+        config.push_str(&format!("zone \"{zone}\" {table}"));
+    }
+    fs::write(dir.join("named.conf"), config).expect("written");
     let child = Command::new(in_sbin("named"))
         .args(["-g", "-n", "1", "-c"])
         .arg(dir.join("named.conf"))
@@ -92,14 +98,22 @@ fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
         .stderr(fs::File::create(dir.join("named.log")).expect("a log"))
         .spawn()
         .ok()?;
-    let process = Process(child);
-    until("BIND", || asked(address).then_some(()));
-    Some((process, address))
+    Some(Process(child))
 }
 
 /// Unbound, which asks BIND, and gives old answers when that is gone.
 pub(super) fn unbound(
     dir: &Path,
+    authority: SocketAddr,
+    more: &str,
+) -> Option<(Process, SocketAddr)> {
+    unbound_for(dir, "shop.example", authority, more)
+}
+
+/// The same that asks this authority for another zone, and follows what it delegates.
+pub(super) fn unbound_for(
+    dir: &Path,
+    zone: &str,
     authority: SocketAddr,
     more: &str,
 ) -> Option<(Process, SocketAddr)> {
@@ -112,24 +126,54 @@ pub(super) fn unbound(
              do-not-query-localhost: no\n module-config: \"iterator\"\n serve-expired: yes\n ede: yes\n \
              ede-serve-expired: yes\n num-threads: 1\n do-ip6: no\n {more}\n\
              remote-control:\n control-enable: no\n\
-             stub-zone:\n name: \"shop.example\"\n stub-addr: 127.0.0.1@{}\n",
+             stub-zone:\n name: \"{zone}\"\n stub-addr: 127.0.0.1@{}\n",
             dir.display(),
             address.port(),
             authority.port()
         ),
     )
     .expect("written");
+    let process = start_unbound(dir)?;
+    until("Unbound", || asked(address).then_some(()));
+    Some((process, address))
+}
+
+/// Unbound as the authority for these zones, each with its records: unlike BIND it listens on any address of loopback.
+pub(super) fn authority(
+    dir: &Path,
+    address: SocketAddr,
+    zones: &[(&str, String)],
+) -> Option<Process> {
+    let mut config = format!(
+        "server:\n username: \"\"\n chroot: \"\"\n directory: \"{}\"\n pidfile: \"\"\n do-daemonize: no\n \
+         use-syslog: no\n interface: {}\n port: {}\n access-control: 127.0.0.0/8 allow\n num-threads: 1\n \
+         module-config: \"iterator\"\n do-ip6: no\nremote-control:\n control-enable: no\n",
+        dir.display(),
+        address.ip(),
+        address.port()
+    );
+    for (zone, lines) in zones {
+        fs::write(dir.join(zone), lines).expect("written");
+        config.push_str(&format!(
+            "auth-zone:\n name: \"{zone}\"\n zonefile: \"{zone}\"\n for-downstream: yes\n for-upstream: no\n"
+        ));
+    }
+    fs::write(dir.join("unbound.conf"), config).expect("written");
+    let process = start_unbound(dir)?;
+    until("an authority", || asked(address).then_some(()));
+    Some(process)
+}
+
+/// Unbound with the file that lies there; `None` when it is not installed.
+fn start_unbound(dir: &Path) -> Option<Process> {
     let child = Command::new(in_sbin("unbound"))
         .args(["-d", "-p", "-c"])
         .arg(dir.join("unbound.conf"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(fs::File::create(dir.join("unbound.log")).expect("a log"))
-        .spawn()
-        .ok()?;
-    let process = Process(child);
-    until("Unbound", || asked(address).then_some(()));
-    Some((process, address))
+        .spawn();
+    child.ok().map(Process)
 }
 
 fn in_sbin(name: &str) -> String {

@@ -6,7 +6,8 @@ use crate::catalog::{self, Series};
 use crate::model::{EventKind, Fault, Missed, Objective, ProbeFailure, ProbePhase, Timestamp};
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NameGauges, Snapshot};
+use crate::triage::blind::BlindKind;
 
 /// One series' points.
 pub(super) struct Family {
@@ -36,6 +37,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     all.probes(snapshot);
     all.certificates(snapshot);
     all.issuances(snapshot);
+    all.names(snapshot);
     all.edge(snapshot);
     all.own(snapshot);
     all.families
@@ -283,8 +285,93 @@ impl Families {
                 self.level(&[&probe.name], coverage);
             }
         }
+        self.begin(&catalog::PROBE_VANTAGE);
+        for probe in &snapshot.probes {
+            for view in &probe.views {
+                let labels = [&*probe.name, view.vantage.as_str(), &view.at];
+                self.count(&labels, u64::from(view.reason.is_none()));
+            }
+        }
+        self.begin(&catalog::PROBE_PLACED);
+        for probe in &snapshot.probes {
+            if let Some(placing) = &probe.placing {
+                self.count(&[&probe.name, placing.place.as_str()], 1);
+            }
+        }
+        self.begin(&catalog::PROBE_HURRIED);
+        for (probe, totals) in totals {
+            self.count(&[probe], totals.hurried);
+        }
+        self.begin(&catalog::BLIND_SPOTS);
+        for kind in BlindKind::ALL {
+            let of_it = snapshot.blind_spots.iter().filter(|it| it.kind == kind);
+            self.count(&[kind.as_str()], of_it.count() as u64);
+        }
         self.one(&catalog::PROBE_RUNS, snapshot.totals.probe_runs);
         self.one(&catalog::PROBE_REQUESTS, snapshot.totals.probe_requests);
+    }
+
+    fn names(&mut self, snapshot: &Snapshot) {
+        let all: Vec<(&str, NameGauges)> = snapshot
+            .names
+            .iter()
+            .map(|it| (it.name.as_str(), it.gauges()))
+            .collect();
+        self.begin(&catalog::NAME_TTL);
+        for (name, gauges) in &all {
+            for (source, by) in gauges.by_source() {
+                if let Some(ttl) = by.ttl_s {
+                    self.count(&[name, source], ttl.into());
+                }
+            }
+        }
+        self.begin(&catalog::NAME_ADDRESSES);
+        for (name, gauges) in &all {
+            for (source, by) in gauges.by_source() {
+                self.count(&[name, source, "ipv4"], by.ipv4);
+                self.count(&[name, source, "ipv6"], by.ipv6);
+            }
+        }
+        self.begin(&catalog::NAME_SERVERS);
+        for (name, gauges) in &all {
+            for (source, by) in gauges.by_source() {
+                self.count(&[name, source, "answered"], by.answered);
+                self.count(&[name, source, "stale"], by.stale);
+                self.count(&[name, source, "failed"], by.failed);
+            }
+        }
+        self.begin(&catalog::NAME_LOOKUP);
+        for (name, gauges) in &all {
+            for (source, by) in gauges.by_source() {
+                if let Some(us) = by.slowest_us {
+                    self.level(&[name, source], us as f64 / 1e6);
+                }
+            }
+        }
+        self.begin(&catalog::NAME_STALE);
+        for (name, gauges) in &all {
+            for (by, secs) in gauges.stale() {
+                if let Some(secs) = secs {
+                    self.count(&[name, by], secs);
+                }
+            }
+        }
+        self.begin(&catalog::NAME_LATE);
+        for (name, gauges) in &all {
+            self.count(&[name], gauges.late_connections);
+        }
+        self.begin(&catalog::NAME_SERIAL);
+        for (name, gauges) in &all {
+            if let Some((newest, _)) = gauges.serial {
+                self.count(&[name], newest.into());
+            }
+        }
+        self.begin(&catalog::NAME_SERIAL_BEHIND);
+        for (name, gauges) in &all {
+            if let Some((_, behind)) = gauges.serial {
+                self.count(&[name], behind.into());
+            }
+        }
     }
 
     fn certificates(&mut self, snapshot: &Snapshot) {

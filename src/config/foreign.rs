@@ -81,12 +81,13 @@ pub fn import(path: &Path, text: &str) -> Result<Imported, ImportError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         return hurl::import(&name, text);
     }
-    // `no` is a text unless a flag is wanted.
-    let options = serde_saphyr::options! { strict_booleans: true };
+    // `no` is a text unless a flag is wanted. Bytes stay as they are written, and `blackbox` looks for their tag itself.
+    let options =
+        serde_saphyr::options! { strict_booleans: true, ignore_binary_tag_for_string: true };
     let whole: Value = serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| ImportError::Syntax(error.to_string()))?;
     if let Some(modules) = whole.get("modules").and_then(Value::as_object) {
-        return Ok(blackbox::import(modules));
+        return Ok(blackbox::import(modules, text));
     }
     match whole.get("endpoints").and_then(Value::as_array) {
         Some(endpoints) => Ok(gatus::import(endpoints, &whole)),

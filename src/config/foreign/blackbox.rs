@@ -1,5 +1,7 @@
 //! Modules of `blackbox_exporter`.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
@@ -9,18 +11,30 @@ use super::{Imported, refused};
 use crate::config::kind::time_text;
 use crate::probe::module::LONGEST;
 
-/// The modules of a `blackbox.yml`.
-pub(super) fn import(modules: &Map<String, Value>) -> Imported {
+/// The modules of a `blackbox.yml`, whose text is `whole`.
+pub(super) fn import(modules: &Map<String, Value>, whole: &str) -> Imported {
+    let bytes = tagged_as_bytes(whole);
     let mut imported = Imported::headed("modules of blackbox_exporter");
     for (name, module) in modules {
-        let (text, left) = one(name, module);
+        let (text, left) = one(name, module, &bytes);
         imported.add(&format!("module {name}"), &text, left);
     }
     imported
 }
 
+/// The scalars that are tagged as bytes: base64 in the file, and no text that anybody means to send.
+fn tagged_as_bytes(whole: &str) -> HashSet<String> {
+    let tagged = whole.split("!!binary").skip(1);
+    let is_of_it = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let scalars = tagged.map(|rest| {
+        let begun = rest.trim_start_matches([' ', '\t', '"', '\'']);
+        begun.split(|c| !is_of_it(c)).next().unwrap_or_default()
+    });
+    scalars.map(ToOwned::to_owned).collect()
+}
+
 /// One module's table, and what is not in it.
-fn one(name: &str, module: &Value) -> (String, Vec<String>) {
+fn one(name: &str, module: &Value, bytes: &HashSet<String>) -> (String, Vec<String>) {
     let mut writing = Writing::new("module");
     let mut keys = Tree::new("", module);
     let prober = keys.text("prober").unwrap_or_default();
@@ -29,7 +43,7 @@ fn one(name: &str, module: &Value) -> (String, Vec<String>) {
     let mut part = keys.table(&prober);
     match prober.as_str() {
         "http" => http(&mut part, &mut writing),
-        "tcp" => tcp(&mut part, &mut writing),
+        "tcp" => tcp(&mut part, &mut writing, bytes),
         "dns" => dns(&mut part, &mut writing),
         "grpc" => grpc(&mut part, &mut writing),
         "icmp" => icmp(&mut part, &mut writing),
@@ -89,6 +103,16 @@ fn http(keys: &mut Tree, out: &mut Writing) {
     let mut headers: Vec<String> = Vec::new();
     for (name, value) in keys.table("headers").map() {
         headers.push(format!("{name}: {}", said(&value)));
+    }
+    let several = keys.table("http_headers");
+    let path = several.path.clone();
+    for (name, value) in several.map() {
+        let mut value = Tree::new(&format!("{path}{name}."), &value);
+        for key in ["values", "secrets"] {
+            let values = value.list(key).unwrap_or_default();
+            headers.extend(values.iter().map(|it| format!("{name}: {}", said(it))));
+        }
+        out.left.extend(value.rest());
     }
     if let Some(body) = keys.text("body") {
         out.put("http.body", body);
@@ -189,20 +213,46 @@ fn authorization(keys: &mut Tree, out: &mut Writing, headers: &mut Vec<String>) 
     }
 }
 
-fn tcp(keys: &mut Tree, out: &mut Writing) {
+/// What a client of `PostgreSQL` sends to ask for TLS (`SSLRequest`), as base64.
+const SSL_REQUEST: &str = "AAAACATSFi8=";
+
+/// Whether a dialogue begins by asking `PostgreSQL` for TLS, which is a protocol of our own.
+fn asks_postgres(steps: &[Value], bytes: &HashSet<String>) -> bool {
+    let [asked, answer, begun, ..] = steps else {
+        return false;
+    };
+    bytes.contains(SSL_REQUEST)
+        && asked["send"] == SSL_REQUEST
+        && answer["expect_bytes"] == "S"
+        && begun["starttls"] == true
+}
+
+fn tcp(keys: &mut Tree, out: &mut Writing, bytes: &HashSet<String>) {
     family(keys, out);
     source(keys, out);
     let is_tls = keys.flag("tls").unwrap_or(false);
-    out.put("prober", if is_tls { "tls" } else { "tcp" });
+    let mut dialogue = keys.list("query_response").unwrap_or_default();
+    let is_postgres = !is_tls && asks_postgres(&dialogue, bytes);
+    if is_postgres {
+        dialogue.drain(..3);
+        out.put("tls.starttls", "postgres");
+    }
+    out.put("prober", if is_tls || is_postgres { "tls" } else { "tcp" });
     let mut steps = Vec::new();
-    let mut begins_tls = is_tls;
-    for step in keys.list("query_response").unwrap_or_default() {
+    let mut begins_tls = is_tls || is_postgres;
+    for step in dialogue {
         let mut step = Tree::new(&format!("{}query_response.", keys.path), &step);
         let mut table = toml::Table::new();
         if let Some(expect) = step.text("expect").filter(|text| !text.is_empty()) {
             table.insert("expect".to_owned(), escaped(&translated(&expect)).into());
         }
-        if let Some(send) = step.text("send").filter(|text| !text.is_empty()) {
+        let send = step.text("send").filter(|text| !text.is_empty());
+        if let Some(send) = send.as_ref().filter(|send| bytes.contains(*send)) {
+            out.leave(
+                "tcp.query_response.send",
+                &format!("the bytes {send}: only a text is sent"),
+            );
+        } else if let Some(send) = send {
             table.insert("send".to_owned(), escaped(&format!("{send}\n")).into());
         }
         if step.flag("starttls") == Some(true) {
@@ -381,6 +431,7 @@ mod tests {
 
     use super::super::import;
     use crate::config::synthetic::{self, Taken};
+    use crate::probe::module::Prober;
 
     #[test]
     fn what_is_carried_over_is_read_back_and_the_rest_is_said() {
@@ -417,6 +468,21 @@ modules:
       validate_answer_rrs: {fail_if_none_matches_regexp: ['.*127.0.0.1']}
   socket:
     prober: unix
+  database:
+    prober: tcp
+    tcp:
+      query_response:
+      - send: !!binary AAAACATSFi8= # SSLRequest
+      - expect_bytes: S
+      - starttls: true
+  bytes:
+    prober: tcp
+    tcp:
+      query_response: [{send: !!binary /w==}]
+  headers:
+    prober: http
+    http:
+      http_headers: {Accept-Language: {values: ["de"]}, X-Key: {files: [/key]}}
 "#,
         )
         .unwrap();
@@ -424,6 +490,8 @@ modules:
         assert_eq!(
             left_out,
             [
+                "module bytes: tcp.query_response.send: the bytes /w==: only a text is sent",
+                "module headers: http.http_headers.X-Key.files: there is nothing like it here",
                 "module http_2xx: http.tls_config.cert_file: there is nothing like it here",
                 "module http_2xx: http.valid_http_versions: HTTP/3 is not spoken",
                 "module http_2xx: http.proxy_url: there is nothing like it here",
@@ -436,8 +504,16 @@ modules:
             .unwrap_or_else(|report| panic!("{}\n{toml}", report.render(false)))
             .modules;
         let names: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
-        assert_eq!(names, ["banner", "http_2xx", "zone"]);
-        let http = &modules[1].manner;
+        let expected = ["banner", "bytes", "database", "headers", "http_2xx", "zone"];
+        assert_eq!(names, expected);
+        let database = &modules[2];
+        assert_eq!(database.prober, Prober::Tls);
+        assert!(
+            database.manner.dialogue.starttls.is_some()
+                && database.manner.dialogue.steps.is_empty()
+        );
+        assert_eq!(modules[3].manner.http.headers.len(), 1);
+        let http = &modules[4].manner;
         assert_eq!(http.timeout, Duration::from_secs(5));
         let (_, value) = &http.http.headers[0];
         assert_eq!(value, "$5 ${HOME}", "no variable");
@@ -452,7 +528,7 @@ modules:
         );
         let step = &modules[0].manner.dialogue.steps[0];
         assert_eq!(step.send.as_deref(), Some("PONG ${1}\n"));
-        assert_eq!(modules[2].manner.expect.answer.records.len(), 1);
+        assert_eq!(modules[5].manner.expect.answer.records.len(), 1);
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub const SERIES: &[(&str, &[&str], bool, &str)] = &[
         "Whether it failed because of what the answer says",
     ),
     (
+        "probe_failed_due_to_bytes",
+        &[],
+        false,
+        "Always 0: what is heard is held to texts and regular expressions",
+    ),
+    (
         "probe_http_status_code",
         &[],
         false,
@@ -290,6 +296,7 @@ pub(super) fn metrics(definition: &Definition, run: &ProbeRun) -> String {
         }
         Target::Tcp(_) | Target::Tls(_) => {
             page.set("probe_failed_due_to_regex", flag(is_about_text(run)));
+            page.set("probe_failed_due_to_bytes", 0.0);
         }
         Target::Dns(place) => {
             let request = ("request", ProbePhase::Processing);
@@ -442,7 +449,11 @@ fn info(leaf: &CertificateFacts) -> [String; 5] {
         .filter(|name| !is_address(name))
         .map(String::as_str)
         .collect();
-    let serial = leaf.serial.trim_start_matches('0');
+    // As many bytes as the number has, two digits each, as version 0.28 of the original writes it; 0.23 leaves the first zero out.
+    let mut serial = leaf.serial.as_str();
+    while let Some(rest) = serial.strip_prefix("00").filter(|rest| !rest.is_empty()) {
+        serial = rest;
+    }
     [
         leaf.sha256.clone(),
         in_order(&leaf.issuer),

@@ -232,6 +232,20 @@ fn every_probe_that_is_shipped_is_broken_by_a_test() {
     for entry in fs::read_dir("synthetic").unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
+        // What a comment says that it guards against, some server does.
+        let comments = text
+            .lines()
+            .filter_map(|line| Some(line.split_once('#')?.1));
+        let comments: String = comments.collect();
+        for failure in ProbeFailure::ALL {
+            let word = failure.as_str();
+            let mut words = comments.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            assert!(
+                words.all(|said| said != word) || tests.contains(&format!("\"{word}\"")),
+                "{}: no test has a server that is {word}",
+                path.display()
+            );
+        }
         let file: toml::Table = toml::from_str(&text).unwrap();
         for probe in file["probe"].as_array().unwrap() {
             let name = probe["name"].as_str().unwrap();
@@ -542,7 +556,8 @@ What probes do not see is listed too, as `blind_spots`:
 With `enabled = true` in `[dns]` ([config.md](config.md)), a daemon asks for every name that traffic depends on (hosts of routes, hosts of
 upstreams' endpoints, targets of probes) every 15 seconds: each of the resolvers, and the authority for the zone, which it finds by
 the NS records or is told of in `[[dns.authority]]`. `vestibule names` lists addresses, times to live, whether a server is the
-authority (`aa`), extended errors and how long it took. Its exit code is 1 when somebody is behind.
+authority (`aa`), its zone's serial number, extended errors and how long it took; authorities whose serial numbers differ are told.
+Its exit code is 1 when somebody is behind. The answers are series, too (`vestibule_name_…`, [metrics.md](metrics.md)).
 
 When the authority drops an address, everybody may go by it for as long as its last time to live. After that and `dns.grace`, who
 still does is told, with for how long:

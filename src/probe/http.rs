@@ -96,7 +96,12 @@ async fn ask(
         };
         let tls = attempt.handshake(tcp, &url.place, alpn).await?;
         let chosen = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let http2 = chosen.as_deref() == Some(b"h2") || wanted == HttpVersion::Http2;
+        let http2 = chosen.as_deref() == Some(b"h2");
+        // One that ignores what it is offered would be told in a version that it does not speak, and wait.
+        if wanted == HttpVersion::Http2 && !http2 {
+            let text = "the server does not choose HTTP/2 (ALPN)";
+            return Err(Failed::new(ProbeFailure::AssertProtocol, text));
+        }
         (Stream::Tls(Box::new(tls)), http2)
     } else {
         (Stream::Plain(tcp), wanted == HttpVersion::Http2)

@@ -21,6 +21,7 @@ enum Wrong {
     OtherOrder,
     Cancel,
     Hangs,
+    Stalls,
 }
 
 const TOKEN: &str = "t0k\\\"en-that-nobody-may-see";
@@ -39,6 +40,11 @@ fn shop(wrong: Wrong) -> Origin {
             ("POST", "/orders") => ("201 Made\r\nlocation: /orders/o-7", String::new()),
             ("GET", "/orders/o-7") if wrong == Wrong::Hangs => {
                 // Nobody is told anything until they go.
+                conn.drain();
+                return Then::Close;
+            }
+            ("GET", "/orders/o-7") if wrong == Wrong::Stalls => {
+                conn.send("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"id\":");
                 conn.drain();
                 return Then::Close;
             }
@@ -94,6 +100,12 @@ fn a_journey_fails_with_its_first_step_and_cleans_up_in_any_case() {
         (
             Wrong::Hangs,
             "http_timeout_headers",
+            "see-it",
+            &[login, order, see, cancel],
+        ),
+        (
+            Wrong::Stalls,
+            "http_timeout_body",
             "see-it",
             &[login, order, see, cancel],
         ),

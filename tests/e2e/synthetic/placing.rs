@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
@@ -292,6 +293,42 @@ fn twelve_faults_are_placed_right_within_two_slots() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_shipped_probe_places_what_it_finds() {
+    let service = Service::start();
+    let listener = free();
+    let home = Home::new(&format!(
+        "proxy.workers = 1\nprobes.dir = 'synthetic'\n\
+         [[listener]]\nname = 'http'\naddress = '{listener}'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['http://{}']\n[[route]]\nid = 'web'\nupstream = 'u'\n",
+        service.address
+    ));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("synthetic/vantages.toml");
+    fs::create_dir(home.path("synthetic")).expect("made");
+    fs::copy(shipped, home.path("synthetic/vantages.toml")).expect("it is shipped");
+    let run = || {
+        let output = home
+            .command(&["probe", "run", "shop-from-everywhere", "--json"])
+            .args(["--config", "vestibule.toml"])
+            .env("SHOP", format!("http://{listener}"))
+            .output()
+            .expect("it runs");
+        let all: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", crate::harness::stderr(&output)));
+        let found = all["probes"][0].clone();
+        let word = |value: &Value| value.as_str().unwrap_or("ok").to_owned();
+        (word(&found["reason"]), word(&found["placing"]["place"]))
+    };
+    let daemon = home.run();
+    assert_eq!(run(), ("ok".to_owned(), "ok".to_owned()));
+    service.set(Mode::Broken);
+    assert_eq!(run(), ("http_status".to_owned(), "upstream".to_owned()));
+    service.set(Mode::Well);
+    // The service is well, and nobody listens in front of it.
+    drop(daemon);
+    assert_eq!(run(), ("connect_refused".to_owned(), "ingress".to_owned()));
 }
 
 #[test]

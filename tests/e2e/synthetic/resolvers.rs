@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -68,6 +68,8 @@ fn named(dir: &Path, lines: &str) -> Option<(Process, SocketAddr)> {
     let zones = [
         ("shop.example", format!("$TTL 300\n{HEAD}{lines}")),
         ("localhost", format!("$TTL 1\n{HEAD}")),
+        // One that it cannot load: what it answers for it is SERVFAIL.
+        ("broken.example", "no zone\n".to_owned()),
     ];
     let process = bind(dir, address, &zones)?;
     until("BIND", || asked(address).then_some(()));
@@ -221,6 +223,20 @@ fn names_fail_for_their_own_reasons() {
         "it leads elsewhere"
     );
     assert_eq!(run("shop-zone-answers", server, "").0, "ok");
+    let look_up = |name: &str, server: SocketAddr| {
+        let variables = [
+            ("RESOLVER", server.to_string()),
+            ("SHOP_NAME", name.to_owned()),
+        ];
+        probe("shop-resolves", &variables).0
+    };
+    assert_eq!(look_up("gone.shop.example", server), "dns_nxdomain");
+    assert_eq!(look_up("broken.example", server), "dns_servfail");
+    assert_eq!(look_up("bank.example", server), "assert_answer", "refused");
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().map(|address| (silent, address));
+    let (_nobody, silent) = silent.expect("it is bound");
+    assert_eq!(look_up("shop.example", silent), "dns_timeout");
     // As a resolver between the two, and after the zone's server has gone.
     let Some((_unbound, resolver)) = unbound(dir.path(), server, "") else {
         skip("unbound is not installed");

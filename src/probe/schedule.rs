@@ -440,6 +440,52 @@ mod tests {
     }
 
     #[test]
+    fn a_process_killed_for_half_a_minute_accounts_for_every_slot_and_begins_without_a_burst() {
+        let (begins, dies, is_back, ends) = (1_000_000, 1_060_000, 1_090_000, 1_150_000);
+        for every in [1, 2, 5, 7, 30, 45, 60] {
+            for name in ["front", "cart", "search", "a", "b", "c"] {
+                let schedule = Schedule::new(name, Duration::from_secs(every));
+                let mut decided = Vec::new();
+                let mut starts_at_once = 0;
+                let mut live = |from: u64, to: u64, decided: &mut Vec<Timestamp>| {
+                    let mut ledger = Ledger::new(schedule, Duration::from_secs(1), MS(from));
+                    for now in (from + 100..=to).step_by(100) {
+                        let due = ledger.due(MS(now), Circumstances::default());
+                        if now == from + 100 {
+                            starts_at_once = due.len();
+                        }
+                        for due in due {
+                            match due {
+                                Due::Start(slot) => decided.push(slot),
+                                missed @ Due::Missed { .. } => panic!("{missed:?}"),
+                            }
+                            ledger.ended();
+                        }
+                    }
+                };
+                live(begins, dies, &mut decided);
+                // What is known of the last life is its last record; without one, nothing was ever due.
+                if let Some(last) = decided.last().copied() {
+                    for (first, slots, apart) in
+                        slots_while_down(schedule, (last, schedule.every()), MS(is_back))
+                    {
+                        assert_eq!(apart, schedule.every());
+                        decided.extend((0..slots).map(|it| first.plus(apart * it as u32)));
+                    }
+                }
+                live(is_back, ends, &mut decided);
+                let what = format!("{name} every {every} s");
+                assert!(starts_at_once <= 1, "{what}: no burst");
+                assert!(decided.is_sorted_by(|a, b| a < b), "{what}: each once");
+                // ⌊(t₂ − φ) ÷ I⌋ − ⌊(t₁ − φ) ÷ I⌋
+                let first = decided.first().copied().unwrap_or(MS(begins));
+                let expected = schedule.between(MS(begins), MS(ends));
+                assert_eq!(decided.len() as u64, expected, "{what}, from {first}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slot_that_cannot_be_run_says_why() {
         let schedule = Schedule::new("x", Duration::from_secs(10));
         let start = schedule.after(MS(1_000_000_000));

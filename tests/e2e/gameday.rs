@@ -9,6 +9,22 @@ use serde_json::Value;
 use crate::acme::pebble::{Pebble, Whims};
 use crate::harness::{Home, PATIENCE, skip, stderr, stdout, wait};
 
+/// All of so many expectations were seen, each after the one before. Gives whether some moment of it says a text.
+fn in_order(timeline: &Value, expected: usize) -> impl Fn(&str) -> bool + '_ {
+    let expectations = timeline["expectations"].as_array().expect("a list");
+    let seen: Vec<&str> = expectations
+        .iter()
+        .filter_map(|it| it["seen_at"].as_str())
+        .collect();
+    assert_eq!(seen.len(), expected, "{timeline:#}");
+    assert!(seen.is_sorted(), "{seen:?}");
+    let moments = timeline["moments"].as_array().expect("a list");
+    move |text| {
+        let mut said = moments.iter().filter_map(|it| it["text"].as_str());
+        said.any(|said| said.contains(text))
+    }
+}
+
 #[test]
 fn a_certificate_that_nobody_renews_is_announced_in_order_and_put_right_without_a_restart() {
     let home = Home::new("");
@@ -24,19 +40,7 @@ fn a_certificate_that_nobody_renews_is_announced_in_order_and_put_right_without_
     let timeline: Value = serde_json::from_slice(&held.stdout).expect("it is JSON");
     assert_eq!(held.status.code(), Some(0), "{timeline:#}");
     assert_eq!(timeline["held"], true);
-    let expectations = timeline["expectations"].as_array().expect("a list");
-    let seen: Vec<&str> = expectations
-        .iter()
-        .filter_map(|it| it["seen_at"].as_str())
-        .collect();
-    assert_eq!(seen.len(), 7, "{timeline:#}");
-    assert!(seen.is_sorted(), "{seen:?}");
-    let moments = timeline["moments"].as_array().expect("a list");
-    let told = |text: &str| {
-        moments
-            .iter()
-            .any(|it| it["text"].as_str().is_some_and(|said| said.contains(text)))
-    };
+    let told = in_order(&timeline, 7);
     assert!(
         told("certificate shop renewed") && told("the SLO burns"),
         "{timeline:#}"
@@ -75,32 +79,22 @@ fn an_authoritys_certificate_is_renewed_under_load_ends_when_nobody_is_reached_a
     let roots = pebble.roots();
     let roots = roots.to_str().expect("a path in UTF-8");
     let mut arguments = vec!["gameday", "tls-expiry", "--acme", &directory];
-    arguments.extend(["--acme-roots", roots, "--acme-profile", "half"]);
+    arguments.extend(["--acme-roots", roots, "--acme-profile", "third"]);
+    // That five and more succeed under load is held by a test of issuing; here they are on the way to what comes after.
+    arguments.extend(["--renewals", "2"]);
     arguments.extend(["--http", &http, "--out", "days", "--json"]);
     let held = home.vestibule(&arguments);
     let timeline: Value = serde_json::from_slice(&held.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", stderr(&held)));
     assert_eq!(held.status.code(), Some(0), "{timeline:#}");
-    let expectations = timeline["expectations"].as_array().expect("a list");
-    let seen: Vec<&str> = expectations
-        .iter()
-        .filter_map(|it| it["seen_at"].as_str())
-        .collect();
-    assert_eq!(seen.len(), 8, "{timeline:#}");
-    assert!(seen.is_sorted(), "{seen:?}");
-    let moments = timeline["moments"].as_array().expect("a list");
-    let told = |text: &str| {
-        moments
-            .iter()
-            .any(|it| it["text"].as_str().is_some_and(|said| said.contains(text)))
-    };
+    let told = in_order(&timeline, 8);
     assert!(
         told("handshakes, none failed") && told("the SLO burns"),
         "{timeline:#}"
     );
-    // One for the start, at least five under load, one that put everything right. The reload that brought the probe was the
+    // One for the start, at least two under load, one that put everything right. The reload that brought the probe was the
     // last.
-    assert!(pebble.issued() >= 7, "{}", pebble.issued());
+    assert!(pebble.issued() >= 4, "{}", pebble.issued());
     assert!(!told("generation 3"), "{timeline:#}");
 }
 

@@ -81,6 +81,7 @@ impl Pebble {
             "profiles": {
                 "classic": { "description": "90 days", "validityPeriod": 90 * 86_400 },
                 "moment": { "description": "15 seconds", "validityPeriod": 15 },
+                "third": { "description": "a third of a minute", "validityPeriod": 20 },
                 "half": { "description": "half a minute", "validityPeriod": 30 },
                 "minute": { "description": "a minute", "validityPeriod": 60 },
             },

@@ -97,6 +97,8 @@ fn a_name_that_moved_is_told_with_everybody_who_goes_by_its_old_address() {
         "clients still come to 127.0.0.1, which shop.example no longer leads to: ".to_owned(),
         "of our own connections to localhost still lead to 127.0.0.1, ".to_owned(),
     ];
+    // A connection of our own may be let go of between two looks.
+    let mut kept_most = 0;
     let stale = daemon.until(
         "all three to be told",
         crate::daemon::DEADLINE,
@@ -109,9 +111,9 @@ fn a_name_that_moved_is_told_with_everybody_who_goes_by_its_old_address() {
             let dropped = &shop["dropped"][0];
             let came = dropped["connections"].as_u64().filter(|came| *came > 0)?;
             let localhost = of(&snapshot["names"], "name", "localhost");
-            let kept = localhost["dropped"][0]["kept"].as_u64()?;
+            kept_most = kept_most.max(localhost["dropped"][0]["kept"].as_u64()?);
             (missing.is_empty() && behind > 1 && dropped["address"] == "127.0.0.1")
-                .then_some((came, kept))
+                .then_some((came, kept_most))
         },
     );
     assert!(stale.0 > 0 && stale.1 > 0, "{stale:?}");

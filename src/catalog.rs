@@ -264,6 +264,9 @@ catalog! {
     TUNNELS = "vestibule_tunnels", Gauge, One, [], "Upgraded connections.";
     HANDSHAKES = "vestibule_tls_handshakes_total", Counter, One, [closed("result", 2)],
         "TLS handshakes with clients by result since this process started.";
+    HANDSHAKE_FAILURES = "vestibule_tls_handshake_failures_total", Counter, One,
+        [closed("reason", crate::model::HandshakeFailure::COUNT)],
+        "TLS handshakes with clients that failed, by reason, since this process started.";
     ENCODED = "vestibule_encoded_separators_total", Counter, One, [closed("result", 2)],
         "Paths with an encoded separator by what became of them since this process started.";
     ACCEPT_FAILURES = "vestibule_accept_failures_total", Counter, One, [],

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod certificate;
 pub mod challenge;
+pub mod client;
 pub mod connect;
 pub mod dns;
 pub mod examine;

@@ -5,6 +5,7 @@
 //! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation. Beside it, on the control thread, [`health`] asks endpoints how they are.
 
 mod balance;
+mod certified;
 pub mod config;
 mod connection;
 mod exchange;
@@ -12,6 +13,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod generation;
+mod handshake;
 mod headers;
 pub mod health;
 mod identity;

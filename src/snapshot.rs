@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault, Missed,
-    ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord, Tally, Timestamp, Window,
+    About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault,
+    HandshakeFailure, Missed, ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord, Tally,
+    Timestamp, Window,
 };
 use crate::slo::state::SloState;
 use crate::triage::Verdict;
@@ -982,6 +983,8 @@ pub struct Totals {
     pub handshakes: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
+    /// Those by reason, indexed by [`HandshakeFailure::index`].
+    pub handshake_failures: [u64; HandshakeFailure::COUNT],
     /// Paths with an encoded separator that were answered 400.
     pub encoded_refused: u64,
     /// Paths with an encoded separator that a route reports and passes on.

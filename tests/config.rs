@@ -97,6 +97,16 @@ fn every_rule_has_a_file_that_breaks_it() {
     assert_eq!(broken, all);
 }
 
+/// What listeners ask of clients.
+fn clients(proxy: &vestibule::proxy::config::Config, dir: &Path) {
+    let clients = proxy.listeners[0].clients.as_ref().unwrap();
+    assert_eq!(clients.issuers, dir.join("edge.pem"));
+    assert_eq!(clients.lists, [dir.join("clients.crl")]);
+    let told: Vec<_> = clients.headers.iter().map(|it| it.name()).collect();
+    assert_eq!(told, ["x-client-cert-subject", "x-client-cert-names"]);
+    assert!(!clients.required && proxy.routes[0].certified);
+}
+
 /// When the lints are run: their certificates are made around it.
 const NOW: u64 = 1_790_000_000;
 
@@ -350,6 +360,7 @@ fn every_key_reaches_its_part() {
         (16 << 10, 64, 1_000)
     );
     assert_eq!(proxy.listeners[0].certificates, ["edge", "wild", "inside"]);
+    clients(&proxy, dir.path());
     assert_eq!(proxy.certificates[0].chain, dir.path().join("edge.pem"));
     assert_eq!(proxy.certificates[0].key, dir.path().join("edge-key.pem"));
 
@@ -606,6 +617,7 @@ fn directory() -> TempDir {
     )
     .unwrap();
     fs::write(dir.path().join("empty.pem"), "").unwrap();
+    fs::write(dir.path().join("clients.crl"), "").unwrap();
     let write = |name: &str, text: &str, mode| {
         let path = dir.path().join(name);
         fs::write(&path, text).unwrap();

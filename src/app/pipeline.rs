@@ -297,8 +297,11 @@ impl Pipeline {
     /// Counts what the workers gathered, as having happened in second `second`.
     pub(super) fn absorb(&mut self, second: u64, gathered: &Gathered) {
         self.loads.absorb(second, &gathered.endpoints);
-        self.handshakes
-            .absorb(second, gathered.handshakes, gathered.handshakes_failed);
+        self.handshakes.absorb(
+            second,
+            gathered.handshakes,
+            gathered.handshakes_failed.iter().sum(),
+        );
         let mut all = RouteSlot::default();
         for (key, slot) in gathered.shards.iter().flatten() {
             let state = of(&mut self.routes, key.index());

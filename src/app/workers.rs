@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::SystemClock;
-use crate::model::{EndpointKey, TraceShare};
+use crate::model::{EndpointKey, HandshakeFailure, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
@@ -57,7 +57,8 @@ pub(super) struct Gathered {
     pub(super) connections: u64,
     pub(super) tunnels: u64,
     pub(super) handshakes: u64,
-    pub(super) handshakes_failed: u64,
+    /// By [`HandshakeFailure::index`].
+    pub(super) handshakes_failed: [u64; HandshakeFailure::COUNT],
     pub(super) encoded_refused: u64,
     pub(super) encoded_reported: u64,
     pub(super) retries_refused: u64,
@@ -284,7 +285,9 @@ impl Gathered {
         self.connections += connections;
         self.tunnels += tunnels;
         self.handshakes += handshakes;
-        self.handshakes_failed += handshakes_failed;
+        for (sum, failed) in self.handshakes_failed.iter_mut().zip(handshakes_failed) {
+            *sum += failed;
+        }
         self.encoded_refused += encoded_refused;
         self.encoded_reported += encoded_reported;
         self.retries_refused += retries_refused;

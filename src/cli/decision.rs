@@ -12,8 +12,8 @@ use crate::model::Fault;
 use crate::net::certificate::{CertificateError, ServerCertificate};
 use crate::net::tls::CertificateStore;
 use crate::proxy::config::{
-    Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener, Network, Retry, Route,
-    Upstream,
+    ClientCertificates, Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener,
+    Network, Retry, Route, Upstream,
 };
 use crate::routing::explain::{self, Standing, Tier};
 use crate::routing::matcher::{Listeners, Matcher, Request, Rule};
@@ -178,6 +178,7 @@ impl Table {
             Refused::before_http(format!("there is no listener{named} that speaks {speaks}"))
         })?;
         decision.listener = Some(listener.name.clone());
+        let clients = listener.clients.as_ref();
         if let Some(store) = self.stores.get(&listener.name) {
             let shown = host.and_then(|host| store.find(host)).ok_or_else(|| {
                 Refused::before_http(format!(
@@ -211,7 +212,7 @@ impl Table {
         if let Some(route) = found.filter(|route| route.https == Https::Redirect && !asked.tls) {
             let query = asked.target.query().map(|query| format!("?{query}"));
             let place = format!("https://{host}{}{}", path.text, query.unwrap_or_default());
-            decision.policy = guards(route);
+            decision.policy = guards(route, clients);
             return Err(Refused {
                 status: Some(308),
                 fault: None,
@@ -226,7 +227,12 @@ impl Table {
         let route = found.ok_or_else(|| Refused::by(Fault::NoRoute, &"no route takes it"))?;
         let upstream = self.upstreams.get(&route.upstream);
         let upstream = upstream.map(|at| &self.resolved.proxy.upstreams[*at]);
-        decision.policy = policy(route, upstream, path.encoded_separator);
+        if route.certified && clients.is_none() {
+            decision.policy = guards(route, clients);
+            let reason = "the route wants a client's certificate, and the listener asks for none";
+            return Err(Refused::by(Fault::Forbidden, &reason));
+        }
+        decision.policy = policy(route, clients, upstream, path.encoded_separator);
         let endpoints = upstream.map_or(&[][..], |upstream| &upstream.endpoints);
         decision.upstream = Some(Destination {
             name: route.upstream.clone(),
@@ -332,12 +338,21 @@ impl Refused {
 }
 
 /// Whom a route answers.
-fn guards(route: &Route) -> Vec<Step> {
+fn guards(route: &Route, clients: Option<&ClientCertificates>) -> Vec<Step> {
     let list = |networks: &[Network]| {
         let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
         networks.join(", ")
     };
     let mut steps = Vec::new();
+    if let Some(value) = clients.map(judged) {
+        let what = "client certificate";
+        steps.push(Step { what, value });
+    }
+    if route.certified {
+        let value = "must have been shown, else 403".to_owned();
+        let what = "client certificate";
+        steps.push(Step { what, value });
+    }
     if !route.deny_from.is_empty() {
         let value = format!("not {}, else 403", list(&route.deny_from));
         steps.push(Step {
@@ -353,6 +368,24 @@ fn guards(route: &Route) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// How clients' certificates are judged.
+fn judged(clients: &ClientCertificates) -> String {
+    let asked = if clients.required {
+        "required"
+    } else {
+        "asked for"
+    };
+    let lists = match clients.lists.len() {
+        0 => String::new(),
+        1 => ", and not revoked by 1 list".to_owned(),
+        count => format!(", and not revoked by {count} lists"),
+    };
+    format!(
+        "{asked}, verified by {}{lists}, for this host alone, else 421",
+        clients.issuers.display()
+    )
 }
 
 /// What edits do, in words.
@@ -378,8 +411,13 @@ fn edits(edits: &HeaderEdits) -> Option<String> {
 }
 
 /// What a route does to a request, in the order it is done.
-fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step> {
-    let mut steps = guards(route);
+fn policy(
+    route: &Route,
+    clients: Option<&ClientCertificates>,
+    upstream: Option<&Upstream>,
+    encoded: bool,
+) -> Vec<Step> {
+    let mut steps = guards(route, clients);
     let mut step = |what, value: String| steps.push(Step { what, value });
     if encoded {
         let value = match route.encoded {
@@ -412,6 +450,11 @@ fn policy(route: &Route, upstream: Option<&Upstream>, encoded: bool) -> Vec<Step
     step("host header", host.to_owned());
     if let Some(edits) = edits(&route.request_headers) {
         step("request headers", edits);
+    }
+    let told = clients.map_or(&[][..], |clients| &clients.headers);
+    if !told.is_empty() {
+        let names: Vec<_> = told.iter().map(|it| format!("`{}`", it.name())).collect();
+        step("client identity", format!("told as {}", names.join(", ")));
     }
     if let Some(upstream) = upstream {
         if upstream.endpoints.len() > 1 {

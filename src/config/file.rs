@@ -17,6 +17,7 @@ use crate::proxy::config::{Limits, Network};
 use crate::store;
 
 mod acme;
+mod clients;
 mod dns;
 mod export;
 mod notify;
@@ -27,6 +28,7 @@ mod synthetic;
 mod traffic;
 
 pub(super) use acme::Authority;
+pub(super) use clients::{Ask, ClientCertificates};
 pub(super) use dns::{Dns, DnsAuthority};
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;

@@ -161,6 +161,9 @@ lints! {
     T207 = Note, "A host is served over plain text though it has a certificate",
         "Whoever follows an old link or types the name sends cookies and forms in the clear.",
         "set `https = \"redirect\"`, and `strict-transport-security` in `response_headers`";
+    T208 = Note, "Routes with and without clients' certificates on one listener",
+        "Whoever reaches the open routes shares a listener with those who must show a certificate: one route too broad, and the guard is gone.",
+        "give what is guarded a listener of its own with `client_certificates`";
     T211 = Warning, "A private key that others can read",
         "Whoever has an account on this machine can take it.",
         "chmod 600, owned by the user that runs Vestibule";
@@ -176,6 +179,9 @@ lints! {
     T217 = Warning, "No listener for what an authority asks to be shown",
         "With `http-01` it asks a plain listener, with `tls-alpn-01` a TLS listener, and there is none: unless something in front answers it, no certificate is ever issued.",
         "add the listener, or use another `challenge`";
+    T218 = Warning, "A route for clients with certificates that nobody is asked for",
+        "Every one of its requests over such a listener is answered 403.",
+        "add `client_certificates` to the listener, or name the route's `listeners`";
     S301 = Error, "An upstream that is Vestibule itself",
         "The admin API has no authentication and would be open to every client of the route; a listener would forward to itself until the descriptors are used up.",
         "name the service's own address";

@@ -92,7 +92,7 @@ pub(super) fn resolve(
     };
     let proxy = proxy::Config {
         workers: data_plane.workers.map_or_else(cores, |count| count.value),
-        listeners: all(listeners, listener)?,
+        listeners: all(listeners, |it| listener(it, base))?,
         certificates: all(certificates, |it| certificate(it, base, &acme))?,
         upstreams: all(upstreams, |it| upstream(it, base))?,
         routes,
@@ -172,11 +172,22 @@ fn client_limits(limits: &file::ClientLimits) -> proxy::Limits {
     }
 }
 
-fn listener(listener: file::Listener) -> Option<proxy::Listener> {
+fn listener(listener: file::Listener, base: &Path) -> Option<proxy::Listener> {
     Some(proxy::Listener {
         name: listener.name?.value,
         address: listener.address?.value,
         certificates: values(listener.certificates),
+        clients: clients(listener.clients, base),
+    })
+}
+
+fn clients(asked: file::ClientCertificates, base: &Path) -> Option<proxy::ClientCertificates> {
+    let lists = asked.crl_files.into_iter();
+    Some(proxy::ClientCertificates {
+        required: asked.ask.value == file::Ask::Required,
+        issuers: base.join(asked.ca_file?.value),
+        lists: lists.map(|path| base.join(path.value)).collect(),
+        headers: values(asked.headers),
     })
 }
 
@@ -345,6 +356,7 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         upstream: route.upstream?.value,
         allow_from: values(route.allow_from),
         deny_from: values(route.deny_from),
+        certified: route.certified.value,
         rate_limits: values(route.rate_limits),
         https: route.https.value,
         request_headers: proxy::HeaderEdits {

@@ -15,6 +15,7 @@ use crate::model::{Objective, Reading, Window};
 use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
+mod clients;
 mod issued;
 mod promises;
 
@@ -33,6 +34,7 @@ pub(super) fn check(
     check_health(&file.upstreams, findings);
     check_policies(&file.policies, findings);
     issued::check(file, findings);
+    clients::check(file, base, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
     promises::check(file, findings);
@@ -341,6 +343,9 @@ fn check_files(file: &File, base: &Path, findings: &mut Findings) {
     for certificate in &file.certificates {
         check(&certificate.value.chain_file, Section::Certificate);
         check(&certificate.value.key_file, Section::PrivateKey);
+    }
+    for listener in &file.listeners {
+        check(&listener.value.clients.ca_file, Section::Certificate);
     }
     for authority in &file.authorities {
         check(&authority.value.roots_file, Section::Certificate);

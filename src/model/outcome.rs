@@ -78,7 +78,7 @@ faults! {
     Misdirected = "misdirected", Downstream, Some(421);
     /// No route matches.
     NoRoute = "no_route", Downstream, Some(404);
-    /// The route takes no requests from the client's address.
+    /// The route takes no requests from this client: not from its address, or not without a certificate.
     Forbidden = "forbidden", Downstream, Some(403);
     /// The client has made more requests than its rate limit allows.
     RateLimited = "rate_limited", Downstream, Some(429);

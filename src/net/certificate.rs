@@ -226,7 +226,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateErr
 /// No PEM file that anyone serves is larger.
 const MAX_FILE: u64 = 1 << 20;
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let read = || {
         let size = std::fs::metadata(path)?.len();
         if size > MAX_FILE {
@@ -260,7 +260,7 @@ pub(super) fn names(leaf: &CertificateDer<'_>) -> Option<Vec<String>> {
     )
 }
 
-fn address(bytes: &[u8]) -> Option<String> {
+pub(super) fn address(bytes: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
     }

@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
@@ -95,25 +96,38 @@ impl ResolvesServerCert for CertificateStore {
     }
 }
 
-/// What a TLS listener offers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, one session ticket.
+/// What a TLS listener offers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, one session ticket. `clients` judges the certificates
+/// of clients, which are asked for one then.
 ///
 /// # Errors
 /// When the provider lacks what TLS needs.
 pub fn server_config(
     store: &Arc<CertificateStore>,
     ticketer: Arc<dyn ProducesTickets>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(store) as Arc<dyn ResolvesServerCert>);
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let asks = clients.is_some();
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(store) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if !store.answers.tls.is_empty() {
         config.alpn_protocols.push(challenge::ALPN.to_vec());
     }
-    // One ticket resumes as well as two, and costs a handshake a tenth less.
-    config.send_tls13_tickets = 1;
-    config.ticketer = ticketer;
+    if asks {
+        // A session that is resumed shows no certificate again: one of another listener, or from before a revocation, would
+        // go past the judge.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    } else {
+        // One ticket resumes as well as two, and costs a handshake a tenth less.
+        config.send_tls13_tickets = 1;
+        config.ticketer = ticketer;
+    }
     Ok(config)
 }
 

@@ -67,6 +67,68 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Names of the certificates it serves; empty: plain text.
     pub certificates: Vec<String>,
+    /// Whether it asks clients for a certificate; `None`: it does not.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// How clients' certificates are judged, and what upstreams are told of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// A handshake without one fails.
+    pub required: bool,
+    /// PEM: those who issue them.
+    pub issuers: PathBuf,
+    /// Lists of revoked ones.
+    pub lists: Vec<PathBuf>,
+    /// What upstreams are told.
+    pub headers: Vec<IdentityHeader>,
+}
+
+/// A header that says who a client is by its certificate. Nobody but us may send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityHeader {
+    /// The whole certificate (RFC 9440).
+    Certificate,
+    /// Whose it is.
+    Subject,
+    /// Who issued it.
+    Issuer,
+    /// Its number.
+    Serial,
+    /// Its SHA-256.
+    Fingerprint,
+    /// The names in it.
+    Names,
+}
+
+impl IdentityHeader {
+    /// The header's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "client-cert",
+            Self::Subject => "x-client-cert-subject",
+            Self::Issuer => "x-client-cert-issuer",
+            Self::Serial => "x-client-cert-serial",
+            Self::Fingerprint => "x-client-cert-fingerprint",
+            Self::Names => "x-client-cert-names",
+        }
+    }
+
+    /// Whether a header says who a client is by its certificate: ours, and those that others give that meaning.
+    pub fn is_one(name: &str) -> bool {
+        const BEGINNINGS: [&str; 7] = [
+            "client-cert",
+            "ssl-client-",
+            "x-client-cert",
+            "x-client-verify",
+            "x-forwarded-client-cert",
+            "x-forwarded-tls-client-cert",
+            "x-ssl-",
+        ];
+        // Most headers begin otherwise, which is seen at once.
+        matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x'))
+            && BEGINNINGS.iter().any(|it| name.starts_with(it))
+    }
 }
 
 /// A certificate and its key, as files. Which hosts it serves is read from the certificate.
@@ -249,6 +311,8 @@ pub struct Route {
     pub allow_from: Vec<Network>,
     /// Networks of clients it does not answer, whatever `allow_from` says.
     pub deny_from: Vec<Network>,
+    /// Whether it answers only clients that have shown a certificate.
+    pub certified: bool,
     /// Names of the rate limits that its requests are under.
     pub rate_limits: Vec<String>,
     /// What becomes of a request over plain text.
@@ -405,7 +469,7 @@ impl Route {
 
     /// Whether it does not answer everybody.
     pub fn is_guarded(&self) -> bool {
-        !self.allow_from.is_empty() || !self.deny_from.is_empty()
+        !self.allow_from.is_empty() || !self.deny_from.is_empty() || self.certified
     }
 }
 
@@ -459,7 +523,9 @@ impl HeaderEdits {
             "x-request-id",
             "x-rewrite-url",
         ];
-        let of_a_group = name.starts_with("proxy-") || name.starts_with("x-forwarded-");
+        let of_a_group = name.starts_with("proxy-")
+            || name.starts_with("x-forwarded-")
+            || IdentityHeader::is_one(name);
         // CGI-style servers read `_` as `-`.
         !(of_a_group || fixed.contains(&name) || name.contains('_'))
     }

@@ -18,17 +18,18 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
+use super::certified::{Certified, Identity};
 use super::config::Limits;
 use super::forward;
+use super::handshake;
 use super::observe;
 use super::shown::ListenerTls;
 use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
 use super::worker::{LocalExecutor, Worker};
 use crate::clock::{Clock, Tick};
-use crate::model::Fault;
+use crate::model::{Fault, HandshakeFailure};
 use crate::net::certificate::ServerCertificate;
 use crate::net::challenge;
 
@@ -41,6 +42,8 @@ pub(super) struct ConnectionState {
     pub(super) listener: Rc<str>,
     /// The certificate shown; `None` on a plain connection.
     pub(super) tls: Option<Arc<ServerCertificate>>,
+    /// Who the client is by its own; `None`: the listener does not ask. Boxed: most do not.
+    certified: Option<Box<Certified>>,
     /// Set by the request that opened a tunnel.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     pub(super) limits: Limits,
@@ -73,12 +76,14 @@ impl ConnectionState {
         peer: SocketAddr,
         listener: Rc<str>,
         tls: Option<Arc<ServerCertificate>>,
+        certified: Option<Box<Certified>>,
     ) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(worker),
             listener,
             peer: peer.ip().to_canonical(),
             tls,
+            certified,
             tunnel: RefCell::new(None),
             limits: worker.generation().limits,
             open_requests: Cell::new(0),
@@ -96,11 +101,22 @@ impl ConnectionState {
     }
 
     /// Whether this connection may carry requests for `host`: on TLS only what its certificate speaks for (RFC 9110,
-    /// 15.5.20).
+    /// 15.5.20), and where clients are asked for certificates only the very name that it was made for.
     pub(super) fn may_ask_for(&self, host: &str) -> bool {
-        self.tls
-            .as_ref()
-            .is_none_or(|certificate| certificate.covers(host))
+        let shown = self.tls.as_ref();
+        let certified = self.certified.as_ref();
+        shown.is_none_or(|certificate| certificate.covers(host))
+            && certified.is_none_or(|certified| *certified.name == *host)
+    }
+
+    /// Who the client is by its certificate; `None`: it has shown none.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.certified.as_ref()?.identity.as_ref()
+    }
+
+    /// Whether it came by a listener that asks clients for certificates.
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        self.certified.is_some()
     }
 }
 
@@ -116,7 +132,7 @@ pub(super) async fn serve(
     tls: Option<ListenerTls>,
 ) {
     let Some(tls) = tls else {
-        let state = ConnectionState::new(&worker, peer, listener, None);
+        let state = ConnectionState::new(&worker, peer, listener, None, None);
         let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);
         return match io.speaks_http2().await {
             Ok(true) => Box::pin(serve_http2(io, state)).await,
@@ -125,13 +141,19 @@ pub(super) async fn serve(
         };
     };
     let limit = worker.generation().limits.handshake_timeout;
-    let accept = Box::pin(TlsAcceptor::from(tls.config).accept(stream));
-    let accepted = timeout(limit, accept).await;
-    let Ok(Ok(stream)) = accepted.map(|accepted| accepted.map(Box::new)) else {
-        worker
-            .handshakes_failed
-            .set(worker.handshakes_failed.get() + 1);
-        return;
+    let here = stream.local_addr().ok();
+    let accepted = timeout(limit, Box::pin(handshake::accept(stream, &tls))).await;
+    let stream = match accepted.unwrap_or(Err(HandshakeFailure::Timeout)) {
+        Ok(stream) => stream,
+        Err(failure) => {
+            // Our own looks at what is shown here have no certificate to show.
+            let own = failure == HandshakeFailure::CertificateMissing
+                && here.is_some_and(|here| here.ip() == peer.ip());
+            if !own {
+                worker.handshake_failed(failure);
+            }
+            return;
+        }
     };
     worker.handshakes.set(worker.handshakes.get() + 1);
     let session = stream.get_ref().1;
@@ -144,7 +166,14 @@ pub(super) async fn serve(
         .and_then(|name| tls.store.find(name))
         .map(Arc::clone);
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let state = ConnectionState::new(&worker, peer, listener, certificate);
+    let certified = tls.identity.as_ref().map(|headers| {
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        Box::new(Certified {
+            name: session.server_name().unwrap_or_default().into(),
+            identity: leaf.map(|leaf| Identity::new(leaf, headers)),
+        })
+    });
+    let state = ConnectionState::new(&worker, peer, listener, certificate, certified);
     let io = ClientIo::new(stream, Rc::clone(&state), Farewell::Say);
     if http2 {
         Box::pin(serve_http2(io, state)).await;

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::balance;
-use super::config::{Balance, Encoded, HashKey, Https};
+use super::config::{Balance, Encoded, HashKey, Https, Route};
 use super::connection::ConnectionState;
 use super::exchange::{Busy, Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
@@ -41,10 +41,9 @@ pub(super) fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<ResponseBody>> + use<> {
     let prepared = Prepared::new(connection, request);
-    let connection = Rc::clone(connection);
     async move {
         match prepared {
-            Ok(prepared) => prepared.run(&connection).await,
+            Ok(prepared) => prepared.run().await,
             Err((tracker, Early::Fault(fault))) => respond::fault(*tracker, fault),
             Err((tracker, Early::Validation(text))) => respond::validation(*tracker, text),
             Err((tracker, Early::Redirect(place))) => respond::redirect(*tracker, &place),
@@ -71,6 +70,7 @@ enum Early {
 /// A request that was checked and has a route.
 struct Prepared {
     tracker: Tracker,
+    connection: Rc<ConnectionState>,
     generation: Rc<Serving>,
     route: usize,
     client: Client,
@@ -140,16 +140,14 @@ impl Prepared {
         if let Some(route) = found {
             tracker.routed(route);
             let route = &generation.routes[route].route;
-            if !route.answers(client.address) {
-                return refuse(tracker, Fault::Forbidden);
-            }
-            if route.https == Https::Redirect
-                && !headers::came_over_tls(connection.tls.is_some(), client, &parts.headers)
-            {
-                let query = parts.uri.query().map(|query| format!("?{query}"));
-                let place = format!("{plain_host}{}{}", path.text, query.unwrap_or_default());
-                let place = Early::Redirect(format!("https://{place}"));
-                return Err((Box::new(tracker), place));
+            let asked = Asked {
+                host: &plain_host,
+                path: &path.text,
+                query: parts.uri.query(),
+                over_tls: headers::came_over_tls(connection.tls.is_some(), client, &parts.headers),
+            };
+            if let Some(early) = turned_away(connection, route, client, asked) {
+                return Err((Box::new(tracker), early));
             }
         }
         let encoded = found.map(|route| generation.routes[route].route.encoded);
@@ -185,6 +183,7 @@ impl Prepared {
         drop(plain_host);
         Ok(Self {
             tracker,
+            connection: Rc::clone(connection),
             generation,
             route,
             client,
@@ -199,9 +198,10 @@ impl Prepared {
         })
     }
 
-    async fn run(self, connection: &ConnectionState) -> Response<ResponseBody> {
+    async fn run(self) -> Response<ResponseBody> {
         let Self {
             mut tracker,
+            connection,
             generation,
             route,
             client,
@@ -224,10 +224,11 @@ impl Prepared {
             headers: &headers,
             framing,
             websocket,
+            connection: &connection,
         };
         let body = (framing != BodyFraming::None).then_some(body);
         let mut response = match call.run(&mut tracker, body).await {
-            Ok(answer) => answer.into_response(connection, tracker, websocket),
+            Ok(answer) => answer.into_response(&connection, tracker, websocket),
             Err(fault) => respond::fault(tracker, fault),
         };
         if let Some(quota) = quota {
@@ -235,6 +236,40 @@ impl Prepared {
         }
         response
     }
+}
+
+/// What a request asks for, in the form that was matched.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    host: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+    over_tls: bool,
+}
+
+/// What a route answers itself: to clients it is not for, and that something is elsewhere.
+fn turned_away(
+    connection: &ConnectionState,
+    route: &Route,
+    client: Client,
+    asked: Asked<'_>,
+) -> Option<Early> {
+    let certified = !route.certified || connection.identity().is_some();
+    if !route.answers(client.address) || !certified {
+        return Some(Early::Fault(Fault::Forbidden));
+    }
+    let Asked {
+        host,
+        path,
+        query,
+        over_tls,
+    } = asked;
+    if route.https == Https::Redirect && !over_tls {
+        let query = query.map(|query| format!("?{query}"));
+        let place = format!("https://{host}{path}{}", query.unwrap_or_default());
+        return Some(Early::Redirect(place));
+    }
+    None
 }
 
 /// What a certificate authority is answered that looks here over plain text. It goes before any route: whether a name is
@@ -377,6 +412,7 @@ struct Call<'a> {
     headers: &'a HeaderMap,
     framing: BodyFraming,
     websocket: bool,
+    connection: &'a ConnectionState,
 }
 
 /// A response whose head has arrived.
@@ -623,6 +659,8 @@ impl Call<'_> {
                 client_host: self.client_host,
                 headers: self.headers,
                 client: self.client,
+                identity: self.connection.identity(),
+                identity_believed: self.client.trusted && !self.connection.asks_for_certificates(),
                 scheme: scheme(facts.tls),
                 request_id: facts.request_id.as_bytes(),
                 trace: &tracker.trace_of_attempt(),

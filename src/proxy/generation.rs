@@ -11,7 +11,7 @@ use super::balance::Shares;
 use super::config::{Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
 use super::health::{Checked, Standing};
 use super::limit::{self, LimitCount};
-use super::shown::Shown;
+use super::shown::{Shown, ShownError};
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::connect::Target;
 use crate::net::tls::{self, TlsError};
@@ -20,9 +20,12 @@ use crate::routing::matcher::{Listeners, Matcher};
 /// Why a configuration cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Certificates or trust roots.
+    /// Trust roots.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What listeners show, and how they judge clients.
+    #[error(transparent)]
+    Shown(#[from] ShownError),
     /// An endpoint's or upstream's name cannot be verified by TLS.
     #[error("upstream `{upstream}`: `{name}` is not a name that TLS can verify")]
     ServerName {

@@ -14,7 +14,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::config::{HeaderEdits, Network};
+use super::certified::Identity;
+use super::config::{HeaderEdits, IdentityHeader, Network};
 use super::identity::TraceContext;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -93,6 +94,10 @@ pub(super) struct RequestHead<'a> {
     pub(super) client_host: &'a [u8],
     pub(super) headers: &'a HeaderMap,
     pub(super) client: Client,
+    /// Who the client is by its certificate.
+    pub(super) identity: Option<&'a Identity>,
+    /// Whether what the client says of its certificate is believed: a trusted proxy in front has asked for it.
+    pub(super) identity_believed: bool,
     pub(super) scheme: &'a str,
     pub(super) request_id: &'a [u8],
     pub(super) trace: &'a TraceContext,
@@ -112,6 +117,8 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
         client_host,
         headers,
         client,
+        identity,
+        identity_believed,
         scheme,
         request_id,
         trace,
@@ -130,6 +137,8 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
             && !edits.replaces(name)
             && *name != COOKIE
             && !is_ours(name)
+            && (client.trusted || !name.as_str().starts_with("x-forwarded-"))
+            && (*identity_believed || !IdentityHeader::is_one(name.as_str()))
             && !is_hop_by_hop(name, headers)
         {
             field(out, name.as_str(), value.as_bytes());
@@ -142,6 +151,9 @@ pub(super) fn write_request(out: &mut BytesMut, head: &RequestHead<'_>) {
         field(out, line.name.as_str(), line.value.as_bytes());
     }
     forwarding(out, headers, *client, client_host, scheme);
+    if let Some(identity) = identity {
+        out.put_slice(identity.lines());
+    }
     field(out, X_REQUEST_ID.as_str(), request_id);
     field(out, TRACEPARENT.as_str(), trace.as_bytes());
     match framing {
@@ -419,6 +431,8 @@ mod tests {
                 client_host: b"shop.test",
                 headers,
                 client: Client::new("192.0.2.7".parse().unwrap(), headers, &trusted),
+                identity: None,
+                identity_believed: !trusted.is_empty(),
                 scheme: "https",
                 request_id: b"id-1",
                 trace: &trace,

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
+use rustls::server::danger::ClientCertVerifier;
 
-use super::config::{Certificate, Config};
+use super::config::{Certificate, Config, IdentityHeader};
 use crate::net::certificate::ServerCertificate;
 use crate::net::challenge::Answers;
+use crate::net::client::{self, ClientTrustError};
 use crate::net::tls::{self, CertificateStore, TlsError};
 
 /// What every listener shows.
@@ -25,13 +27,49 @@ pub struct Shown {
     /// TLS listeners and the names of their certificates.
     plan: Arc<[(String, Vec<String>)]>,
     tickets: Arc<dyn ProducesTickets>,
+    /// How listeners that ask clients for certificates judge them.
+    clients: FxHashMap<String, Clients>,
+}
+
+/// How a listener judges clients' certificates.
+#[derive(Clone, Debug)]
+struct Clients {
+    verifier: Arc<dyn ClientCertVerifier>,
+    headers: Arc<[IdentityHeader]>,
 }
 
 /// What a TLS listener serves.
 #[derive(Clone, Debug)]
 pub(super) struct ListenerTls {
-    pub(super) config: Arc<ServerConfig>,
+    config: Arc<ServerConfig>,
+    /// For an authority that looks for its answer, and has no certificate to show.
+    open: Arc<ServerConfig>,
     pub(super) store: Arc<CertificateStore>,
+    /// What upstreams are told of a client's certificate; `None`: clients are not asked for one.
+    pub(super) identity: Option<Arc<[IdentityHeader]>>,
+}
+
+impl ListenerTls {
+    /// What a handshake goes by; `validates`: only an authority's answer is asked for.
+    pub(super) fn config(&self, validates: bool) -> Arc<ServerConfig> {
+        Arc::clone(if validates { &self.open } else { &self.config })
+    }
+}
+
+/// Why what listeners show cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum ShownError {
+    /// Our certificates, or TLS as a whole.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// How clients' certificates are judged.
+    #[error("listener `{listener}`: {source}")]
+    Clients {
+        /// The listener.
+        listener: String,
+        /// Why.
+        source: Box<ClientTrustError>,
+    },
 }
 
 impl Shown {
@@ -39,12 +77,25 @@ impl Shown {
     ///
     /// # Errors
     /// When one of them cannot be used. One that is issued while we run may be missing.
-    pub fn build(config: &Config, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
+    pub fn build(config: &Config, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, ShownError> {
         let mut certificates = Vec::with_capacity(config.certificates.len());
         for certificate in &config.certificates {
             if let Some(loaded) = load(certificate)? {
                 certificates.push((certificate.name.clone(), Arc::new(loaded)));
             }
+        }
+        let mut clients = FxHashMap::default();
+        for listener in &config.listeners {
+            let Some(asked) = &listener.clients else {
+                continue;
+            };
+            let verifier = client::verifier(&asked.issuers, &asked.lists, !asked.required);
+            let verifier = verifier.map_err(|source| ShownError::Clients {
+                listener: listener.name.clone(),
+                source: Box::new(source),
+            })?;
+            let headers = asked.headers.clone().into();
+            clients.insert(listener.name.clone(), Clients { verifier, headers });
         }
         let listeners = config.listeners.iter();
         let plan = listeners
@@ -57,8 +108,9 @@ impl Shown {
             answers: Arc::default(),
             plan,
             tickets: Arc::clone(tickets),
+            clients,
         };
-        shown.compiled()
+        Ok(shown.compiled()?)
     }
 
     /// The same with `certificate` in the place of the one of that name.
@@ -152,8 +204,24 @@ impl Shown {
                 .collect();
             let store = CertificateStore::new(&of_listener).answering(Arc::clone(&self.answers));
             let store = Arc::new(store);
-            let config = Arc::new(tls::server_config(&store, Arc::clone(&self.tickets))?);
-            listeners.insert(listener.clone(), ListenerTls { config, store });
+            let clients = self.clients.get(listener);
+            let verifier = clients.map(|it| Arc::clone(&it.verifier));
+            let open = tls::server_config(&store, Arc::clone(&self.tickets), None)?;
+            let open = Arc::new(open);
+            let config = match verifier {
+                None => Arc::clone(&open),
+                asks => {
+                    let tickets = Arc::clone(&self.tickets);
+                    Arc::new(tls::server_config(&store, tickets, asks)?)
+                }
+            };
+            let listening = ListenerTls {
+                config,
+                open,
+                store,
+                identity: clients.map(|it| Arc::clone(&it.headers)),
+            };
+            listeners.insert(listener.clone(), listening);
         }
         self.listeners = listeners;
         Ok(self)

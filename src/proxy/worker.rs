@@ -25,7 +25,7 @@ use super::retry::Budget;
 use super::shown::Shown;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
-use crate::model::{AccessRecord, EndpointKey, Spread, TraceShare};
+use crate::model::{AccessRecord, EndpointKey, HandshakeFailure, Spread, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
@@ -53,7 +53,7 @@ pub(super) struct Worker {
     pub(super) in_flight: Cell<u64>,
     pub(super) tunnels: Cell<u64>,
     pub(super) handshakes: Cell<u64>,
-    pub(super) handshakes_failed: Cell<u64>,
+    handshakes_failed: Cell<[u64; HandshakeFailure::COUNT]>,
     /// Paths with an encoded separator that were answered 400.
     pub(super) encoded_refused: Cell<u64>,
     /// Those that were passed on and are to be counted.
@@ -143,8 +143,8 @@ pub struct Collected {
     pub tunnels: u64,
     /// TLS handshakes completed since the start.
     pub handshakes: u64,
-    /// TLS handshakes that failed since the start.
-    pub handshakes_failed: u64,
+    /// TLS handshakes that failed since the start, by [`HandshakeFailure::index`].
+    pub handshakes_failed: [u64; HandshakeFailure::COUNT],
     /// Paths with an encoded separator that were answered 400, since the start.
     pub encoded_refused: u64,
     /// Paths with an encoded separator that were passed on and are to be counted, since the start.
@@ -346,7 +346,7 @@ fn run(
         in_flight: Cell::new(0),
         tunnels: Cell::new(0),
         handshakes: Cell::new(0),
-        handshakes_failed: Cell::new(0),
+        handshakes_failed: Cell::new([0; HandshakeFailure::COUNT]),
         encoded_refused: Cell::new(0),
         encoded_reported: Cell::new(0),
         retries_refused: Cell::new(0),
@@ -465,6 +465,13 @@ impl Worker {
         for log in &self.logs {
             log.borrow_mut().write(record);
         }
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub(super) fn handshake_failed(&self, failure: HandshakeFailure) {
+        let mut failed = self.handshakes_failed.get();
+        failed[failure.index()] += 1;
+        self.handshakes_failed.set(failed);
     }
 
     fn collected(&self) -> Collected {

@@ -29,6 +29,7 @@ mod http2;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod mtls;
 mod notify;
 mod origin;
 mod peers;

@@ -68,13 +68,26 @@ impl Authority {
 
     /// A list of what it has revoked, which is nothing, until tomorrow.
     pub(crate) fn list(&self) -> Vec<u8> {
+        self.revoking(&[])
+    }
+
+    /// A list that these serial numbers are on.
+    pub(crate) fn revoking(&self, serials: &[u64]) -> Vec<u8> {
         let now = time::OffsetDateTime::now_utc();
         let list = rcgen::CertificateRevocationListParams {
             this_update: now - time::Duration::minutes(1),
             next_update: now + time::Duration::days(1),
             crl_number: rcgen::SerialNumber::from(1),
             issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
+            revoked_certs: serials
+                .iter()
+                .map(|serial| rcgen::RevokedCertParams {
+                    serial_number: rcgen::SerialNumber::from(*serial),
+                    revocation_time: now - time::Duration::minutes(1),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
         };
         let signed = list.signed_by(&self.issuer).expect("it can be signed");
@@ -97,6 +110,35 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth()
     }
+
+    /// The same over one version of TLS.
+    pub(crate) fn trusting_over(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(self.der.clone());
+        added.expect("it is a certificate");
+        ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .expect("the provider has it")
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    /// The same for a client that shows `pair`.
+    pub(crate) fn showing(&self, pair: &Pair) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(self.der.clone());
+        added.expect("it is a certificate");
+        let (chain, key) = pair.parts();
+        ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .expect("the pair belongs together")
+    }
 }
 
 impl Pair {
@@ -106,11 +148,15 @@ impl Pair {
         fs::write(dir.join(format!("{name}-key.pem")), &self.key).expect("it can be written");
     }
 
-    /// How a server that shows it listens.
-    pub(crate) fn serving(&self) -> Arc<ServerConfig> {
+    fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         use rustls::pki_types::pem::PemObject as _;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is a key");
-        let chain = vec![CertificateDer::from(self.der.clone())];
+        (vec![CertificateDer::from(self.der.clone())], key)
+    }
+
+    /// How a server that shows it listens.
+    pub(crate) fn serving(&self) -> Arc<ServerConfig> {
+        let (chain, key) = self.parts();
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has them")

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::clients::ClientCertificates;
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
@@ -26,6 +27,7 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) address: Option<Located<SocketAddr>>,
     pub(in crate::config) certificates: Vec<Located<String>>,
+    pub(in crate::config) clients: ClientCertificates,
 }
 
 impl Section for Listener {
@@ -44,7 +46,13 @@ impl Section for Listener {
                 &NAME,
                 1_000,
                 "plain text",
-                "Names of the certificates it serves. A client that asks for none of their hosts gets the first.",
+                "Names of the certificates it serves. A client that asks for none of their hosts is refused.",
+            ),
+            clients: keys.table(
+                "client_certificates",
+                "Whom a TLS listener asks for a certificate (mTLS), and what upstreams are told of it. Such a listener's \
+                 connections carry requests for the name they were made for alone, all others are answered 421, and no \
+                 session is resumed.",
             ),
         }
     }
@@ -336,6 +344,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upstream: Option<Located<String>>,
     pub(in crate::config) allow_from: Vec<Located<Network>>,
     pub(in crate::config) deny_from: Vec<Located<Network>>,
+    pub(in crate::config) certified: Located<bool>,
     pub(in crate::config) rate_limits: Vec<Located<String>>,
     pub(in crate::config) https: Located<Https>,
     pub(in crate::config) websocket: Located<bool>,
@@ -352,6 +361,8 @@ const HOST_HEADERS: Word<HostHeader> = Word(&[
     ("client", HostHeader::Client),
     ("endpoint", HostHeader::Endpoint),
 ]);
+
+const CLIENT_CERTIFICATE: Word<bool> = Word(&[("any", false), ("required", true)]);
 
 const HTTPS: Word<Https> = Word(&[("any", Https::Any), ("redirect", Https::Redirect)]);
 
@@ -459,6 +470,13 @@ impl Section for Route {
                 1_000,
                 "nobody",
                 "Networks of clients that are answered 403, whatever `allow_from` says.",
+            ),
+            certified: keys.or(
+                "client_certificate",
+                &CLIENT_CERTIFICATE,
+                false,
+                "`required`: a client that has shown no certificate is answered 403. A listener of the route must have \
+                 `client_certificates`.",
             ),
             rate_limits: keys.list(
                 "rate_limits",

@@ -31,6 +31,7 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     }
     challenges(subject, hits);
     hosts(subject, hits);
+    certified(subject, hits);
 }
 
 /// Whether a listener could answer what authorities ask.
@@ -60,6 +61,57 @@ fn challenges(subject: &Subject<'_>, hits: &mut Hits) {
         );
         hits.add(Lint::T217, &name.value, acme.span.clone(), message)
             .set_reason("cannot be convinced");
+    }
+}
+
+/// Routes that want certificates of their clients, and listeners that do not ask for any.
+fn certified(subject: &Subject<'_>, hits: &mut Hits) {
+    let guarded = |at: usize| subject.proxy.routes[at].certified;
+    if !(0..subject.proxy.routes.len()).any(guarded) {
+        return;
+    }
+    // By listener, the first route that answers without.
+    let mut open = vec![None; subject.proxy.listeners.len()];
+    for (at, item) in subject.routes().filter(|(at, _)| !guarded(*at)) {
+        for (place, _) in subject.listeners(at) {
+            open[place].get_or_insert((at, item));
+        }
+    }
+    for (at, item) in subject.routes().filter(|(at, _)| guarded(*at)) {
+        let id = subject.id(at);
+        let span = &item.value.certified.span;
+        let not_asking: Vec<String> = subject
+            .listeners(at)
+            .filter(|(_, listener)| listener.clients.is_none())
+            .map(|(_, listener)| format!("`{}`", listener.name))
+            .collect();
+        if !not_asking.is_empty() {
+            let message = format!(
+                "listener {} asks nobody for the certificate that route `{id}` wants",
+                not_asking.join(", ")
+            );
+            let mut requests = subject.samples.requests(&subject.rules[at]).into_iter();
+            let witness = requests.next().and_then(|it| subject.witnessed(&it));
+            hits.add(Lint::T218, id, span.clone(), message)
+                .set_reason("answered 403")
+                .set_witness(witness);
+        }
+        let shared = subject.listeners(at).find_map(|(place, listener)| {
+            let optional = listener.clients.as_ref().is_some_and(|it| !it.required);
+            open[place]
+                .filter(|_| optional)
+                .map(|open| (listener, open))
+        });
+        if let Some((listener, (other, open))) = shared {
+            let message = format!(
+                "routes `{id}` and `{}` share listener `{}`, and only one wants a certificate",
+                subject.id(other),
+                listener.name
+            );
+            hits.add(Lint::T208, id, span.clone(), message)
+                .set_reason("wants one")
+                .set_also(open.span.clone(), "answers without");
+        }
     }
 }
 

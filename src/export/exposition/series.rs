@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use super::page::{Histogram, Number, Page};
 use crate::catalog;
 use crate::export::otlp::Measured;
-use crate::model::{EventKind, Exponential, Fault, Missed, Objective, ProbeFailure, ProbePhase};
+use crate::model::{
+    EventKind, Exponential, Fault, HandshakeFailure, Missed, Objective, ProbeFailure, ProbePhase,
+};
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
 use crate::snapshot::{NameGauges, RouteTotals, Snapshot};
@@ -461,6 +463,10 @@ fn edge(page: &mut impl Page, snapshot: &Snapshot) {
     page.begin(&catalog::HANDSHAKES);
     page.sample(&["ok"], totals.handshakes);
     page.sample(&["failed"], totals.handshakes_failed);
+    page.begin(&catalog::HANDSHAKE_FAILURES);
+    for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshake_failures) {
+        page.sample(&[reason.as_str()], count);
+    }
     page.begin(&catalog::ENCODED);
     page.sample(&["refused"], totals.encoded_refused);
     page.sample(&["reported"], totals.encoded_reported);

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::catalog::{self, Series};
-use crate::model::{EventKind, Fault, Missed, Objective, ProbeFailure, ProbePhase, Timestamp};
+use crate::model::{
+    EventKind, Fault, HandshakeFailure, Missed, Objective, ProbeFailure, ProbePhase, Timestamp,
+};
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
 use crate::snapshot::{NameGauges, Snapshot};
@@ -475,6 +477,10 @@ impl Families {
         self.begin(&catalog::HANDSHAKES);
         self.count(&["ok"], totals.handshakes);
         self.count(&["failed"], totals.handshakes_failed);
+        self.begin(&catalog::HANDSHAKE_FAILURES);
+        for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshake_failures) {
+            self.count(&[reason.as_str()], count);
+        }
         self.one(&catalog::RETRIES_REFUSED, totals.retries_refused);
         self.begin(&catalog::RATE_LIMITED);
         for limit in &totals.rate_limits {

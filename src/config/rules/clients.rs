@@ -1,0 +1,54 @@
+//! Rules about clients' certificates.
+
+use std::path::Path;
+
+use crate::config::code::Code;
+use crate::config::file::{Ask, File, Listener};
+use crate::config::finding::{Finding, Findings, Span};
+
+/// A listener that asks for certificates speaks TLS, knows by whose word they hold, and can read what it is to refuse.
+pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
+    for listener in &file.listeners {
+        let Listener {
+            certificates,
+            clients,
+            ..
+        } = &listener.value;
+        let lists = clients.crl_files.first().map(|it| ("crl_files", &it.span));
+        let headers = clients.headers.first().map(|it| ("headers", &it.span));
+        let optional = clients.ask.value == Ask::Optional;
+        let ask = optional.then_some(("ask", &clients.ask.span));
+        match &clients.ca_file {
+            None => {
+                if let Some((key, span)) = lists.or(headers).or(ask) {
+                    findings.add(without_issuers(key, span));
+                }
+            }
+            Some(issuers) if certificates.is_empty() => {
+                let message = "a plain-text listener cannot ask for certificates";
+                let finding = Finding::new(Code::Conflict, issuers.span.clone(), message)
+                    .reason("never looked at")
+                    .help("add `certificates` to the listener, or leave `client_certificates` out");
+                findings.add(finding);
+            }
+            Some(_) => {}
+        }
+        for path in &clients.crl_files {
+            if let Err(error) = base.join(&path.value).metadata() {
+                let message = format!("cannot read `{}`: {error}", path.value.display());
+                findings.add(Finding::new(
+                    Code::UnreadableFile,
+                    path.span.clone(),
+                    message,
+                ));
+            }
+        }
+    }
+}
+
+fn without_issuers(key: &str, span: &Span) -> Finding {
+    let message = "`ca_file` is missing";
+    Finding::new(Code::MissingKey, span.clone(), message)
+        .reason(format!("`{key}` says nothing without it"))
+        .help("name those who issue clients' certificates: `ca_file = \"clients.pem\"`")
+}

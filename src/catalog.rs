@@ -267,6 +267,9 @@ catalog! {
     HANDSHAKE_FAILURES = "vestibule_tls_handshake_failures_total", Counter, One,
         [closed("reason", crate::model::HandshakeFailure::COUNT)],
         "TLS handshakes with clients that failed, by reason, since this process started.";
+    PREAMBLE_FAILURES = "vestibule_proxy_protocol_refused_total", Counter, One,
+        [closed("reason", crate::model::PreambleFailure::COUNT)],
+        "Connections refused where a PROXY header is expected, by reason, since this process started.";
     ENCODED = "vestibule_encoded_separators_total", Counter, One, [closed("result", 2)],
         "Paths with an encoded separator by what became of them since this process started.";
     ACCEPT_FAILURES = "vestibule_accept_failures_total", Counter, One, [],

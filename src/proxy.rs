@@ -21,6 +21,7 @@ pub mod limit;
 pub mod listener;
 pub mod observe;
 mod pool;
+mod preamble;
 mod respond;
 mod retry;
 pub mod shown;

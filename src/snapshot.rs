@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault,
-    HandshakeFailure, Missed, ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord, Tally,
-    Timestamp, Window,
+    HandshakeFailure, Missed, PreambleFailure, ProbeFailure, ProbePhases, RouteSlot, Side,
+    SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::state::SloState;
 use crate::triage::Verdict;
@@ -985,6 +985,8 @@ pub struct Totals {
     pub handshakes_failed: u64,
     /// Those by reason, indexed by [`HandshakeFailure::index`].
     pub handshake_failures: [u64; HandshakeFailure::COUNT],
+    /// Connections refused for want of a PROXY header that holds, indexed by [`PreambleFailure::index`].
+    pub preamble_failures: [u64; PreambleFailure::COUNT],
     /// Paths with an encoded separator that were answered 400.
     pub encoded_refused: u64,
     /// Paths with an encoded separator that a route reports and passes on.

@@ -105,6 +105,7 @@ fn clients(proxy: &vestibule::proxy::config::Config, dir: &Path) {
     let told: Vec<_> = clients.headers.iter().map(|it| it.name()).collect();
     assert_eq!(told, ["x-client-cert-subject", "x-client-cert-names"]);
     assert!(!clients.required && proxy.routes[0].certified);
+    assert!(proxy.listeners[0].proxy_protocol);
 }
 
 /// When the lints are run: their certificates are made around it.

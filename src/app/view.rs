@@ -372,6 +372,7 @@ impl View<'_> {
             handshakes: gathered.handshakes,
             handshakes_failed: gathered.handshakes_failed.iter().sum(),
             handshake_failures: gathered.handshakes_failed,
+            preamble_failures: gathered.preambles_failed,
             encoded_refused: gathered.encoded_refused,
             encoded_reported: gathered.encoded_reported,
             retries_refused: gathered.retries_refused,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::SystemClock;
-use crate::model::{EndpointKey, HandshakeFailure, TraceShare};
+use crate::model::{EndpointKey, HandshakeFailure, PreambleFailure, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
@@ -59,6 +59,8 @@ pub(super) struct Gathered {
     pub(super) handshakes: u64,
     /// By [`HandshakeFailure::index`].
     pub(super) handshakes_failed: [u64; HandshakeFailure::COUNT],
+    /// By [`PreambleFailure::index`].
+    pub(super) preambles_failed: [u64; PreambleFailure::COUNT],
     pub(super) encoded_refused: u64,
     pub(super) encoded_reported: u64,
     pub(super) retries_refused: u64,
@@ -271,6 +273,7 @@ impl Gathered {
             tunnels,
             handshakes,
             handshakes_failed,
+            preambles_failed,
             encoded_refused,
             encoded_reported,
             retries_refused,
@@ -286,6 +289,9 @@ impl Gathered {
         self.tunnels += tunnels;
         self.handshakes += handshakes;
         for (sum, failed) in self.handshakes_failed.iter_mut().zip(handshakes_failed) {
+            *sum += failed;
+        }
+        for (sum, failed) in self.preambles_failed.iter_mut().zip(preambles_failed) {
             *sum += failed;
         }
         self.encoded_refused += encoded_refused;

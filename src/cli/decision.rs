@@ -178,7 +178,6 @@ impl Table {
             Refused::before_http(format!("there is no listener{named} that speaks {speaks}"))
         })?;
         decision.listener = Some(listener.name.clone());
-        let clients = listener.clients.as_ref();
         if let Some(store) = self.stores.get(&listener.name) {
             let shown = host.and_then(|host| store.find(host)).ok_or_else(|| {
                 Refused::before_http(format!(
@@ -212,7 +211,7 @@ impl Table {
         if let Some(route) = found.filter(|route| route.https == Https::Redirect && !asked.tls) {
             let query = asked.target.query().map(|query| format!("?{query}"));
             let place = format!("https://{host}{}{}", path.text, query.unwrap_or_default());
-            decision.policy = guards(route, clients);
+            decision.policy = guards(route, listener);
             return Err(Refused {
                 status: Some(308),
                 fault: None,
@@ -227,12 +226,12 @@ impl Table {
         let route = found.ok_or_else(|| Refused::by(Fault::NoRoute, &"no route takes it"))?;
         let upstream = self.upstreams.get(&route.upstream);
         let upstream = upstream.map(|at| &self.resolved.proxy.upstreams[*at]);
-        if route.certified && clients.is_none() {
-            decision.policy = guards(route, clients);
+        if route.certified && listener.clients.is_none() {
+            decision.policy = guards(route, listener);
             let reason = "the route wants a client's certificate, and the listener asks for none";
             return Err(Refused::by(Fault::Forbidden, &reason));
         }
-        decision.policy = policy(route, clients, upstream, path.encoded_separator);
+        decision.policy = policy(route, listener, upstream, path.encoded_separator);
         let endpoints = upstream.map_or(&[][..], |upstream| &upstream.endpoints);
         decision.upstream = Some(Destination {
             name: route.upstream.clone(),
@@ -338,13 +337,19 @@ impl Refused {
 }
 
 /// Whom a route answers.
-fn guards(route: &Route, clients: Option<&ClientCertificates>) -> Vec<Step> {
+fn guards(route: &Route, listener: &Listener) -> Vec<Step> {
     let list = |networks: &[Network]| {
         let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
         networks.join(", ")
     };
     let mut steps = Vec::new();
-    if let Some(value) = clients.map(judged) {
+    if listener.proxy_protocol {
+        steps.push(Step {
+            what: "client address",
+            value: "told by trusted proxies by a PROXY header, others are refused".to_owned(),
+        });
+    }
+    if let Some(value) = listener.clients.as_ref().map(judged) {
         let what = "client certificate";
         steps.push(Step { what, value });
     }
@@ -413,11 +418,11 @@ fn edits(edits: &HeaderEdits) -> Option<String> {
 /// What a route does to a request, in the order it is done.
 fn policy(
     route: &Route,
-    clients: Option<&ClientCertificates>,
+    listener: &Listener,
     upstream: Option<&Upstream>,
     encoded: bool,
 ) -> Vec<Step> {
-    let mut steps = guards(route, clients);
+    let mut steps = guards(route, listener);
     let mut step = |what, value: String| steps.push(Step { what, value });
     if encoded {
         let value = match route.encoded {
@@ -451,7 +456,7 @@ fn policy(
     if let Some(edits) = edits(&route.request_headers) {
         step("request headers", edits);
     }
-    let told = clients.map_or(&[][..], |clients| &clients.headers);
+    let told = listener.clients.as_ref().map_or(&[][..], |it| &it.headers);
     if !told.is_empty() {
         let names: Vec<_> = told.iter().map(|it| format!("`{}`", it.name())).collect();
         step("client identity", format!("told as {}", names.join(", ")));

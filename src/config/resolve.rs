@@ -177,6 +177,7 @@ fn listener(listener: file::Listener, base: &Path) -> Option<proxy::Listener> {
         name: listener.name?.value,
         address: listener.address?.value,
         certificates: values(listener.certificates),
+        proxy_protocol: listener.proxy_protocol.value,
         clients: clients(listener.clients, base),
     })
 }

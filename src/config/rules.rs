@@ -35,6 +35,7 @@ pub(super) fn check(
     check_policies(&file.policies, findings);
     issued::check(file, findings);
     clients::check(file, base, findings);
+    clients::check_preambles(file, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
     promises::check(file, findings);

@@ -67,6 +67,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Names of the certificates it serves; empty: plain text.
     pub certificates: Vec<String>,
+    /// Whether trusted proxies in front say by the PROXY protocol whose connections they hand on; then nobody else is
+    /// served.
+    pub proxy_protocol: bool,
     /// Whether it asks clients for a certificate; `None`: it does not.
     pub clients: Option<ClientCertificates>,
 }

@@ -24,6 +24,7 @@ use super::config::Limits;
 use super::forward;
 use super::handshake;
 use super::observe;
+use super::preamble;
 use super::shown::ListenerTls;
 use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
@@ -126,11 +127,21 @@ impl ConnectionState {
 /// connection lives, and most connections are idle.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
     listener: Rc<str>,
     tls: Option<ListenerTls>,
 ) {
+    let generation = worker.generation();
+    if generation.expects_preamble(&listener) {
+        let limit = generation.limits.handshake_timeout;
+        let trusted = &generation.trusted_proxies;
+        match Box::pin(preamble::source(&mut stream, peer, trusted, limit)).await {
+            Ok(source) => peer = source,
+            Err(failure) => return worker.preamble_failed(failure),
+        }
+    }
+    drop(generation);
     let Some(tls) = tls else {
         let state = ConnectionState::new(&worker, peer, listener, None, None);
         let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);

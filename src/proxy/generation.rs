@@ -50,6 +50,8 @@ pub struct Generation {
     pub(super) limits: Limits,
     pub(super) rate_limits: limit::Limits,
     pub(super) trusted_proxies: Vec<Network>,
+    /// Names of the listeners that expect a PROXY header.
+    preambles: Vec<String>,
     shown: Arc<Shown>,
 }
 
@@ -119,6 +121,7 @@ impl Generation {
         let listeners_differ = config.routes.iter().any(|it| !it.listeners.is_empty());
         let named = config.listeners.iter().enumerate();
         let places = named.map(|(index, it)| (it.name.clone(), Listeners::one(index)));
+        let expecting = config.listeners.iter().filter(|it| it.proxy_protocol);
         Ok(Self {
             matcher: Matcher::new(&config.rules()),
             listener_places: listeners_differ.then(|| places.collect()),
@@ -127,6 +130,7 @@ impl Generation {
             limits: config.limits,
             rate_limits: limit::Limits::new(&config.rate_limits),
             trusted_proxies: config.trusted_proxies.clone(),
+            preambles: expecting.map(|it| it.name.clone()).collect(),
             shown: Arc::new(Shown::build(config, ticketer)?),
         })
     }
@@ -138,6 +142,11 @@ impl Generation {
             // One that is being closed by a reload is in no route's list.
             Some(places) => places.get(name).copied().unwrap_or(Listeners::NONE),
         }
+    }
+
+    /// Whether a connection by the listener `name` begins with a PROXY header.
+    pub(super) fn expects_preamble(&self, name: &str) -> bool {
+        self.preambles.iter().any(|it| it == name)
     }
 
     /// What its listeners show at first.

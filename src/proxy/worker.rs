@@ -25,7 +25,9 @@ use super::retry::Budget;
 use super::shown::Shown;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
-use crate::model::{AccessRecord, EndpointKey, HandshakeFailure, Spread, TraceShare};
+use crate::model::{
+    AccessRecord, EndpointKey, HandshakeFailure, PreambleFailure, Spread, TraceShare,
+};
 use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
 
@@ -54,6 +56,7 @@ pub(super) struct Worker {
     pub(super) tunnels: Cell<u64>,
     pub(super) handshakes: Cell<u64>,
     handshakes_failed: Cell<[u64; HandshakeFailure::COUNT]>,
+    preambles_failed: Cell<[u64; PreambleFailure::COUNT]>,
     /// Paths with an encoded separator that were answered 400.
     pub(super) encoded_refused: Cell<u64>,
     /// Those that were passed on and are to be counted.
@@ -145,6 +148,8 @@ pub struct Collected {
     pub handshakes: u64,
     /// TLS handshakes that failed since the start, by [`HandshakeFailure::index`].
     pub handshakes_failed: [u64; HandshakeFailure::COUNT],
+    /// Connections refused for want of a PROXY header that holds, since the start, by [`PreambleFailure::index`].
+    pub preambles_failed: [u64; PreambleFailure::COUNT],
     /// Paths with an encoded separator that were answered 400, since the start.
     pub encoded_refused: u64,
     /// Paths with an encoded separator that were passed on and are to be counted, since the start.
@@ -347,6 +352,7 @@ fn run(
         tunnels: Cell::new(0),
         handshakes: Cell::new(0),
         handshakes_failed: Cell::new([0; HandshakeFailure::COUNT]),
+        preambles_failed: Cell::new([0; PreambleFailure::COUNT]),
         encoded_refused: Cell::new(0),
         encoded_reported: Cell::new(0),
         retries_refused: Cell::new(0),
@@ -474,6 +480,13 @@ impl Worker {
         self.handshakes_failed.set(failed);
     }
 
+    /// Counts a connection refused for want of a PROXY header that holds.
+    pub(super) fn preamble_failed(&self, failure: PreambleFailure) {
+        let mut failed = self.preambles_failed.get();
+        failed[failure.index()] += 1;
+        self.preambles_failed.set(failed);
+    }
+
     fn collected(&self) -> Collected {
         Collected {
             shard: self.recorder.borrow_mut().take(),
@@ -482,6 +495,7 @@ impl Worker {
             tunnels: self.tunnels.get(),
             handshakes: self.handshakes.get(),
             handshakes_failed: self.handshakes_failed.get(),
+            preambles_failed: self.preambles_failed.get(),
             encoded_refused: self.encoded_refused.get(),
             encoded_reported: self.encoded_reported.get(),
             retries_refused: self.retries_refused.get(),

@@ -130,7 +130,7 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     patient(TcpStream::connect_timeout(&address, DEADLINE).expect("it connects"))
 }
 
-fn patient(socket: TcpStream) -> TcpStream {
+pub(crate) fn patient(socket: TcpStream) -> TcpStream {
     socket.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     socket
         .set_write_timeout(Some(DEADLINE))

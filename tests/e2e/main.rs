@@ -34,6 +34,7 @@ mod notify;
 mod origin;
 mod peers;
 mod policy;
+mod preamble;
 mod promises;
 mod proxy;
 mod retry;

@@ -1,7 +1,7 @@
 //! Certificates by name for clients, and verification of upstreams.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -176,9 +176,20 @@ pub(crate) fn handshake(
     config: ClientConfig,
     name: &str,
 ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    handshake_after(address, b"", config, name)
+}
+
+/// The same after some bytes in the clear.
+pub(crate) fn handshake_after(
+    address: SocketAddr,
+    first: &[u8],
+    config: ClientConfig,
+    name: &str,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).expect("it is a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("it is complete");
     let mut stream = StreamOwned::new(connection, dial(address));
+    stream.sock.write_all(first)?;
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
     }

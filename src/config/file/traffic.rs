@@ -27,6 +27,7 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) address: Option<Located<SocketAddr>>,
     pub(in crate::config) certificates: Vec<Located<String>>,
+    pub(in crate::config) proxy_protocol: Located<bool>,
     pub(in crate::config) clients: ClientCertificates,
 }
 
@@ -47,6 +48,14 @@ impl Section for Listener {
                 1_000,
                 "plain text",
                 "Names of the certificates it serves. A client that asks for none of their hosts is refused.",
+            ),
+            proxy_protocol: keys.or(
+                "proxy_protocol",
+                &Flag,
+                false,
+                "Whether the `trusted_proxies` of `[proxy]` begin each connection with a PROXY header (version 1 or 2) that \
+                 says whose it is. Then everybody else is refused, and so is who says it wrongly or not within \
+                 `handshake_timeout`.",
             ),
             clients: keys.table(
                 "client_certificates",

@@ -1,10 +1,24 @@
-//! Rules about clients' certificates.
+//! Rules about who a client is: its certificate, and what a balancer in front says.
 
 use std::path::Path;
 
 use crate::config::code::Code;
 use crate::config::file::{Ask, File, Listener};
 use crate::config::finding::{Finding, Findings, Span};
+
+/// A listener that is told whose connections it gets is told so by somebody.
+pub(super) fn check_preambles(file: &File, findings: &mut Findings) {
+    for listener in &file.listeners {
+        let expects = &listener.value.proxy_protocol;
+        if expects.value && file.proxy.trusted_proxies.is_empty() {
+            let message = "a PROXY header is expected, and nobody is trusted to send one";
+            let finding = Finding::new(Code::Conflict, expects.span.clone(), message)
+                .reason("every connection is refused")
+                .help("name the balancers in front: `trusted_proxies` in `[proxy]`");
+            findings.add(finding);
+        }
+    }
+}
 
 /// A listener that asks for certificates speaks TLS, knows by whose word they hold, and can read what it is to refuse.
 pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {

@@ -14,11 +14,11 @@ use crate::catalog::{
     ENDPOINT_REQUESTS, ENDPOINT_RETRIED, EVENTS, FAULTS, HANDSHAKE_FAILURES, HANDSHAKES, IN_FLIGHT,
     NAME_ADDRESSES, NAME_LATE, NAME_LOOKUP, NAME_SERIAL, NAME_SERIAL_BEHIND, NAME_SERVERS,
     NAME_STALE, NAME_TTL, NOTIFICATIONS, OTLP_DROPPED, OTLP_LAST_SUCCESS, OTLP_QUEUE, OTLP_SENT,
-    PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_HURRIED, PROBE_LAG, PROBE_MISSED,
-    PROBE_PHASE, PROBE_PLACED, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS, PROBE_SUCCESS,
-    PROBE_VANTAGE, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS, PROCESS_START,
-    RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES, RESPONSES,
-    RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
+    PREAMBLE_FAILURES, PROBE_COVERAGE, PROBE_DURATION, PROBE_FAILURES, PROBE_HURRIED, PROBE_LAG,
+    PROBE_MISSED, PROBE_PHASE, PROBE_PLACED, PROBE_REQUESTS, PROBE_RUNS, PROBE_SLOTS,
+    PROBE_SUCCESS, PROBE_VANTAGE, PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RSS,
+    PROCESS_START, RATE_LIMIT_EVICTIONS, RATE_LIMITED, REQUEST_BYTES, REQUESTS, RESPONSE_BYTES,
+    RESPONSES, RETRIES, RETRIES_REFUSED, ROUTE_INFO, SLO_BURN, SLO_EVENTS, SLO_INFO, SLO_OBJECTIVE,
     SLO_REMAINING, STORE_BACKLOG, STORE_SIZE, Series, TIME_TO_EMPTY, TUNNELS, WORKERS,
 };
 use crate::generate::{JOB, Plan};
@@ -307,6 +307,8 @@ fn debug() -> Board {
                         .query(format!("sum by (reason) ({})", rate(&HANDSHAKE_FAILURES, &[])), "{{reason}}"),
                     Panel::new(Lines, "TLS handshakes beside requests", Times, 8, "Handshakes for each request: near zero when clients keep their connections, near one when each request pays for a handshake.")
                         .query(format!("sum({}) / (sum({}) > 0)", rate(&HANDSHAKES, &[]), rate(&REQUESTS, &[])), "handshakes per request"),
+                    Panel::new(Lines, "Refused where a PROXY header is expected", PerSecond, 24, "Connections per second that were refused for want of a PROXY header that holds, by reason.")
+                        .query(format!("sum by (reason) ({})", rate(&PREAMBLE_FAILURES, &[])), "{{reason}}"),
                 ],
             ),
         ],

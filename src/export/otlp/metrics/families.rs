@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::catalog::{self, Series};
 use crate::model::{
-    EventKind, Fault, HandshakeFailure, Missed, Objective, ProbeFailure, ProbePhase, Timestamp,
+    EventKind, Fault, HandshakeFailure, Missed, Objective, PreambleFailure, ProbeFailure,
+    ProbePhase, Timestamp,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
@@ -479,6 +480,10 @@ impl Families {
         self.count(&["failed"], totals.handshakes_failed);
         self.begin(&catalog::HANDSHAKE_FAILURES);
         for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshake_failures) {
+            self.count(&[reason.as_str()], count);
+        }
+        self.begin(&catalog::PREAMBLE_FAILURES);
+        for (reason, count) in PreambleFailure::ALL.iter().zip(totals.preamble_failures) {
             self.count(&[reason.as_str()], count);
         }
         self.one(&catalog::RETRIES_REFUSED, totals.retries_refused);

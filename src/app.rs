@@ -48,6 +48,7 @@ mod slower;
 mod spending;
 mod supervise;
 mod view;
+mod vitals;
 mod workers;
 
 use alerts::Crash;
@@ -321,7 +322,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         details,
         asks,
     };
-    daemon.run(channels).await;
+    Box::pin(daemon.run(channels)).await;
     looking.abort();
     looking_out.abort();
     looking_up.abort();

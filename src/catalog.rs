@@ -264,8 +264,7 @@ catalog! {
     TUNNELS = "vestibule_tunnels", Gauge, One, [], "Upgraded connections.";
     HANDSHAKES = "vestibule_tls_handshakes_total", Counter, One, [closed("result", 2)],
         "TLS handshakes with clients by result since this process started.";
-    HANDSHAKE_FAILURES = "vestibule_tls_handshake_failures_total", Counter, One,
-        [closed("reason", crate::model::HandshakeFailure::COUNT)],
+    HANDSHAKE_FAILURES = "vestibule_tls_handshake_failures_total", Counter, One, [closed("reason", crate::model::Handshake::COUNT - 1)],
         "TLS handshakes with clients that failed, by reason, since this process started.";
     PREAMBLE_FAILURES = "vestibule_proxy_protocol_refused_total", Counter, One,
         [closed("reason", crate::model::PreambleFailure::COUNT)],

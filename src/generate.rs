@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::model::{About, Sli, Slo, Window};
+use crate::model::{About, Sli, Slo, Vital, Window};
 use crate::slo::alert::AlertKind;
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, Row, Severity};
@@ -192,13 +192,15 @@ impl Plan {
             (Sli::Availability(_), Sli::Availability(_))
             | (Sli::Latency { .. }, Sli::Latency { .. })
             | (Sli::Connection, Sli::Connection)
-            | (Sli::RateLimit, Sli::RateLimit) => true,
+            | (Sli::RateLimit, Sli::RateLimit)
+            | (Sli::Vital(Vital::Health), Sli::Vital(Vital::Health)) => true,
             (
                 Sli::Availability(_)
                 | Sli::Latency { .. }
                 | Sli::Connection
                 | Sli::RateLimit
                 | Sli::Probe { .. }
+                | Sli::Vital(_)
                 | Sli::Composite(_),
                 _,
             ) => false,

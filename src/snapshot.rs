@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault,
-    HandshakeFailure, Missed, PreambleFailure, ProbeFailure, ProbePhases, RouteSlot, Side,
-    SlotRecord, Tally, Timestamp, Window,
+    Handshakes, Missed, PreambleFailure, ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord,
+    Tally, Timestamp, Window,
 };
 use crate::slo::state::SloState;
 use crate::triage::Verdict;
@@ -888,8 +888,14 @@ pub struct ProcessView {
     pub cpu_seconds: Option<f64>,
     /// CPU used over the last second; 1.0 is one core.
     pub cpu_ratio: Option<f64>,
+    /// Processors that it may use, by affinity and control groups; 1.0 is one.
+    #[serde(default)]
+    pub cpus: Option<f64>,
     /// Resident memory.
     pub rss_bytes: Option<u64>,
+    /// Memory that it may have, by control groups and what the machine has.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
     /// Open file descriptors.
     pub open_fds: Option<u64>,
     /// The limit on them.
@@ -983,8 +989,8 @@ pub struct Totals {
     pub handshakes: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
-    /// Those by reason, indexed by [`HandshakeFailure::index`].
-    pub handshake_failures: [u64; HandshakeFailure::COUNT],
+    /// Both by how they ended, in the order of [`Handshake::ALL`].
+    pub handshakes_by_end: Handshakes,
     /// Connections refused for want of a PROXY header that holds, indexed by [`PreambleFailure::index`].
     pub preamble_failures: [u64; PreambleFailure::COUNT],
     /// Paths with an encoded separator that were answered 400.

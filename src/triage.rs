@@ -17,6 +17,7 @@ mod side;
 mod slowdown;
 mod stale;
 mod suspect;
+mod vitals;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -109,13 +110,21 @@ pub enum Topic {
     Names,
     /// What clients do wrong.
     Clients,
+    /// TLS handshakes with clients.
+    Handshakes,
+    /// Processors.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Configurations that are refused or late.
+    Configuration,
     /// A part of ourselves.
     Degraded,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Burn,
         Self::Certificate,
         Self::Misroute,
@@ -125,6 +134,10 @@ impl Topic {
         Self::Outside,
         Self::Names,
         Self::Clients,
+        Self::Handshakes,
+        Self::Cpu,
+        Self::Memory,
+        Self::Configuration,
         Self::Degraded,
     ];
 }

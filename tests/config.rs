@@ -19,7 +19,7 @@ use vestibule::config::lint::Lint;
 use vestibule::config::{self, Code, Report, Resolved};
 use vestibule::export::accesslog;
 use vestibule::export::otlp::{Metrics, Protocol, Temporality, Traces};
-use vestibule::model::{About, Reading, Sli, Timestamp, TraceShare, Weighing, Window};
+use vestibule::model::{About, Reading, Sli, Timestamp, TraceShare, Vital, Weighing, Window};
 use vestibule::slo::guards::Guards;
 use vestibule::slo::policy::{Factor, Policy, Tier};
 
@@ -475,7 +475,15 @@ fn every_key_reaches_its_part() {
     let founded = slos[8..].iter().map(|slo| (slo.sli, slo.objective.ppm()));
     assert_eq!(
         founded.collect::<Vec<_>>(),
-        [(Sli::Connection, 999_000), (Sli::RateLimit, 990_000)]
+        [
+            (Sli::Connection, 999_000),
+            (Sli::RateLimit, 990_000),
+            (Sli::Vital(Vital::Handshake), 999_900),
+            (Sli::Vital(Vital::Cpu { most: 60 }), 950_000),
+            (Sli::Vital(Vital::Memory { most: 70 }), 950_000),
+            (Sli::Vital(Vital::Apply { within: secs(10) }), 950_000),
+            (Sli::Vital(Vital::Health), 990_000),
+        ]
     );
     let whole = &slos[7];
     assert_eq!(whole.sli, Sli::Composite(Weighing::Events));

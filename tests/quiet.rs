@@ -376,6 +376,7 @@ impl Day {
         let evidence = Evidence {
             routes: routes.collect(),
             wide: Vec::new(),
+            vitals: Vec::new(),
             edge: self
                 .routes
                 .iter()
@@ -386,6 +387,7 @@ impl Day {
             degraded: Vec::new(),
             certificates: Vec::new(),
             handshakes: Tally { good: 20, bad: 1 },
+            handshakes_by_end: vestibule::model::Handshakes::default(),
             probes: Vec::new(),
             names: Vec::new(),
             unsteady: unsteady.into_iter().collect(),

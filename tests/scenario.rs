@@ -311,6 +311,12 @@ impl<'a> World<'a> {
             })
     }
 
+    /// All requests of the last minute.
+    fn edge(&self, now: u64) -> Counts {
+        let routes = self.routes.iter().map(|ring| ring.counts_over(60, now));
+        routes.fold(Counts::default(), |sum, counts| sum + counts)
+    }
+
     fn verdicts(&self, now: u64, evaluation: &Evaluation) -> Vec<Verdict> {
         let health = self.scenario.flaps_until(now);
         let events = self.scenario.happened(&health, now);
@@ -393,16 +399,14 @@ impl<'a> World<'a> {
         let evidence = Evidence {
             routes: routes.collect(),
             wide: Vec::new(),
-            edge: self
-                .routes
-                .iter()
-                .map(|ring| ring.counts_over(60, now))
-                .fold(Counts::default(), |sum, counts| sum + counts),
+            vitals: Vec::new(),
+            edge: self.edge(now),
             events: &events,
             alerts: self.watched.iter().chain(&evaluation.alerts).collect(),
             degraded: self.scenario.degraded.clone(),
             certificates: self.scenario.certificates(now),
             handshakes: self.scenario.handshakes(now),
+            handshakes_by_end: vestibule::model::Handshakes::default(),
             probes: Vec::new(),
             names: Vec::new(),
             unsteady: self.scenario.unsteady(&health, now),

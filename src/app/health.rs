@@ -197,6 +197,19 @@ impl Health {
         endpoint.map_or((0, 0), |it| (it.by_checks.all, it.by_traffic.all))
     }
 
+    /// Whether an endpoint is in service, of which something is known just now: it has checks, carries traffic, or has been
+    /// given up. `None` of one that nobody has looked at.
+    pub(super) fn stands(&self, endpoint: EndpointKey) -> Option<bool> {
+        let it = self.0.get(&endpoint)?;
+        let is_used = || {
+            it.seconds
+                .iter()
+                .any(|tally| *tally != EndpointTally::default())
+        };
+        let is_known = it.checked.is_some() || it.failing_since.is_some() || is_used();
+        is_known.then(|| self.of(endpoint).0)
+    }
+
     /// Whether an endpoint is thought to work, and since when if that ever changed. One never tried is.
     pub(super) fn of(&self, endpoint: EndpointKey) -> (bool, Option<Timestamp>) {
         self.0.get(&endpoint).map_or((true, None), |endpoint| {

@@ -1,15 +1,26 @@
 //! What this process uses of the machine, as the kernel tells it.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::snapshot::ProcessView;
+
+mod allowed;
+
+use allowed::Allowed;
 
 /// Reads and compares with the reading before.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     last: Option<(Tick, f64)>,
+    /// What it may use, and when that was read.
+    allowed: Option<(Tick, Allowed)>,
 }
+
+/// How often it is looked up what may be used: it hardly ever changes.
+const ALLOWED_EVERY: Duration = Duration::from_secs(60);
 
 impl Machine {
     /// What is used now. What the kernel does not tell is `None`.
@@ -22,15 +33,30 @@ impl Machine {
                 (seconds > 0.1).then(|| ((cpu - before) / seconds).max(0.0))
             });
         self.last = cpu_seconds.map(|cpu| (now, cpu));
+        let Allowed { cpus, memory } = self.allowed(now);
         ProcessView {
             cpu_seconds,
             cpu_ratio,
+            cpus,
             rss_bytes: rss_bytes(),
+            memory_bytes: memory,
             open_fds: fs::read_dir("/proc/self/fd")
                 .ok()
                 .map(|entries| entries.count() as u64),
             max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
             workers: workers as u64,
+        }
+    }
+
+    fn allowed(&mut self, now: Tick) -> Allowed {
+        let is_due = |read: Tick| now.micros_since(read) >= ALLOWED_EVERY.as_micros() as u64;
+        match self.allowed {
+            Some((read, allowed)) if !is_due(read) => allowed,
+            Some(_) | None => {
+                let allowed = Allowed::read(Path::new("/"));
+                self.allowed = Some((now, allowed));
+                allowed
+            }
         }
     }
 }

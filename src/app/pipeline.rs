@@ -17,6 +17,7 @@ use super::promises::Promises;
 use super::quiet::{Ended, Quiet};
 use super::restore;
 use super::slower::Slower;
+use super::vitals::Vitals;
 use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::export::otlp::Baseline;
@@ -29,6 +30,7 @@ use crate::names::Use;
 use crate::names::ledger::Ledger;
 use crate::names::look::Sight as NameSight;
 use crate::probe::run::Probe;
+use crate::proxy::config::Upstream;
 use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing, DeployPhase};
 use crate::sli::recorder::Rules;
@@ -36,7 +38,7 @@ use crate::sli::ring::{HourRing, RouteRing};
 use crate::slo::alert::{AlertState, AlertStatus, Transition, Watch, Watched};
 use crate::slo::engine::{Engine, Evaluation};
 use crate::slo::usual::SILENCE_S;
-use crate::snapshot::{Degradation, RouteTotals};
+use crate::snapshot::{Degradation, ProcessView, RouteTotals};
 use crate::store::{BadPart, History, MinuteBatch, Origin, QueryError, RouteMinute, Writer};
 
 /// Everything that is known, and who is told.
@@ -59,6 +61,7 @@ pub(super) struct Pipeline {
     /// What name servers say.
     pub(super) looked_up: Ledger,
     pub(super) handshakes: Handshakes,
+    pub(super) vitals: Vitals,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
     /// Newest first.
@@ -129,6 +132,7 @@ impl Pipeline {
             slower: Slower::default(),
             looked_up: Ledger::default(),
             handshakes: Handshakes::default(),
+            vitals: Vitals::default(),
             probes: Probes::default(),
             certs: Certs::default(),
             events: VecDeque::new(),
@@ -203,6 +207,7 @@ impl Pipeline {
         }
         self.promises.configure(&slos);
         self.probes.configure(probes, &slos);
+        self.vitals.configure(&slos);
         self.engine.replace(slos, &resolved.policies);
         let mut rules = Rules::new(rules);
         for (index, state) in self.routes.iter().enumerate() {
@@ -297,11 +302,10 @@ impl Pipeline {
     /// Counts what the workers gathered, as having happened in second `second`.
     pub(super) fn absorb(&mut self, second: u64, gathered: &Gathered) {
         self.loads.absorb(second, &gathered.endpoints);
-        self.handshakes.absorb(
-            second,
-            gathered.handshakes,
-            gathered.handshakes_failed.iter().sum(),
-        );
+        let shaken = self.handshakes.absorb(second, gathered.handshakes);
+        for (slo, tally) in self.vitals.handshakes(shaken) {
+            self.promises.count(second, slo, tally);
+        }
         let mut all = RouteSlot::default();
         for (key, slot) in gathered.shards.iter().flatten() {
             let state = of(&mut self.routes, key.index());
@@ -360,6 +364,14 @@ impl Pipeline {
         {
             // Refused only when the store is closed, which its status says.
             store.slots(records).unwrap_or_default();
+        }
+    }
+
+    /// Counts what a second that is over says of vital signs.
+    pub(super) fn feel(&mut self, second: u64, process: &ProcessView, upstreams: &[Upstream]) {
+        let tallies = (self.vitals).second(process, &self.health, upstreams, &self.directory);
+        for (slo, tally) in tallies {
+            self.promises.count(second, slo, tally);
         }
     }
 

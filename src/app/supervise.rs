@@ -372,6 +372,9 @@ impl Daemon {
         self.pipeline.absorb_slots(now, records, false);
         self.pipeline.certs.issuances = self.issuer.views();
         self.pipeline.judge_certificates(now);
+        self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
+        let upstreams = &self.around.resolved.proxy.upstreams;
+        self.pipeline.feel(over, &self.around.process, upstreams);
         self.pipeline.tick(now);
         self.pipeline.count_arrivals(now, &gathered);
         self.pipeline.checked(now, self.generation.standings());
@@ -427,7 +430,6 @@ impl Daemon {
 
     /// What is looked at once a second besides traffic.
     fn look_around(&mut self, now: Timestamp, gathered: &Gathered) {
-        self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
         let sinks = [
             ("access_log", accesslog::QUEUE, &self.sink),
             ("otlp_records", otlp::RECORDS, &self.ring),
@@ -519,6 +521,8 @@ impl Daemon {
                 config.applied_at = now;
                 config.apply_ms = self.clock.tick().micros_since(began) / 1_000;
                 config.refused = None;
+                let took = Duration::from_micros(self.clock.tick().micros_since(began));
+                self.pipeline.vitals.applied(Ok(took));
                 let text = format!("generation {} applied: {text}", config.generation);
                 self.pipeline.note(Event {
                     at: now,
@@ -540,6 +544,7 @@ impl Daemon {
                     text,
                 });
                 self.around.config.refused = Some(why.clone());
+                self.pipeline.vitals.applied(Err(why.clone()));
                 self.pipeline.degrade(
                     "config",
                     now,

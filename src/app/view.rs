@@ -6,7 +6,7 @@ use super::pipeline::Pipeline;
 use super::workers::Gathered;
 use crate::config::Resolved;
 use crate::model::{
-    Calendar, EndpointKey, NO_ROUTE, Part, Reading, Sli, Tally, Timestamp, Window, Worth,
+    Calendar, EndpointKey, Handshake, NO_ROUTE, Part, Reading, Sli, Tally, Timestamp, Window, Worth,
 };
 use crate::slo::alert::{AlertKind, AlertStatus};
 use crate::slo::booking::Booked;
@@ -369,9 +369,9 @@ impl View<'_> {
             slos: pipeline.promises.in_force(directory).collect(),
             events: pipeline.happened,
             tunnels: gathered.tunnels,
-            handshakes: gathered.handshakes,
-            handshakes_failed: gathered.handshakes_failed.iter().sum(),
-            handshake_failures: gathered.handshakes_failed,
+            handshakes: gathered.handshakes[Handshake::Ok.index()],
+            handshakes_failed: gathered.handshakes.iter().skip(1).sum(),
+            handshakes_by_end: gathered.handshakes,
             preamble_failures: gathered.preambles_failed,
             encoded_refused: gathered.encoded_refused,
             encoded_reported: gathered.encoded_reported,
@@ -396,6 +396,7 @@ fn slo(status: &SloStatus, all: &[SloStatus]) -> SloView {
             | Sli::Connection
             | Sli::RateLimit
             | Sli::Probe { .. }
+            | Sli::Vital(_)
             | Sli::Composite(_) => None,
         },
         bad_status: match slo.sli {
@@ -405,6 +406,7 @@ fn slo(status: &SloStatus, all: &[SloStatus]) -> SloView {
             | Sli::Connection
             | Sli::RateLimit
             | Sli::Probe { .. }
+            | Sli::Vital(_)
             | Sli::Composite(_) => Vec::new(),
         },
         parts: slo.parts.iter().map(|it| part(it, all)).collect(),
@@ -414,7 +416,8 @@ fn slo(status: &SloStatus, all: &[SloStatus]) -> SloView {
             | Sli::Latency { .. }
             | Sli::Connection
             | Sli::RateLimit
-            | Sli::Probe { .. } => None,
+            | Sli::Probe { .. }
+            | Sli::Vital(_) => None,
         },
         counted: slo.counted(),
         slices: slo.slices.map(|slices| SlicesView {
@@ -430,6 +433,7 @@ fn slo(status: &SloStatus, all: &[SloStatus]) -> SloView {
             | Sli::Connection
             | Sli::RateLimit
             | Sli::Probe { .. }
+            | Sli::Vital(_)
             | Sli::Composite(_) => None,
             Sli::Latency { under } => Some(under.as_micros() as u64),
         },

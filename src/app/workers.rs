@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::SystemClock;
-use crate::model::{EndpointKey, HandshakeFailure, PreambleFailure, TraceShare};
+use crate::model::{EndpointKey, Handshakes, PreambleFailure, TraceShare};
 use crate::net::mark::MarkKey;
 use crate::proxy::generation::Generation;
 use crate::proxy::listener::{self, BindError, Bound};
@@ -56,9 +56,8 @@ pub(super) struct Gathered {
     pub(super) in_flight: u64,
     pub(super) connections: u64,
     pub(super) tunnels: u64,
-    pub(super) handshakes: u64,
-    /// By [`HandshakeFailure::index`].
-    pub(super) handshakes_failed: [u64; HandshakeFailure::COUNT],
+    /// By how they ended, since the start.
+    pub(super) handshakes: Handshakes,
     /// By [`PreambleFailure::index`].
     pub(super) preambles_failed: [u64; PreambleFailure::COUNT],
     pub(super) encoded_refused: u64,
@@ -272,7 +271,6 @@ impl Gathered {
             connections,
             tunnels,
             handshakes,
-            handshakes_failed,
             preambles_failed,
             encoded_refused,
             encoded_reported,
@@ -287,9 +285,8 @@ impl Gathered {
         self.in_flight += in_flight;
         self.connections += connections;
         self.tunnels += tunnels;
-        self.handshakes += handshakes;
-        for (sum, failed) in self.handshakes_failed.iter_mut().zip(handshakes_failed) {
-            *sum += failed;
+        for (sum, count) in self.handshakes.iter_mut().zip(handshakes) {
+            *sum += count;
         }
         for (sum, failed) in self.preambles_failed.iter_mut().zip(preambles_failed) {
             *sum += failed;

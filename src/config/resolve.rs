@@ -12,7 +12,7 @@ use crate::cert::{self, acme};
 use crate::export::accesslog;
 use crate::generate::Links;
 use crate::model::{
-    About, Calendar, ClientErrors, Part, Reading, Sli, Slices, Slo, Weighing, Worth, Zone,
+    About, Calendar, ClientErrors, Part, Reading, Sli, Slices, Slo, Vital, Weighing, Worth, Zone,
 };
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
@@ -413,6 +413,7 @@ fn retry(retry: file::RouteRetry) -> Option<proxy::Retry> {
 fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option<Slo> {
     let slices = slices(&slo);
     let about = about(&slo)?;
+    let most = slo.most.as_ref().map_or(Vital::MOST, |most| most.value);
     Some(Slo {
         id: slo.id?.value,
         owner: owner_of(&about, routes),
@@ -437,6 +438,13 @@ fn slo(slo: file::Slo, probes: &[Definition], routes: &[proxy::Route]) -> Option
                 let probe = probes.iter().find(|probe| probe.name == *name)?;
                 Sli::Probe { every: probe.every }
             }
+            Indicator::TlsHandshake => Sli::Vital(Vital::Handshake),
+            Indicator::Cpu => Sli::Vital(Vital::Cpu { most }),
+            Indicator::Memory => Sli::Vital(Vital::Memory { most }),
+            Indicator::ConfigApply => Sli::Vital(Vital::Apply {
+                within: slo.within.map_or(Vital::WITHIN, |within| within.value),
+            }),
+            Indicator::Health => Sli::Vital(Vital::Health),
             Indicator::Composite => {
                 let weigh = slo.weigh.map(|weigh| weigh.value);
                 Sli::Composite(weigh.unwrap_or(Weighing::Minutes))
@@ -484,6 +492,10 @@ fn about(slo: &file::Slo) -> Option<About> {
         ..
     } = slo;
     let text = |name: &Located<String>| name.value.clone();
+    // What is about the edge itself needs not say so.
+    if slo.sli.as_ref()?.value.is_of_the_edge() {
+        return Some(About::Ingress);
+    }
     (route.as_ref().map(text).map(About::Route))
         .or_else(|| upstream.as_ref().map(text).map(About::Upstream))
         .or_else(|| owner.as_ref().map(text).map(About::Owner))

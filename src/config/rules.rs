@@ -484,11 +484,21 @@ fn check_slices(file: &File, findings: &mut Findings) {
             }
         }
         if let (true, Some(sli)) = (sliced, &slo.sli)
-            && sli.value == file::Indicator::Probe
+            && (sli.value == file::Indicator::Probe || sli.value.is_vital())
         {
-            let message = "a probe's slots are slices of time already";
+            let (message, reason) = if sli.value == file::Indicator::Probe {
+                (
+                    "a probe's slots are slices of time already",
+                    "counts seconds anyway",
+                )
+            } else {
+                (
+                    "what no request is asked for is not put into slices",
+                    "counts its own events",
+                )
+            };
             let finding = Finding::new(Code::Conflict, slo.budgeting.span.clone(), message)
-                .reason("counts seconds anyway")
+                .reason(reason)
                 .help("leave `budgeting` out");
             findings.add(finding);
         }

@@ -45,6 +45,14 @@ pub(super) const NAMES_DO_NOT_RESOLVE: &str = "VestibuleNamesDoNotResolve";
 pub(super) const ENDPOINT_FLAPS: &str = "VestibuleEndpointFlaps";
 /// A probe fails.
 pub(super) const PROBE_FAILS: &str = "VestibuleProbeFails";
+/// Handshakes with clients fail.
+pub(super) const HANDSHAKES_FAIL: &str = "VestibuleTlsHandshakesFail";
+/// The processors are busy.
+pub(super) const CPU_HIGH: &str = "VestibuleCpuHigh";
+/// Memory grows.
+pub(super) const MEMORY_GROWS: &str = "VestibuleMemoryGrows";
+/// A configuration took long.
+pub(super) const APPLIED_SLOWLY: &str = "VestibuleConfigAppliedSlowly";
 /// No Vestibule answers the scraper.
 pub(super) const DOWN: &str = "VestibuleDown";
 /// Fires always, so that its absence shows that alerting itself is broken.
@@ -78,6 +86,10 @@ pub(super) const fn alert_about(topic: Topic, severity: Severity) -> Option<&'st
         Topic::Outside => PROBE_FAILS,
         Topic::Degraded => DEGRADED,
         Topic::Names => NAMES_DO_NOT_RESOLVE,
+        Topic::Handshakes => HANDSHAKES_FAIL,
+        Topic::Cpu => CPU_HIGH,
+        Topic::Memory => MEMORY_GROWS,
+        Topic::Configuration => APPLIED_SLOWLY,
         Topic::Clients => return None,
     })
 }

@@ -355,6 +355,7 @@ pub(super) fn burn(plan: &Plan, slo: &Slo, row: &Row) -> Yaml {
             slo.about
         ),
         Sli::RateLimit => format!("{of} of {} were over a rate limit", slo.about),
+        Sli::Vital(vital) => vital.bad(&slo.about),
         Sli::Composite(_) => format!("of what {} weigh was bad", slo.weights()),
     };
     let description = format!(

@@ -32,17 +32,17 @@ fn prose(name: &str) -> &'static str {
         "VestibuleEndpointFails" | alarm::ENDPOINT_FLAPS => {
             include_str!("../../docs/runbooks/endpoint.md")
         }
-        "VestibuleTlsHandshakesFail" => include_str!("../../docs/runbooks/tls-handshakes.md"),
+        alarm::HANDSHAKES_FAIL => include_str!("../../docs/runbooks/tls-handshakes.md"),
         "VestibuleConnectionsNotAccepted" | "VestibuleFileDescriptorsLow" => {
             include_str!("../../docs/runbooks/connections.md")
         }
-        "VestibuleCpuHigh" => include_str!("../../docs/runbooks/cpu.md"),
+        alarm::CPU_HIGH => include_str!("../../docs/runbooks/cpu.md"),
         alarm::DEGRADED => include_str!("../../docs/runbooks/degraded.md"),
         "VestibuleReloadRefused" => include_str!("../../docs/runbooks/reload-refused.md"),
-        "VestibuleConfigDrifts" | "VestibuleConfigAppliedSlowly" => {
+        "VestibuleConfigDrifts" | alarm::APPLIED_SLOWLY => {
             include_str!("../../docs/runbooks/config-change.md")
         }
-        "VestibuleMemoryGrows" => include_str!("../../docs/runbooks/memory.md"),
+        alarm::MEMORY_GROWS => include_str!("../../docs/runbooks/memory.md"),
         "VestibuleNotificationsFail" => include_str!("../../docs/runbooks/notifications.md"),
         alarm::PROBE_FAILS | "VestibuleProbesMissed" => {
             include_str!("../../docs/runbooks/probes.md")

@@ -10,7 +10,7 @@ use super::promql::{decimal, select};
 use super::yaml::Yaml;
 use super::{Plan, banner};
 use crate::catalog::SLO_EVENTS;
-use crate::model::{About, Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Worth};
+use crate::model::{About, Calendar, CalendarUnit, Reading, Sli, Slices, Slo, Vital, Worth};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, Policy, PolicyRow, Threshold};
 
@@ -55,6 +55,13 @@ fn marks(plan: &Plan, slo: &Slo) -> Vec<(&'static str, String)> {
         Sli::Connection | Sli::RateLimit => {}
         Sli::Latency { under } => marks.push(("under", length(under))),
         Sli::Probe { every } => marks.push(("every", length(every))),
+        Sli::Vital(vital) => match vital {
+            Vital::Cpu { most } | Vital::Memory { most } => {
+                marks.push(("most", format!("{most}%")));
+            }
+            Vital::Apply { within } => marks.push(("within", length(within))),
+            Vital::Handshake | Vital::Health => {}
+        },
         Sli::Composite(weighing) => {
             let parts = slo.parts.iter();
             let parts = parts.map(|part| format!("{} {}", part.weight, part.slo));
@@ -167,6 +174,7 @@ fn requests(slo: &Slo) -> String {
         ),
         Sli::Connection => format!("Attempts of {} that got a connection.", slo.about),
         Sli::RateLimit => format!("Requests of {} within their rate limits.", slo.about),
+        Sli::Vital(vital) => format!("Counted: {}.", vital.good(&slo.about)),
         Sli::Composite(weighing) => {
             format!("By {}: {}.", weighing.as_str(), slo.weights())
         }

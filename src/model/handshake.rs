@@ -1,12 +1,18 @@
-//! Why a client's connection came to nothing before its first request.
+//! What became of a client's connection before its first request.
 
 use serde::{Deserialize, Serialize};
 
 use super::words::words;
 
 words! {
-    /// Why a TLS handshake with a client failed.
-    HandshakeFailure {
+    /// How a TLS handshake with a client ended.
+    Handshake {
+        /// It was completed.
+        Ok = "ok",
+        /// The client would not have the certificate that it was shown.
+        ClientRefused = "client_refused",
+        /// It could not be done here: a key that does not sign, no randomness, a defect.
+        Internal = "internal",
         /// The client asked for no name (no SNI), so there is nothing to choose a certificate by.
         NoName = "no_name",
         /// No certificate of the listener speaks for the name that was asked for.
@@ -19,8 +25,8 @@ words! {
         Timeout = "timeout",
         /// The client went away.
         ClientGone = "client_gone",
-        /// The client broke it off with an alert: as a rule it does not trust the certificate it was shown.
-        ClientRefused = "client_refused",
+        /// The client ended it with an alert that does not speak of our certificate.
+        ClientAlert = "client_alert",
         /// The client has no certificate to show, and must.
         CertificateMissing = "certificate_missing",
         /// The client's certificate has expired, or is not valid yet.
@@ -37,6 +43,34 @@ words! {
         Protocol = "protocol",
     }
 }
+
+impl Handshake {
+    /// Whether it was good; `None` when the service cannot be blamed: whoever scans the internet for names, offers what
+    /// nobody speaks any more or goes away would otherwise spend a budget of one in ten thousand within minutes.
+    pub const fn is_good(self) -> Option<bool> {
+        match self {
+            Self::Ok => Some(true),
+            Self::ClientRefused | Self::Internal => Some(false),
+            Self::NoName
+            | Self::UnknownName
+            | Self::NothingInCommon
+            | Self::NotTls
+            | Self::Timeout
+            | Self::ClientGone
+            | Self::ClientAlert
+            | Self::CertificateMissing
+            | Self::CertificateExpired
+            | Self::CertificateUntrusted
+            | Self::CertificateRevoked
+            | Self::CertificateUnlisted
+            | Self::CertificateInvalid
+            | Self::Protocol => None,
+        }
+    }
+}
+
+/// Handshakes by [`Handshake::index`].
+pub type Handshakes = [u64; Handshake::COUNT];
 
 words! {
     /// Why the connection of a proxy in front was refused that should have said whose it is.

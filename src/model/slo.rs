@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{About, Calendar, Objective, Outcome, Slices, Window};
+use super::{About, Calendar, Objective, Outcome, Slices, Vital, Window};
 
 /// What counts as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Sli {
         /// The length of the probe's slots.
         every: Duration,
     },
+    /// A vital sign of the edge or of endpoints; users' requests do not count.
+    Vital(Vital),
     /// Other SLOs weighed together: the [`Slo::parts`].
     Composite(Weighing),
 }
@@ -203,6 +205,7 @@ impl Sli {
             Self::Connection => "connection",
             Self::RateLimit => "rate-limit",
             Self::Probe { .. } => "probe",
+            Self::Vital(vital) => vital.as_str(),
             Self::Composite(_) => "composite",
         }
     }
@@ -303,6 +306,7 @@ impl Slo {
                 let probe = self.probe.as_deref().unwrap_or_default();
                 format!("probe {probe} every {}s", every.as_secs())
             }
+            Sli::Vital(vital) => vital.good(about),
             Sli::Composite(weighing) => {
                 let parts = self.parts.iter().map(|part| {
                     let Part {

@@ -30,7 +30,7 @@ use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
 use super::worker::{LocalExecutor, Worker};
 use crate::clock::{Clock, Tick};
-use crate::model::{Fault, HandshakeFailure};
+use crate::model::{Fault, Handshake};
 use crate::net::certificate::ServerCertificate;
 use crate::net::challenge;
 
@@ -154,19 +154,19 @@ pub(super) async fn serve(
     let limit = worker.generation().limits.handshake_timeout;
     let here = stream.local_addr().ok();
     let accepted = timeout(limit, Box::pin(handshake::accept(stream, &tls))).await;
-    let stream = match accepted.unwrap_or(Err(HandshakeFailure::Timeout)) {
+    let stream = match accepted.unwrap_or(Err(Handshake::Timeout)) {
         Ok(stream) => stream,
         Err(failure) => {
             // Our own looks at what is shown here have no certificate to show.
-            let own = failure == HandshakeFailure::CertificateMissing
+            let own = failure == Handshake::CertificateMissing
                 && here.is_some_and(|here| here.ip() == peer.ip());
             if !own {
-                worker.handshake_failed(failure);
+                worker.shook_hands(failure);
             }
             return;
         }
     };
-    worker.handshakes.set(worker.handshakes.get() + 1);
+    worker.shook_hands(Handshake::Ok);
     let session = stream.get_ref().1;
     if session.alpn_protocol() == Some(challenge::ALPN) {
         // The certificate was all that was asked for (RFC 8737, 3).

@@ -26,7 +26,7 @@ use super::shown::Shown;
 use super::socket;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{
-    AccessRecord, EndpointKey, HandshakeFailure, PreambleFailure, Spread, TraceShare,
+    AccessRecord, EndpointKey, Handshake, Handshakes, PreambleFailure, Spread, TraceShare,
 };
 use crate::net::mark::MarkKey;
 use crate::sli::recorder::{Recorder, Rules, Shard};
@@ -54,8 +54,7 @@ pub(super) struct Worker {
     pub(super) probe_requests: Cell<u64>,
     pub(super) in_flight: Cell<u64>,
     pub(super) tunnels: Cell<u64>,
-    pub(super) handshakes: Cell<u64>,
-    handshakes_failed: Cell<[u64; HandshakeFailure::COUNT]>,
+    pub(super) handshakes: Cell<Handshakes>,
     preambles_failed: Cell<[u64; PreambleFailure::COUNT]>,
     /// Paths with an encoded separator that were answered 400.
     pub(super) encoded_refused: Cell<u64>,
@@ -144,10 +143,8 @@ pub struct Collected {
     pub connections: u64,
     /// Upgraded connections.
     pub tunnels: u64,
-    /// TLS handshakes completed since the start.
-    pub handshakes: u64,
-    /// TLS handshakes that failed since the start, by [`HandshakeFailure::index`].
-    pub handshakes_failed: [u64; HandshakeFailure::COUNT],
+    /// TLS handshakes since the start, by how they ended.
+    pub handshakes: Handshakes,
     /// Connections refused for want of a PROXY header that holds, since the start, by [`PreambleFailure::index`].
     pub preambles_failed: [u64; PreambleFailure::COUNT],
     /// Paths with an encoded separator that were answered 400, since the start.
@@ -350,8 +347,7 @@ fn run(
         generation: RefCell::new(Rc::new(Serving(generation))),
         in_flight: Cell::new(0),
         tunnels: Cell::new(0),
-        handshakes: Cell::new(0),
-        handshakes_failed: Cell::new([0; HandshakeFailure::COUNT]),
+        handshakes: Cell::new(Handshakes::default()),
         preambles_failed: Cell::new([0; PreambleFailure::COUNT]),
         encoded_refused: Cell::new(0),
         encoded_reported: Cell::new(0),
@@ -473,13 +469,6 @@ impl Worker {
         }
     }
 
-    /// Counts a TLS handshake that failed.
-    pub(super) fn handshake_failed(&self, failure: HandshakeFailure) {
-        let mut failed = self.handshakes_failed.get();
-        failed[failure.index()] += 1;
-        self.handshakes_failed.set(failed);
-    }
-
     /// Counts a connection refused for want of a PROXY header that holds.
     pub(super) fn preamble_failed(&self, failure: PreambleFailure) {
         let mut failed = self.preambles_failed.get();
@@ -494,7 +483,6 @@ impl Worker {
             connections: self.connections.get(),
             tunnels: self.tunnels.get(),
             handshakes: self.handshakes.get(),
-            handshakes_failed: self.handshakes_failed.get(),
             preambles_failed: self.preambles_failed.get(),
             encoded_refused: self.encoded_refused.get(),
             encoded_reported: self.encoded_reported.get(),
@@ -517,6 +505,13 @@ impl Worker {
 const MOST_ADDRESSES: usize = 256;
 
 impl Worker {
+    /// A TLS handshake has ended.
+    pub(super) fn shook_hands(&self, how: Handshake) {
+        let mut all = self.handshakes.get();
+        all[how.index()] += 1;
+        self.handshakes.set(all);
+    }
+
     /// A connection has come to this address of ours.
     fn arrived(&self, address: IpAddr) {
         let mut arrivals = self.arrivals.borrow_mut();

@@ -68,8 +68,8 @@ impl Rules {
         let mut all = Self::default();
         for (route, slo, sli) in slos {
             let by = match sli {
-                // Counted where probes are, and of its parts.
-                Sli::Probe { .. } | Sli::Composite(_) => continue,
+                // Counted where probes are, once a second, and of its parts.
+                Sli::Probe { .. } | Sli::Vital(_) | Sli::Composite(_) => continue,
                 Sli::Connection => By::Connection,
                 Sli::RateLimit => By::Limit,
                 Sli::Availability(reading) => By::Failure(reading),

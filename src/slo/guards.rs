@@ -17,7 +17,7 @@
 //! A policy has them; the live engine, backtests and generated rules read the same.
 
 use super::policy::Severity;
-use crate::model::{MILLION, Sli, Slices, Slo, Worth};
+use crate::model::{MILLION, Sli, Slices, Slo, Vital, Worth};
 
 /// What must be given beside a burn rate before an alert is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,8 @@ impl Guards {
     };
 
     /// The guards for an SLO. A probe's events are seconds and come in slots: what tells nothing is one or two failed slots,
-    /// however long they are. Where events are slices of time, a page needs more than two bad ones and a ticket two; of
+    /// however long they are. Of seconds that nobody asks for, a page needs a minute and a ticket half of one; of
+    /// configurations that were to be applied, three and two. Where events are slices of time, a page needs more than two bad ones and a ticket two; of
     /// slices that count by their share, bad shares that add up to two slices and to one. A composite's events count by their
     /// weights, and so do those that it needs; neither of these can be asked for certainty.
     #[must_use]
@@ -65,7 +66,11 @@ impl Guards {
         let (page, ticket) = match (slo.slices, slo.sli) {
             (
                 None,
-                Sli::Availability(_) | Sli::Latency { .. } | Sli::Connection | Sli::RateLimit,
+                Sli::Availability(_)
+                | Sli::Latency { .. }
+                | Sli::Connection
+                | Sli::RateLimit
+                | Sli::Vital(Vital::Handshake),
             ) => return self,
             (None, Sli::Composite(_)) => {
                 // One bad event of the heaviest part is one.
@@ -79,6 +84,10 @@ impl Guards {
                 };
             }
             (None, Sli::Probe { every }) => (3 * every.as_secs(), 2 * every.as_secs()),
+            (None, Sli::Vital(Vital::Apply { .. })) => (3, 2),
+            (None, Sli::Vital(Vital::Cpu { .. } | Vital::Memory { .. } | Vital::Health)) => {
+                (60, 30)
+            }
             (Some(Slices { worth, .. }), _) => match worth {
                 Worth::Whole(_) => (3, 2),
                 Worth::Share => (2 * MILLION, MILLION),

@@ -16,7 +16,7 @@ use super::onset::{self, Onset};
 use super::sentence::{label, sentence};
 use super::{
     Difference, Level, Locus, Suspect, Topic, Verdict, certificate, clients, flapping, mix,
-    outside, side, slowdown, stale, suspect, words,
+    outside, side, slowdown, stale, suspect, vitals, words,
 };
 use crate::model::{About, Counts, Event, EventKind, Fault, Side, Sli, Tally, Timestamp, Window};
 use crate::slo::alert::{AlertKind, AlertState, AlertStatus};
@@ -56,6 +56,7 @@ pub fn verdicts(now: Timestamp, evidence: &Evidence<'_>) -> Vec<Verdict> {
             incident(now, &troubles, evidence)
         })
         .collect();
+    verdicts.extend(vitals::verdicts(now, evidence));
     verdicts.extend(unwatched(evidence));
     verdicts.extend(certificate::verdict(now, evidence));
     let shift = mix::verdict(now, evidence);
@@ -222,7 +223,8 @@ impl<'a> Trouble<'a> {
         let side = match by.slo.sli {
             Sli::Availability(_) if is_refused => Locus::Client,
             // When users see it too, their faults say whose it is.
-            Sli::Availability(_) | Sli::Probe { .. } | Sli::Composite(_) => {
+            // Vital signs are told apart; here they are only what else burns.
+            Sli::Availability(_) | Sli::Probe { .. } | Sli::Vital(_) | Sli::Composite(_) => {
                 side::of_faults(&faults)
             }
             Sli::Latency { .. } => side::of_phases(&detail.phases_p50_us),
@@ -300,7 +302,7 @@ impl<'a> Trouble<'a> {
 }
 
 /// Whether there is little budget left and nothing burns it just now.
-fn is_only_low(slo: &SloStatus, level: Level) -> bool {
+pub(super) fn is_only_low(slo: &SloStatus, level: Level) -> bool {
     slo.state == SloState::Low
         && level == Level::Warn
         && slo.burn_over(RECENT).is_none_or(|burn| burn <= 1.0)
@@ -338,7 +340,7 @@ fn is_refused(slo: &SloStatus, recent: Tally, detail: &Detail) -> bool {
 }
 
 /// How bad an SLO makes things by its alerts and its state.
-fn judged(alerts: &[&AlertStatus], slo: &SloStatus) -> Level {
+pub(super) fn judged(alerts: &[&AlertStatus], slo: &SloStatus) -> Level {
     let fires = |severity| {
         alerts.iter().any(|alert| {
             alert.slo.as_ref() == Some(&slo.slo.id)
@@ -385,6 +387,7 @@ fn fails_now(last_minute: Counts, slo: &SloStatus) -> bool {
         | Sli::Connection
         | Sli::RateLimit
         | Sli::Probe { .. }
+        | Sli::Vital(_)
         | Sli::Composite(_) => false,
     }
 }
@@ -751,6 +754,7 @@ fn calm(now: Timestamp, evidence: &Evidence<'_>) -> Verdict {
         .iter()
         .flat_map(|route| route.slos.iter().copied())
         .chain(evidence.wide.iter().map(|wide| wide.slo))
+        .chain(evidence.vitals.iter().map(|vital| vital.slo))
         .collect();
     let count = |state: SloState| slos.iter().filter(|slo| slo.state == state).count();
     let (silent, warming) = (count(SloState::NoData), count(SloState::Warming));

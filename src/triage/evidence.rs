@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::placing::Placing;
-use crate::model::{Counts, Event, Fault, Phase, SloKey, Tally, Timestamp};
+use crate::model::{Counts, Event, Fault, Handshakes, Phase, SloKey, Tally, Timestamp};
 use crate::slo::alert::AlertStatus;
 use crate::slo::engine::SloStatus;
 
@@ -13,6 +13,8 @@ pub struct Evidence<'a> {
     pub routes: Vec<RouteEvidence<'a>>,
     /// Every SLO about several routes together.
     pub wide: Vec<WideEvidence<'a>>,
+    /// Every SLO of a vital sign, or of several whose worst is one.
+    pub vitals: Vec<VitalEvidence<'a>>,
     /// All requests of the last minute.
     pub edge: Counts,
     /// What happened, newest first; at least the last two hours.
@@ -25,6 +27,8 @@ pub struct Evidence<'a> {
     pub certificates: Vec<CertificateEvidence<'a>>,
     /// TLS handshakes of the last minute: completed and failed.
     pub handshakes: Tally,
+    /// Those of the last five minutes by how they ended, in the order of [`Handshake::ALL`](crate::model::Handshake::ALL).
+    pub handshakes_by_end: Handshakes,
     /// Endpoints whose health has changed in the last ten minutes.
     pub unsteady: Vec<Unsteady<'a>>,
     /// Every probe that is run.
@@ -84,6 +88,21 @@ pub struct WideEvidence<'a> {
     pub alerts: Vec<&'a AlertStatus>,
     /// The routes of `by`, each with what it counted of the SLO's requests in the last five minutes.
     pub routes: Vec<(&'a str, Tally)>,
+}
+
+/// An SLO of a vital sign.
+#[derive(Clone, Debug)]
+pub struct VitalEvidence<'a> {
+    /// How it stands.
+    pub slo: &'a SloStatus,
+    /// That one, or of a composite the part that spends most of it.
+    pub by: &'a SloStatus,
+    /// Alerts about it that are not inactive.
+    pub alerts: Vec<&'a AlertStatus>,
+    /// How the sign stands now, in words: `now 1.82 of 2`. Empty: not known. May hold untrusted text.
+    pub now: String,
+    /// Endpoints that are out of service now, when it is about their health.
+    pub out: Vec<String>,
 }
 
 /// A closer look at one route.

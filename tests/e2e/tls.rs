@@ -254,7 +254,51 @@ fn the_name_a_client_asks_for_chooses_the_certificate() {
     let metrics = daemon.counted(&[]);
     let handshakes = |result| metrics.sum("vestibule_tls_handshakes_total", &[("result", result)]);
     assert_eq!((handshakes("ok"), handshakes("failed")), (5, 5));
+    let failed = |reason| {
+        let name = "vestibule_tls_handshake_failures_total";
+        metrics.sum(name, &[("reason", reason)])
+    };
+    assert_eq!((failed("unknown_name"), failed("no_name")), (4, 1));
     assert_eq!(origin.connections(), 0);
+}
+
+/// What clients and scanners do is told apart, and only a certificate that they refuse is blamed on the service.
+#[test]
+fn a_handshake_that_fails_is_counted_by_its_reason_and_spends_a_budget_only_when_it_is_ours() {
+    use std::io::Write as _;
+    let (origin, authority) = (Origin::ok(), Authority::new("ours"));
+    let slo = "[[slo]]\nid = 'tls'\nsli = 'tls-handshake'\n";
+    let daemon = daemon(&origin, &authority, slo);
+    let address = daemon.listener("https");
+    handshake(address, authority.trusting(), "shop.test").expect("it is served");
+    let others = Authority::new("others");
+    for _ in 0..2 {
+        handshake(address, others.trusting(), "shop.test").expect_err("it trusts another");
+    }
+    let mut plain = dial(address);
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    drop(dial(address));
+    let mut nothing = authority.trusting();
+    nothing.alpn_protocols = vec![b"gopher/0".to_vec()];
+    handshake(address, nothing, "shop.test").expect_err("nobody speaks it");
+    let reasons = [
+        ("client_refused", 2),
+        ("not_tls", 1),
+        ("client_gone", 1),
+        ("nothing_in_common", 1),
+        ("internal", 0),
+    ];
+    let counted = until("each is counted by its reason", || {
+        let metrics = daemon.counted(&[]);
+        let of = |reason| {
+            let name = "vestibule_tls_handshake_failures_total";
+            metrics.sum(name, &[("reason", reason)])
+        };
+        let all = reasons.iter().all(|(reason, count)| of(reason) == *count);
+        all.then_some(metrics)
+    });
+    let events = |result| counted.sum("vestibule_slo_events_total", &[("result", result)]);
+    assert_eq!((events("good"), events("bad")), (1, 2));
 }
 
 fn assert_refused(shown: io::Result<Vec<u8>>, name: &str) {

@@ -539,7 +539,9 @@ pub(crate) fn all_well() -> Snapshot {
         process: ProcessView {
             cpu_seconds: Some(9_120.0),
             cpu_ratio: Some(0.21),
+            cpus: Some(4.0),
             rss_bytes: Some(148 << 20),
+            memory_bytes: Some(2 << 30),
             open_fds: Some(4_300),
             max_fds: Some(131_072),
             workers: 4,

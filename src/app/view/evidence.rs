@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{LATELY_S, MINUTE_S, View};
-use crate::model::{EndpointTally, Tally, Timestamp};
+use crate::model::{EndpointTally, Sli, Tally, Timestamp, Vital};
 use crate::names::Use;
 use crate::proxy::config::Route;
 use crate::routing::matcher::Matcher;
@@ -17,7 +17,7 @@ use crate::triage::Verdict;
 use crate::triage::engine::verdicts;
 use crate::triage::evidence::{
     CertificateEvidence, CheckEvidence, Detail, EndpointEvidence, Evidence, Leads, NameEvidence,
-    Proof, RouteEvidence, Unsteady, WideEvidence,
+    Proof, RouteEvidence, Unsteady, VitalEvidence, WideEvidence,
 };
 
 impl View<'_> {
@@ -44,7 +44,10 @@ impl View<'_> {
         let routes = routes.collect();
         let slos = &pipeline.evaluation.slos;
         let wide = slos.iter().filter(|slo| slo.slo.about.route().is_none());
-        let wide = wide.map(|slo| self.wide(slo)).collect();
+        let (vitals, wide): (Vec<_>, Vec<_>) =
+            wide.partition(|slo| matches!(self.heaviest(slo).slo.sli, Sli::Vital(_)));
+        let vitals = vitals.into_iter().filter_map(|slo| self.vital(slo));
+        let wide = wide.into_iter().map(|slo| self.wide(slo)).collect();
         let events: Vec<_> = pipeline.events.iter().cloned().collect();
         let degraded = pipeline.degraded.values();
         let certificates = pipeline.certs.views();
@@ -58,6 +61,7 @@ impl View<'_> {
         let evidence = Evidence {
             routes,
             wide,
+            vitals: vitals.collect(),
             edge: pipeline.edge.counts_over(MINUTE_S, self.now_secs),
             events: &events,
             alerts: pipeline.alerts().collect(),
@@ -66,6 +70,7 @@ impl View<'_> {
                 .collect(),
             certificates: self.certificates(&certificates),
             handshakes: pipeline.handshakes.last_minute(self.now_secs),
+            handshakes_by_end: pipeline.handshakes.lately(self.now_secs),
             unsteady: self.unsteady(now),
             probes: pipeline.probes.evidence(&targets),
             names: self.stale_names(now),
@@ -106,6 +111,38 @@ impl View<'_> {
             alerts: self.pipeline.alerts().filter(is_its).collect(),
             routes: routes.collect(),
         }
+    }
+
+    /// An SLO of a vital sign, with how that stands.
+    fn vital<'a>(&'a self, slo: &'a SloStatus) -> Option<VitalEvidence<'a>> {
+        let by = self.heaviest(slo);
+        let Sli::Vital(vital) = by.slo.sli else {
+            return None;
+        };
+        let pipeline = self.pipeline;
+        let is_its = |alert: &&AlertStatus| alert.slo.as_ref() == Some(&slo.slo.id);
+        let upstreams = self.around.resolved.proxy.upstreams.iter();
+        let of_it = upstreams.filter(|it| by.slo.about.holds("", Some(&it.name), None));
+        let endpoints = of_it.flat_map(|upstream| {
+            upstream.endpoints.iter().filter_map(|endpoint| {
+                let directory = &pipeline.directory;
+                directory.find_endpoint(&upstream.name, &endpoint.to_string())
+            })
+        });
+        let out = endpoints.filter(|key| pipeline.health.stands(*key) == Some(false));
+        let out = out.map(|key| self.address(key).to_owned());
+        let lately = pipeline.handshakes.lately(self.now_secs);
+        Some(VitalEvidence {
+            slo,
+            by,
+            alerts: pipeline.alerts().filter(is_its).collect(),
+            now: pipeline.vitals.now(vital, &self.around.process, &lately),
+            out: if vital == Vital::Health {
+                out.collect()
+            } else {
+                Vec::new()
+            },
+        })
     }
 
     /// Of a composite the part whose bad share of the last five minutes weighs most; anything else is itself.
@@ -308,22 +345,25 @@ mod tests {
     use crate::app::workers::Gathered;
     use crate::config::Resolved;
     use crate::model::{
-        Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, ProbeFailure, ProbePhases,
-        ProbeRun, RouteSlot, Scope, SlotRecord, Timestamp, Vantage, ViewRun,
+        Counts, EndpointKey, EndpointTally, Event, EventKind, Fault, Handshake, Handshakes,
+        ProbeFailure, ProbePhases, ProbeRun, RouteSlot, Scope, SlotRecord, Timestamp, Vantage,
+        ViewRun,
     };
     use crate::probe::definition::{Definition, Manner, Target};
     use crate::probe::prepare::prepare;
     use crate::proxy::health::Checked;
-    use crate::snapshot::Snapshot;
-    use crate::triage::Locus;
+    use crate::snapshot::{ProcessView, Snapshot};
     use crate::triage::blind::BlindKind;
     use crate::triage::placing::FaultPlace;
+    use crate::triage::{Level, Locus};
 
     /// A pipeline that is fed as the daemon feeds it, in model time.
     struct Daemon {
         pipeline: Pipeline,
         around: Surroundings,
         now: u64,
+        /// Since the start.
+        handshakes: Handshakes,
     }
 
     const START: u64 = 1_000_000_200;
@@ -354,6 +394,7 @@ mod tests {
                 pipeline,
                 around,
                 now: START,
+                handshakes: Handshakes::default(),
             }
         }
 
@@ -610,5 +651,134 @@ mod tests {
             .iter()
             .filter(|it| it.text.contains("it answered 503"));
         assert_eq!(told.count(), 3);
+    }
+
+    /// A second in which the process used and held so much, of 2 processors and 1000 bytes.
+    fn live(daemon: &mut Daemon, cpu: f64, held: u64, ends: [u64; 2]) {
+        daemon.around.process = ProcessView {
+            cpu_ratio: Some(cpu),
+            cpus: Some(2.0),
+            rss_bytes: Some(held),
+            memory_bytes: Some(1_000 << 20),
+            workers: 2,
+            ..ProcessView::default()
+        };
+        let mut gathered = Gathered::default();
+        let total = &mut daemon.handshakes;
+        total[Handshake::Ok.index()] += ends[0];
+        total[Handshake::ClientRefused.index()] += ends[1];
+        total[Handshake::ClientGone.index()] += 100;
+        gathered.handshakes = *total;
+        daemon.pipeline.absorb(daemon.now, &gathered);
+        let upstreams = &daemon.around.resolved.proxy.upstreams;
+        daemon
+            .pipeline
+            .feel(daemon.now, &daemon.around.process, upstreams);
+        daemon.now += 1;
+        daemon.pipeline.tick(Timestamp::from_secs(daemon.now));
+    }
+
+    const VITALS: &str = "[[slo]]\nid = 'cpu'\nsli = 'cpu'\n[[slo]]\nid = 'memory'\nsli = 'memory'\n\
+                          [[slo]]\nid = 'tls'\nsli = 'tls-handshake'\n[[slo]]\nid = 'apply'\nsli = 'config-apply'\n\
+                          [[slo]]\nid = 'health'\nsli = 'health'\nupstream = 'u'\n";
+
+    #[test]
+    fn a_vital_sign_in_trouble_has_a_sentence_of_its_own_with_how_it_stands() {
+        let mut daemon = Daemon::new(VITALS);
+        for _ in 0..3_600 {
+            live(&mut daemon, 1.0, 600 << 20, [10, 0]);
+        }
+        let calm = daemon.snapshot();
+        assert_ne!(calm.verdict.severity, Level::Crit, "{}", calm.verdict.text);
+        for _ in 0..2_900 {
+            live(&mut daemon, 1.8, 900 << 20, [9, 1]);
+        }
+        for _ in 0..6 {
+            daemon.pipeline.vitals.applied(Err("line 3".to_owned()));
+        }
+        live(&mut daemon, 1.8, 900 << 20, [9, 1]);
+        let snapshot = daemon.snapshot();
+        let mut verdicts = vec![snapshot.verdict.clone()];
+        verdicts.extend(snapshot.other_verdicts.clone());
+        let of = |slo: &str| {
+            let mut all = verdicts.iter();
+            all.find(|it| it.slo.as_deref() == Some(slo))
+                .unwrap_or_else(|| panic!("{slo}: {verdicts:#?}"))
+        };
+        for (slo, level, side, words) in [
+            (
+                "cpu",
+                Level::Crit,
+                Locus::Edge,
+                ["over 70% of its processors", "(now 1.80 of 2)"],
+            ),
+            (
+                "memory",
+                Level::Crit,
+                Locus::Edge,
+                ["over 70% of its memory", "(now 900 of 1000 MiB)"],
+            ),
+            (
+                "tls",
+                Level::Crit,
+                Locus::Certificate,
+                ["10.0% of the TLS handshakes", "certificate_refused"],
+            ),
+            (
+                "apply",
+                Level::Crit,
+                Locus::Edge,
+                ["100% of the configurations", "the last was refused: line 3"],
+            ),
+        ] {
+            let verdict = of(slo);
+            assert_eq!(
+                (verdict.severity, verdict.side),
+                (level, side),
+                "{}",
+                verdict.text
+            );
+            for words in words {
+                assert!(verdict.text.contains(words), "{}", verdict.text);
+            }
+            assert!(
+                verdict.burn.is_some_and(|burn| burn > 1.0),
+                "{}",
+                verdict.text
+            );
+            assert!(
+                !verdict.next_step.is_empty() && verdict.routes.is_empty(),
+                "{verdict:?}"
+            );
+        }
+        // Where it began is found in the data.
+        let onset = of("cpu").onset.unwrap().as_secs();
+        assert!(onset.abs_diff(START + 3_600) <= 60, "{onset}");
+        // Whoever only breaks off spends nothing: 6,500 times 100 of them.
+        let tls = snapshot.slos.iter().find(|slo| slo.id == "tls").unwrap();
+        assert_eq!((tls.good, tls.bad), (3_600 * 10 + 2_901 * 9, 2_901));
+    }
+
+    #[test]
+    fn an_endpoint_out_of_service_spends_seconds_and_one_nobody_looked_at_none() {
+        let mut daemon = Daemon::new(VITALS);
+        let key = EndpointKey(1);
+        for second in 0..100 {
+            let up = second < 60;
+            let checked = Checked {
+                up,
+                changes: u64::from(!up),
+                failed: (!up).then(|| "503".into()),
+            };
+            let now = Timestamp::from_secs(daemon.now);
+            if second >= 10 {
+                daemon.pipeline.checked(now, [(key, checked)].into_iter());
+            }
+            live(&mut daemon, 0.1, 1, [0, 0]);
+        }
+        let snapshot = daemon.snapshot();
+        let health = snapshot.slos.iter().find(|slo| slo.id == "health").unwrap();
+        assert_eq!((health.good, health.bad), (50, 40));
+        assert_eq!(health.scope, "upstream:u");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Imported, Promise, Service};
 use crate::config::kind::{Kind, OWNER, Scalar, WEB_PAGE};
 use crate::generate::spec::label;
-use crate::model::{About, Reading, Sli, Slices, Window, Worth};
+use crate::model::{About, Reading, Sli, Slices, Vital, Window, Worth};
 use crate::slo::guards::Guards;
 use crate::slo::policy::{DEFAULT_POLICY, Factor, Policy, Threshold};
 
@@ -116,6 +116,18 @@ fn slo(text: &mut String, promise: &Promise) {
         | Sli::Connection
         | Sli::RateLimit
         | Sli::Probe { .. } => {}
+        Sli::Vital(vital) => match vital {
+            Vital::Cpu { most } | Vital::Memory { most } => {
+                put(text, &format!("most = \"{most}%\"\n"));
+            }
+            Vital::Apply { within } => {
+                put(
+                    text,
+                    &format!("within = \"{}\"\n", humantime::format_duration(within)),
+                );
+            }
+            Vital::Handshake | Vital::Health => {}
+        },
     }
     if let Sli::Latency { under } = slo.sli {
         put(

@@ -7,9 +7,10 @@ use super::fields::{Context, Fields};
 use super::tree::Node;
 use crate::config::code::Code;
 use crate::config::file::MOST_MIN_BAD;
+use crate::config::kind::{Kind, PERCENT, Scalar};
 use crate::model::{
-    About, Calendar, CalendarUnit, EmptySlice, Part, Reading, Sli, Slices, Weighing, Window, Worth,
-    Zone,
+    About, Calendar, CalendarUnit, EmptySlice, Part, Reading, Sli, Slices, Vital, Weighing, Window,
+    Worth, Zone,
 };
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, Policy, PolicyRow, Severity, Threshold, Tier};
@@ -36,7 +37,7 @@ pub(super) fn read(
     imported: &mut Imported,
 ) -> Marks {
     let mut marks = Marks::default();
-    let mut kind = None;
+    let (mut kind, mut lines) = (None, Lines::default());
     let (mut unit, mut zone) = (None, None);
     let (mut under, mut every, mut rows, mut reading) = (None, None, None, None);
     let (mut guards, mut weigh) = (None, None);
@@ -55,6 +56,7 @@ pub(super) fn read(
                 every = duration();
                 every.is_some()
             }
+            "most" | "within" => lines.read(key, text),
             "reading" => {
                 reading = self::reading(text);
                 reading.is_some()
@@ -120,7 +122,8 @@ pub(super) fn read(
         zone: zone.unwrap_or(Zone::UTC),
     });
     if let Some((node, kind)) = kind {
-        marks.sli = marks.indicator(kind, (under, every), reading, weigh);
+        let vital = lines.of(kind).map(Sli::Vital);
+        marks.sli = vital.or_else(|| marks.indicator(kind, (under, every), reading, weigh));
         if marks.sli.is_none() {
             refuse(node, "sli", context);
         }
@@ -155,6 +158,38 @@ impl Marks {
                 Some(Sli::Probe { every })
             }
             ("composite", None, None, None) if !self.parts.is_empty() => weigh.map(Sli::Composite),
+            _ => None,
+        }
+    }
+}
+
+/// Where vital signs turn bad.
+#[derive(Debug, Default)]
+struct Lines {
+    most: Option<u8>,
+    within: Option<Duration>,
+}
+
+impl Lines {
+    /// Takes what `key` says; whether it is understood.
+    fn read(&mut self, key: &str, text: &str) -> bool {
+        if key == "most" {
+            self.most = PERCENT.read(Scalar::Text(text)).ok();
+            return self.most.is_some();
+        }
+        let within = humantime::parse_duration(text).ok();
+        self.within = within.filter(|within| *within <= LONGEST_WITHIN);
+        self.within.is_some()
+    }
+
+    /// The vital sign of this kind; `None` when there is none, or another line.
+    fn of(&self, kind: &str) -> Option<Vital> {
+        match (kind, self.most, self.within) {
+            ("tls-handshake", None, None) => Some(Vital::Handshake),
+            ("cpu", Some(most), None) => Some(Vital::Cpu { most }),
+            ("memory", Some(most), None) => Some(Vital::Memory { most }),
+            ("config-apply", None, Some(within)) => Some(Vital::Apply { within }),
+            ("health", None, None) => Some(Vital::Health),
             _ => None,
         }
     }
@@ -296,5 +331,7 @@ fn thousandths(text: &str) -> Option<u32> {
 
 /// The longest good duration that a configuration takes.
 pub(super) const LONGEST_UNDER: Duration = Duration::from_secs(600);
+/// The longest time that a configuration may be given to be in force.
+const LONGEST_WITHIN: Duration = Duration::from_secs(3_600);
 /// The shortest.
 pub(super) const SHORTEST_UNDER: Duration = Duration::from_millis(1);

@@ -173,6 +173,7 @@ pub(super) fn note_query(
         | Sli::Connection
         | Sli::RateLimit
         | Sli::Probe { .. }
+        | Sli::Vital(_)
         | Sli::Composite(_) => "as an availability".to_owned(),
     };
     let what = format!(

@@ -12,7 +12,7 @@ use crate::generate::spec::{service, specify};
 use crate::generate::{Links, Place, Plan};
 use crate::model::{
     About, Calendar, CalendarUnit, ClientErrors, EmptySlice, Objective, Part, Reading, Slices,
-    Weighing, Worth, Zone,
+    Vital, Weighing, Worth, Zone,
 };
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Factor, PolicyRow, Severity, Share, Threshold, Tier};
@@ -115,6 +115,15 @@ fn promised() -> impl Strategy<Value = Slo> {
         (1_u64..3_600).prop_map(|every| Sli::Probe {
             every: Duration::from_secs(every)
         }),
+        (1_u8..100, 1_u64..3_600, 0..5).prop_map(|(most, within, which)| Sli::Vital(match which {
+            0 => Vital::Handshake,
+            1 => Vital::Cpu { most },
+            2 => Vital::Memory { most },
+            3 => Vital::Apply {
+                within: Duration::from_secs(within)
+            },
+            _ => Vital::Health,
+        })),
     ];
     let named = prop_oneof![Just(DEFAULT_POLICY), Just("hourly"), Just("own.policy"),];
     (
@@ -138,7 +147,7 @@ fn promised() -> impl Strategy<Value = Slo> {
                 id: String::new(),
                 // Some of each, whatever else they are; the policies' short windows are 5 minutes and longer.
                 slices: match (sli, ppm % 3) {
-                    (Sli::Probe { .. }, _) | (_, 0) => None,
+                    (Sli::Probe { .. } | Sli::Vital(_), _) | (_, 0) => None,
                     (_, 1) => Some(Slices {
                         every: Window::minutes(1),
                         worth: Worth::Whole(Objective::try_from_ppm(ppm / 2).unwrap()),
@@ -151,6 +160,8 @@ fn promised() -> impl Strategy<Value = Slo> {
                     }),
                 },
                 about: match (sli, ppm % 7) {
+                    (Sli::Vital(Vital::Health), 0..=3) => About::Upstream(route),
+                    (Sli::Vital(_), _) => About::Ingress,
                     (Sli::Probe { .. }, _) | (_, 0..=3) => About::Route(route),
                     (_, 4) => About::Upstream(route),
                     (_, 5) => About::Owner(route),
@@ -191,7 +202,10 @@ proptest! {
             && one.objective.ppm() % 2 == 0
         {
             // Only requests are weighed by events.
-            let counts_requests = |slo: &Slo| slo.slices.is_none() && slo.probe.is_none();
+            let counts_requests = |slo: &Slo| {
+                let is_vital = matches!(slo.sli, Sli::Vital(vital) if vital != Vital::Handshake);
+                slo.slices.is_none() && slo.probe.is_none() && !is_vital
+            };
             let weigh = one.objective.ppm() % 4 == 0
                 || !counts_requests(one)
                 || !counts_requests(other);

@@ -502,6 +502,28 @@ pub(in crate::config) const OBJECTIVE: Text<Objective> = Text {
     write: ToString::to_string,
 };
 
+/// A whole share of something that can be used up.
+pub(in crate::config) const PERCENT: Text<u8> = Text {
+    expects: "a whole percentage like `70%`, from 1% to 99%",
+    pattern: Some(r"[1-9]\d? *%"),
+    read: |text| {
+        let number = text.strip_suffix('%').map(str::trim_end);
+        let percent: Option<u64> = number.and_then(|number| number.parse().ok());
+        let refuse = |code| {
+            Refusal::new(
+                code,
+                format!("`{text}` is not a whole percentage from 1% to 99%"),
+            )
+        };
+        let percent = percent.ok_or_else(|| refuse(Code::InvalidValue))?;
+        u8::try_from(percent)
+            .ok()
+            .filter(|percent| (1..100).contains(percent))
+            .ok_or_else(|| refuse(Code::Range))
+    },
+    write: |percent| format!("{percent}%"),
+};
+
 /// A share of an error budget.
 pub(in crate::config) const BUDGET_SHARE: Text<Share> = Text {
     expects: "a share like `2%`, above 0% and at most 100%",

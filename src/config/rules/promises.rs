@@ -15,6 +15,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
     let is_complete = ids.len() == file.slos.len();
     for item in &file.slos {
         check_objective(item, findings);
+        check_vital_keys(&item.value, findings);
         if is_composite(&item.value) {
             check_composite(item, findings);
             check_parts(item, &ids, is_complete, findings);
@@ -47,6 +48,18 @@ fn check_about(item: &Item<file::Slo>, findings: &mut Findings) {
     let slo = &item.value;
     let named = [&slo.route, &slo.upstream, &slo.owner];
     let is_said = named.iter().any(|name| name.is_some()) || slo.ingress.value;
+    let sli = slo.sli.as_ref().map(|sli| sli.value);
+    if sli.is_some_and(file::Indicator::is_of_the_edge) {
+        return refuse_scope(slo, "what is promised of the edge itself", findings);
+    }
+    if sli == Some(file::Indicator::Health) {
+        if let Some(route) = &slo.route {
+            refuse_name("route", &route.span, "the health of endpoints", findings);
+        }
+        if let Some(owner) = &slo.owner {
+            refuse_name("owner", &owner.span, "the health of endpoints", findings);
+        }
+    }
     if item.sound && !is_said {
         let finding = Finding::new(
             Code::MissingKey,
@@ -57,10 +70,7 @@ fn check_about(item: &Item<file::Slo>, findings: &mut Findings) {
         .help("add one of `route`, `upstream`, `owner`, or `ingress = true` for all that comes in");
         findings.add(finding);
     }
-    let about_probe = slo
-        .sli
-        .as_ref()
-        .is_some_and(|sli| sli.value == file::Indicator::Probe);
+    let about_probe = sli == Some(file::Indicator::Probe);
     if item.sound && about_probe && slo.route.is_none() && is_said {
         let finding = Finding::new(
             Code::Conflict,
@@ -73,6 +83,63 @@ fn check_about(item: &Item<file::Slo>, findings: &mut Findings) {
     }
 }
 
+/// What cannot be about some requests has no name of theirs.
+fn refuse_scope(slo: &file::Slo, what: &str, findings: &mut Findings) {
+    for (key, name) in [
+        ("route", &slo.route),
+        ("upstream", &slo.upstream),
+        ("owner", &slo.owner),
+    ] {
+        if let Some(name) = name {
+            refuse_name(key, &name.span, what, findings);
+        }
+    }
+}
+
+fn refuse_name(key: &str, span: &std::ops::Range<usize>, what: &str, findings: &mut Findings) {
+    let message = format!("{what} has no `{key}`");
+    let help = if what.contains("endpoints") {
+        "take `upstream`, or `ingress = true` for all upstreams".to_owned()
+    } else {
+        format!("leave `{key}` out: it is about the whole ingress")
+    };
+    let finding = Finding::new(Code::Conflict, span.clone(), message)
+        .reason("not counted by this")
+        .help(help);
+    findings.add(finding);
+}
+
+/// What only goes with some vital signs.
+fn check_vital_keys(slo: &file::Slo, findings: &mut Findings) {
+    use file::Indicator::{ConfigApply, Cpu, Memory};
+    let Some(sli) = &slo.sli else { return };
+    let most = slo.most.as_ref().map(|it| &it.span);
+    let within = slo.within.as_ref().map(|it| &it.span);
+    for (key, span, goes, with) in [
+        (
+            "most",
+            most,
+            matches!(sli.value, Cpu | Memory),
+            "`sli = \"cpu\"` and `\"memory\"`",
+        ),
+        (
+            "within",
+            within,
+            sli.value == ConfigApply,
+            "`sli = \"config-apply\"`",
+        ),
+    ] {
+        if let (Some(span), false) = (span, goes) {
+            let message = format!("`{key}` only goes with {with}");
+            let finding = Finding::new(Code::Conflict, span.clone(), message)
+                .reason("says nothing here")
+                .also(sli.span.clone(), "this is another indicator")
+                .help(format!("leave `{key}` out"));
+            findings.add(finding);
+        }
+    }
+}
+
 /// Whether its events are minutes of what its parts weigh.
 pub(super) fn is_weighed_by_minutes(slo: &file::Slo) -> bool {
     let weigh = slo.weigh.as_ref().map(|weigh| weigh.value);
@@ -82,7 +149,10 @@ pub(super) fn is_weighed_by_minutes(slo: &file::Slo) -> bool {
 /// Whether its events are requests or attempts: not slots of a probe, nor slices of time.
 fn counts_requests(slo: &file::Slo) -> bool {
     let sli = slo.sli.as_ref().map(|sli| sli.value);
-    sli != Some(file::Indicator::Probe) && slo.budgeting.value == file::Budgeting::Occurrences
+    let is_timed = sli.is_some_and(|sli| {
+        sli == file::Indicator::Probe || sli.is_vital() && sli != file::Indicator::TlsHandshake
+    });
+    !is_timed && slo.budgeting.value == file::Budgeting::Occurrences
 }
 
 fn is_composite(slo: &file::Slo) -> bool {

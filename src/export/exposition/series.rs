@@ -9,8 +9,8 @@ use super::page::{Histogram, Number, Page};
 use crate::catalog;
 use crate::export::otlp::Measured;
 use crate::model::{
-    EventKind, Exponential, Fault, HandshakeFailure, Missed, Objective, PreambleFailure,
-    ProbeFailure, ProbePhase,
+    EventKind, Exponential, Fault, Handshake, Missed, Objective, PreambleFailure, ProbeFailure,
+    ProbePhase,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
@@ -465,8 +465,8 @@ fn edge(page: &mut impl Page, snapshot: &Snapshot) {
     page.sample(&["ok"], totals.handshakes);
     page.sample(&["failed"], totals.handshakes_failed);
     page.begin(&catalog::HANDSHAKE_FAILURES);
-    for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshake_failures) {
-        page.sample(&[reason.as_str()], count);
+    for (how, count) in Handshake::ALL.iter().zip(totals.handshakes_by_end).skip(1) {
+        page.sample(&[how.as_str()], count);
     }
     page.begin(&catalog::PREAMBLE_FAILURES);
     for (reason, count) in PreambleFailure::ALL.iter().zip(totals.preamble_failures) {

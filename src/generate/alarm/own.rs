@@ -16,7 +16,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
     let files = |series| select(series, &[("job", JOB)]);
     vec![
         Alarm {
-            name: "VestibuleCpuHigh",
+            name: super::CPU_HIGH,
             severity: ticket,
             expr: format!("{cpu} / {} > 0.7", select(&WORKERS, &[("job", JOB)])),
             lasts: Some("10m"),
@@ -38,7 +38,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleMemoryGrows",
+            name: super::MEMORY_GROWS,
             severity: ticket,
             expr: {
                 let now = select(&PROCESS_RSS, &[("job", JOB)]);
@@ -146,7 +146,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleConfigAppliedSlowly",
+            name: super::APPLIED_SLOWLY,
             severity: ticket,
             expr: format!("{} > 30", CONFIG_APPLY.name),
             lasts: None,

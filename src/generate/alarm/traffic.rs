@@ -157,7 +157,7 @@ pub(super) fn tickets() -> Vec<Alarm> {
             ),
         },
         Alarm {
-            name: "VestibuleTlsHandshakesFail",
+            name: super::HANDSHAKES_FAIL,
             severity: ticket,
             expr: format!(
                 "sum(rate({failed}[30m])) / (sum(rate({}[30m])) > 0) > 0.05\nand sum(increase({failed}[30m])) > 49.5",

@@ -303,7 +303,7 @@ fn debug() -> Board {
                 vec![
                     Panel::new(Lines, "TLS handshakes", PerSecond, 8, "Handshakes per second by result.")
                         .query(format!("sum by (result) ({})", rate(&HANDSHAKES, &[])), "{{result}}"),
-                    Panel::new(Lines, "Failed TLS handshakes", PerSecond, 8, "Handshakes per second that failed, by reason.")
+                    Panel::new(Lines, "TLS handshakes that failed", PerSecond, 8, "Handshakes per second by why they failed. Only certificates that clients refuse and our own defects are blamed on the service.")
                         .query(format!("sum by (reason) ({})", rate(&HANDSHAKE_FAILURES, &[])), "{{reason}}"),
                     Panel::new(Lines, "TLS handshakes beside requests", Times, 8, "Handshakes for each request: near zero when clients keep their connections, near one when each request pays for a handshake.")
                         .query(format!("sum({}) / (sum({}) > 0)", rate(&HANDSHAKES, &[]), rate(&REQUESTS, &[])), "handshakes per request"),

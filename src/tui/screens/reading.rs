@@ -73,6 +73,10 @@ fn occasion(matter: Matter) -> String {
         (Topic::Outside, _) => "a probe fails",
         (Topic::Names, _) => "a name leads elsewhere",
         (Topic::Clients, _) => "what clients do wrong",
+        (Topic::Handshakes, _) => "TLS handshakes fail",
+        (Topic::Cpu, _) => "the processors are busy",
+        (Topic::Memory, _) => "memory runs short",
+        (Topic::Configuration, _) => "a configuration is refused or late",
         (Topic::Degraded, _) => "a part of Vestibule does not work",
     };
     what.to_owned()

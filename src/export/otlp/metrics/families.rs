@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::catalog::{self, Series};
 use crate::model::{
-    EventKind, Fault, HandshakeFailure, Missed, Objective, PreambleFailure, ProbeFailure,
-    ProbePhase, Timestamp,
+    EventKind, Fault, Handshake, Missed, Objective, PreambleFailure, ProbeFailure, ProbePhase,
+    Timestamp,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
@@ -479,8 +479,9 @@ impl Families {
         self.count(&["ok"], totals.handshakes);
         self.count(&["failed"], totals.handshakes_failed);
         self.begin(&catalog::HANDSHAKE_FAILURES);
-        for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshake_failures) {
-            self.count(&[reason.as_str()], count);
+        let ends = Handshake::ALL.iter().zip(totals.handshakes_by_end);
+        for (how, count) in ends.skip(1) {
+            self.count(&[how.as_str()], count);
         }
         self.begin(&catalog::PREAMBLE_FAILURES);
         for (reason, count) in PreambleFailure::ALL.iter().zip(totals.preamble_failures) {

@@ -25,7 +25,7 @@ mod spending;
 mod vantage;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
-pub use detail::{SloDetail, SpentPart};
+pub use detail::{PartDetail, SloDetail, SpentPart};
 pub use name::{DroppedView, NameGauges, NameView, SaidView, SourceGauges};
 pub use spending::{Spell, Spending};
 pub use vantage::VantageView;

@@ -11,7 +11,7 @@ use vestibule::export::otlp::write_record;
 use vestibule::model::WriteAccessLine;
 use vestibule::model::{
     AccessRecord, Attempts, EndpointKey, Exemplar, Fault, Observation, Outcome, RouteKey, Sli,
-    SloKey, Source, Timestamp,
+    SloKey, Source, Tally, Timestamp,
 };
 use vestibule::sli::recorder::{Recorder, Rules};
 
@@ -22,14 +22,15 @@ const ENDPOINTS: u32 = 3;
 fn rules() -> Arc<Rules> {
     let under = Duration::from_millis(300);
     Arc::new(Rules::new((0..ROUTES).flat_map(|route| {
-        [
-            (RouteKey(route), SloKey(2 * route), Sli::AVAILABILITY),
-            (
-                RouteKey(route),
-                SloKey(2 * route + 1),
-                Sli::Latency { under },
-            ),
-        ]
+        let own = [
+            Sli::AVAILABILITY,
+            Sli::Latency { under },
+            Sli::Connection,
+            Sli::RateLimit,
+        ];
+        (0..)
+            .zip(own)
+            .map(move |(place, sli)| (RouteKey(route), SloKey(4 * route + place), sli))
     })))
 }
 
@@ -74,6 +75,7 @@ fn record_all(recorder: &mut Recorder, observations: &[Observation]) {
             span_id: 1,
         });
         recorder.connect_failure(observation.route, EndpointKey(0));
+        recorder.connected(observation.route);
     }
 }
 
@@ -103,6 +105,35 @@ fn recording_allocates_nothing_after_shards_have_come_back() {
         recorder.recycle(std::mem::take(&mut away));
         away = recorder.take();
         assert_eq!(away.len(), ROUTES as usize);
+    }
+}
+
+/// What attempts count for must not be made anew by the first of a second either, with a request still under way.
+#[test]
+fn counting_connections_allocates_nothing_whichever_comes_first() {
+    let mut recorder = Recorder::new(rules());
+    record_all(&mut recorder, &second());
+    let connect_all = |recorder: &mut Recorder| {
+        for route in 0..ROUTES {
+            recorder.connected(black_box(RouteKey(route)));
+            recorder.connect_failure(RouteKey(route), EndpointKey(0));
+            recorder.connected(RouteKey(route));
+        }
+    };
+    let mut away = Vec::new();
+    for _ in 0..3 {
+        record_all(&mut recorder, &second());
+        recorder.recycle(std::mem::take(&mut away));
+        away = recorder.take();
+    }
+    for cycle in 0..3 {
+        recorder.recycle(std::mem::take(&mut away));
+        let counted = allocation_counter::measure(|| connect_all(&mut recorder));
+        assert_eq!(counted.count_total, 0, "cycle {cycle}: {counted:?}");
+        away = recorder.take();
+        let slot = &away[0].1;
+        let tally = slot.slos.iter().find(|it| it.0 == SloKey(2)).map(|it| it.1);
+        assert_eq!(tally, Some(Tally { good: 2, bad: 1 }));
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AlertView, DeployView, SloView};
 use crate::model::Timestamp;
+use crate::slo::state::SloState;
 
 /// One SLO in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,10 +18,34 @@ pub struct SloDetail {
     pub lately_from: Timestamp,
     /// What spent the budget. The parts of each dimension sum to the bad events of the window.
     pub spent: Vec<SpentPart>,
+    /// Of a composite each part, over the composite's window, that with the largest weighed bad share first; empty otherwise.
+    #[serde(default)]
+    pub parts: Vec<PartDetail>,
     /// Its alerts that are not inactive.
     pub alerts: Vec<AlertView>,
     /// Deploys with a window that counted it, newest first.
     pub deploys: Vec<DeployView>,
+}
+
+/// How one part of a composite fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartDetail {
+    /// The SLO's id.
+    pub slo: String,
+    /// What it is about, as a scope.
+    pub scope: String,
+    /// How much it weighs.
+    pub weight: u32,
+    /// How it stands by its own objective.
+    pub state: SloState,
+    /// Its good events in the composite's window.
+    pub good: u64,
+    /// Its bad ones.
+    pub bad: u64,
+    /// Bad ÷ valid of these; `null` without a valid one.
+    pub bad_ratio: Option<f64>,
+    /// The same of the last five minutes.
+    pub bad_ratio_5m: Option<f64>,
 }
 
 /// Some of an SLO's bad events.

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::harness::{Daemon, Home, PATIENCE, stdout, wait};
+use crate::harness::{Daemon, Home, PATIENCE, of, stdout, wait};
 use crate::notify::Alertmanager;
 use crate::origin::{Origin, Then};
 use crate::wire::Message;
@@ -408,7 +408,9 @@ fn slos_are_listed_shown_in_full_and_judged_again_over_their_history() {
 fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of_a_stopped_daemon()
 {
     let (origin, hook) = (failing(), Origin::ok());
-    let home = Home::new(&config(&origin, &hook));
+    let whole = "[[slo]]\nid = 'whole'\nsli = 'composite'\nweigh = 'events'\nobjective = '99%'\npolicy = 'quick'\n\
+                 [[slo.part]]\nslo = 'a-available'\nweight = 2\n";
+    let home = Home::new(&format!("{}{whole}", config(&origin, &hook)));
     let none = home.vestibule(&["incident", "list"]);
     assert_eq!(
         none.status.code(),
@@ -424,8 +426,11 @@ fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of
             client.get("/a");
         }
         let alerts = snapshot["alerts"].as_array()?;
-        let fires = |it: &&Value| it["slo"] == "a-available" && it["state"] == "firing";
-        alerts.iter().find(fires).map(|_| ())
+        let fires = |slo: &str| {
+            let mut alerts = alerts.iter();
+            alerts.any(|it| it["slo"] == slo && it["state"] == "firing")
+        };
+        (fires("a-available") && fires("whole")).then_some(())
     });
     assert!(
         home.vestibule(&["deploy", "u", "v6", "--by", "ada"])
@@ -449,7 +454,13 @@ fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of
         Some(1),
         "{report:#}"
     );
-    assert_eq!(told["damages"][0]["bad"], bad, "every bad request is in it");
+    let damage = of(&told["damages"], "slo", "a-available");
+    assert_eq!(damage["bad"], bad, "every bad request is in it");
+    // What hurt the whole is told by its parts.
+    let whole = of(&told["damages"], "slo", "whole");
+    assert_eq!(whole["bad"], 2 * bad);
+    let part = &whole["parts"][0];
+    assert_eq!((&part["weight"], &part["bad"]), (&2.into(), &bad.into()));
     let name = told["id"].as_str().expect("a name");
     let table = stdout(&home.vestibule(&["incident", "list"]));
     assert!(table.starts_with("NAME") && table.contains(name), "{table}");
@@ -469,6 +480,7 @@ fn an_incident_is_listed_shown_and_exported_from_the_history_of_a_running_and_of
         ),
         "burn fires (page)".to_owned(),
         "**it began**".to_owned(),
+        format!("| · 2 x a-available | | {bad} |"),
         "| whose | upstream, not edge (upstream\\_5xx) |".to_owned(),
     ] {
         assert!(page.contains(&needed), "no {needed:?} in\n{page}");

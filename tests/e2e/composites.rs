@@ -140,7 +140,7 @@ fn parts_are_weighed_by_minutes_and_by_events_and_go_on_after_a_restart() {
     let shown = stdout(&home.vestibule(&["slo", "show", "a-blended"]));
     for line in [
         "parts    by minutes: 3 x a-available, 1 x a-from-outside\n",
-        "  a-available     availability  8 good, 2 bad, 80.0%\n",
+        "  a-available     availability  8 good, 2 bad, 80.0%; ",
         "  a-from-outside  probe         0 good, ",
     ] {
         assert!(shown.contains(line), "{shown}");
@@ -149,6 +149,23 @@ fn parts_are_weighed_by_minutes_and_by_events_and_go_on_after_a_restart() {
     assert!(
         shown.contains("3 x a-available, 1 x b-available, 7 x c-available"),
         "{shown}"
+    );
+    // The worst by its weight first: 3 × 2 of 10, 1 × 1 of 2, and nothing of c.
+    for line in [
+        "  a-available  availability  8 good, 2 bad, 80.0%; 20.0% bad in the last 5m",
+        "   1 x b-available: 1 of 2 bad, 50.0%",
+        "   7 x c-available: 0 of 0 bad, -;",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let shown = stdout(&home.vestibule(&["slo", "show", "by-events", "--json"]));
+    let shown: Value = serde_json::from_str(&shown).expect("it is JSON");
+    let parts = &shown["parts"];
+    let tallies =
+        [0, 1, 2].map(|place| (parts[place]["good"].as_u64(), parts[place]["bad"].as_u64()));
+    assert_eq!(
+        tallies,
+        [(Some(8), Some(2)), (Some(1), Some(1)), (Some(0), Some(0))]
     );
 
     // What is exported is imported again.

@@ -11,6 +11,7 @@
     reason = "tests wait for other programs, may panic, and say what they skip"
 )]
 
+mod cases;
 mod peer;
 #[path = "../scenario/policies.rs"]
 mod policies;
@@ -27,10 +28,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vestibule::clock::ManualClock;
 use vestibule::generate::{Links, Plan, What, generate};
-use vestibule::model::{About, Sli, Slo, Tally, Timestamp, Window};
-use vestibule::slo::simulate::{Shape, play};
+use vestibule::model::{Slo, Tally, Timestamp};
+use vestibule::slo::simulate::Shape;
 use vestibule::store::{self, MinuteBatch, SloMinute};
 
+use cases::{Case, cases};
 use peer::{Server, run};
 use policies::policies;
 use shapes::{HOURS, shapes};
@@ -76,6 +78,13 @@ fn everybody_says_the_same_of_many_incidents() {
     let shapes_that_fire = live.keys().map(|(shape, _, _)| shape);
     let shapes_that_fire = shapes_that_fire.collect::<std::collections::BTreeSet<_>>();
     assert!(shapes_that_fire.len() >= 15, "{shapes_that_fire:?}");
+    for case in cases() {
+        let fired = live
+            .keys()
+            .filter(|(_, slo, _)| *slo == case.slo.id)
+            .count();
+        assert!(fired >= 5, "{}: {fired}", case.slo.id);
+    }
     let mut wrong = String::new();
     for (who, theirs, margin) in [
         ("slo backtest", &tested, MINUTE),
@@ -131,40 +140,27 @@ fn compare(who: &str, ours: &Firings, theirs: &Firings, margin: u64, wrong: &mut
 const SURE: &str = "[[policy]]\nname = \"sure\"\nrows_of = \"hourly\"\npage_min_bad = 0\nticket_min_bad = 0\n\
                     volume_weight = false\nconfidence = true\n";
 
-fn slo(id: &str, policy: &str) -> Slo {
-    Slo {
-        calendar: None,
-        slices: None,
-        id: id.to_owned(),
-        about: About::Route("r".to_owned()),
-        owner: None,
-        sli: Sli::AVAILABILITY,
-        parts: Vec::new(),
-        probe: None,
-        objective: "99.9%".parse().unwrap(),
-        window: Window::days(30),
-        policy: policy.to_owned(),
-        runbook: None,
-    }
-}
-
 /// The live engine, second by second.
 fn live(shapes: &[Shape]) -> Firings {
     let mut firings = Firings::new();
-    for shape in shapes {
-        for played in play(shape, &slo("s", ""), &policies(), 0) {
-            for fired in played.firings {
-                let alert = (
-                    shape.name.clone(),
-                    played.policy.clone(),
-                    tier(fired.row.tier.as_str()),
-                );
-                let of_it = firings.entry(alert).or_default();
-                of_it.push((fired.from_s, fired.until_s));
-            }
+    for (shape, case) in judged(shapes) {
+        for (tier, spell) in case.live(shape) {
+            let alert = (shape.name.clone(), case.slo.id.clone(), tier);
+            firings.entry(alert).or_default().push(spell);
         }
     }
     firings
+}
+
+/// Every incident with every case that is judged of it.
+fn judged(shapes: &[Shape]) -> impl Iterator<Item = (&Shape, Case)> {
+    let of = |shape| {
+        cases()
+            .into_iter()
+            .filter(move |case| case.takes(shape))
+            .map(move |case| (shape, case))
+    };
+    shapes.iter().flat_map(of)
 }
 
 fn tier(tier: &str) -> String {
@@ -178,25 +174,24 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
     let state = dir.join("state");
     let watch = Arc::new(ManualClock::new(Timestamp::from_secs(START)));
     let opened = store::open(&store::Config::new(state.clone()), watch.clone()).unwrap();
-    let counted: Vec<Vec<Tally>> = shapes
-        .iter()
-        .map(|shape| shape.events(slo("s", "").objective).collect())
+    let counted: Vec<(String, Vec<Tally>)> = judged(shapes)
+        .map(|(shape, case)| {
+            let slo = format!("{}.{}", shape.name, case.slo.id);
+            (slo, case.events(shape))
+        })
         .collect();
     let minutes = HOURS * 60;
     for minute in 0..minutes {
         let mut slos = Vec::new();
-        for (shape, seconds) in shapes.iter().zip(&counted) {
+        for (slo, seconds) in &counted {
             let from = (minute * MINUTE) as usize;
             let seconds = seconds[from..from + MINUTE as usize].iter();
             let tally = seconds.fold(Tally::default(), |sum, tally| sum + *tally);
-            for policy in policies() {
-                let slo = format!("{}.{}", shape.name, policy.name);
-                slos.push(SloMinute {
-                    slo,
-                    counted: String::new(),
-                    tally,
-                });
-            }
+            slos.push(SloMinute {
+                slo: slo.clone(),
+                counted: String::new(),
+                tally,
+            });
         }
         let batch = MinuteBatch {
             minute: START / MINUTE + minute,
@@ -213,18 +208,11 @@ fn tested(dir: &Path, shapes: &[Shape]) -> Firings {
 
     let mut config = format!(
         "[state]\ndir = {:?}\n[[listener]]\nname = \"l\"\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"u\"\n\
-         endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\nid = \"r\"\nupstream = \"u\"\n{SURE}",
+         endpoints = [\"http://127.0.0.1:1\"]\n[[route]]\nid = \"r\"\nupstream = \"u\"\nowner = \"o\"\n{SURE}",
         state.display().to_string()
     );
-    for shape in shapes {
-        for policy in policies() {
-            write!(
-                config,
-                "[[slo]]\nid = \"{}.{}\"\nroute = \"r\"\nsli = \"availability\"\nobjective = \"99.9%\"\npolicy = \"{}\"\n",
-                shape.name, policy.name, policy.name
-            )
-            .unwrap();
-        }
+    for (shape, case) in judged(shapes) {
+        config.push_str(&case.config(&shape.name));
     }
     let file = dir.join("vestibule.toml");
     fs::write(&file, config).unwrap();
@@ -275,10 +263,7 @@ struct Rules {
 }
 
 fn rules() -> Rules {
-    let slos: Vec<Slo> = policies()
-        .iter()
-        .map(|it| slo(&it.name, &it.name))
-        .collect();
+    let slos: Vec<Slo> = cases().into_iter().map(|case| case.slo).collect();
     let plan = Plan {
         slos,
         policies: policies(),
@@ -303,8 +288,8 @@ fn rules() -> Rules {
         all.into_iter().partition(|rule| rule.record.is_some());
     assert_eq!(
         alerts.len(),
-        8,
-        "four rows of one policy and two of each other"
+        8 + 5 * 4,
+        "four rows of one policy and two of each other, and four of each further case"
     );
     let mut stages = Vec::new();
     while !open.is_empty() {
@@ -366,10 +351,10 @@ fn written(dir: &Path, name: &str, rules: &[Rule]) -> String {
 }
 
 /// The counters of a shape at every scrape, as (seconds after [`START`], good, bad).
-fn scrapes(shape: &Shape) -> Vec<(u64, Tally)> {
+fn scrapes(shape: &Shape, case: &Case) -> Vec<(u64, Tally)> {
     let mut sum = Tally::default();
     let mut scrapes = vec![(0, sum)];
-    for (second, tally) in (1..).zip(shape.events(slo("s", "").objective)) {
+    for (second, tally) in (1..).zip(case.events(shape)) {
         sum += tally;
         if second % STEP == 0 {
             scrapes.push((second, sum));
@@ -402,24 +387,22 @@ fn by_prometheus(dir: &Path, shapes: &[Shape], rules: &Rules) -> Firings {
     let data = dir.join("data");
     fs::create_dir_all(&data).unwrap();
     let mut text = String::from("# TYPE vestibule_slo_events counter\n");
-    for shape in shapes {
-        let scrapes = scrapes(shape);
-        for policy in policies() {
-            for (result, count) in [
-                ("good", (|tally| tally.good) as fn(Tally) -> u64),
-                ("bad", |tally| tally.bad),
-            ] {
-                for (second, sum) in &scrapes {
-                    writeln!(
-                        text,
-                        "vestibule_slo_events_total{{shape=\"{}\",slo=\"{}\",route=\"r\",result=\"{result}\"}} {} {}",
-                        shape.name,
-                        policy.name,
-                        count(*sum),
-                        START + second
-                    )
-                    .unwrap();
-                }
+    for (shape, case) in judged(shapes) {
+        let (scrapes, route) = (scrapes(shape, &case), case.route());
+        for (result, count) in [
+            ("good", (|tally| tally.good) as fn(Tally) -> u64),
+            ("bad", |tally| tally.bad),
+        ] {
+            for (second, sum) in &scrapes {
+                writeln!(
+                    text,
+                    "vestibule_slo_events_total{{shape=\"{}\",slo=\"{}\",route=\"{route}\",result=\"{result}\"}} {} {}",
+                    shape.name,
+                    case.slo.id,
+                    count(*sum),
+                    START + second
+                )
+                .unwrap();
             }
         }
     }
@@ -509,22 +492,20 @@ fn by_vmalert(dir: &Path, shapes: &[Shape], rules: &Rules) -> Firings {
     };
     let server = Server::start("victoria-metrics", arguments, "/health", &dir.join("log"));
     let mut lines = String::new();
-    for shape in shapes {
-        let scrapes = scrapes(shape);
+    for (shape, case) in judged(shapes) {
+        let scrapes = scrapes(shape, &case);
         let times: Vec<u64> = scrapes.iter().map(|(at, _)| (START + at) * 1_000).collect();
-        for policy in policies() {
-            for (result, count) in [
-                ("good", (|tally| tally.good) as fn(Tally) -> u64),
-                ("bad", |tally| tally.bad),
-            ] {
-                let values: Vec<u64> = scrapes.iter().map(|(_, sum)| count(*sum)).collect();
-                let metric = json!({
-                    "__name__": "vestibule_slo_events_total",
-                    "shape": shape.name, "slo": policy.name, "route": "r", "result": result,
-                });
-                let series = json!({ "metric": metric, "values": values, "timestamps": times });
-                writeln!(lines, "{series}").unwrap();
-            }
+        for (result, count) in [
+            ("good", (|tally| tally.good) as fn(Tally) -> u64),
+            ("bad", |tally| tally.bad),
+        ] {
+            let values: Vec<u64> = scrapes.iter().map(|(_, sum)| count(*sum)).collect();
+            let metric = json!({
+                "__name__": "vestibule_slo_events_total",
+                "shape": shape.name, "slo": case.slo.id, "route": case.route(), "result": result,
+            });
+            let series = json!({ "metric": metric, "values": values, "timestamps": times });
+            writeln!(lines, "{series}").unwrap();
         }
     }
     server.post("/api/v1/import", "application/json", &lines);

@@ -9,7 +9,7 @@ use crate::sli::blame::{Blame, Dimension};
 use crate::slo::attribution;
 use crate::slo::budget::Budget;
 use crate::slo::engine::SloStatus;
-use crate::snapshot::{DeployView, SloDetail, Snapshot, SpentPart};
+use crate::snapshot::{DeployView, PartDetail, SloDetail, Snapshot, SpentPart};
 
 /// A day, in seconds.
 const DAY_S: u64 = 86_400;
@@ -49,9 +49,41 @@ pub(in crate::app) fn detail(
         allowed: u64::try_from(budget.allowed_millionths() / 1_000_000).unwrap_or(u64::MAX),
         lately_from: lately_from(snapshot.at),
         spent: spent(pipeline, around, status, snapshot.at),
+        parts: parts(pipeline, status, snapshot.at),
         alerts: alerts.cloned().collect(),
         deploys: deploys.collect(),
     })
+}
+
+/// The window that a budget is counted over.
+fn window_of(status: &SloStatus, now: Timestamp) -> Window {
+    let elapsed = status.period.map(|period| period.elapsed(now));
+    elapsed.unwrap_or(status.slo.window)
+}
+
+/// How each part of a composite fares over the composite's own window.
+fn parts(pipeline: &Pipeline, status: &SloStatus, now: Timestamp) -> Vec<PartDetail> {
+    let window = window_of(status, now);
+    let ratio = |tally: Tally| (tally.valid() > 0).then(|| tally.bad as f64 / tally.valid() as f64);
+    let of_it = status.slo.parts.iter().filter_map(|part| {
+        let mut statuses = pipeline.evaluation.slos.iter();
+        let own = statuses.find(|own| own.slo.id == part.slo)?;
+        let Tally { good, bad } = pipeline.tally_over(own.key, window, now);
+        Some(PartDetail {
+            slo: part.slo.clone(),
+            scope: own.slo.about.scope(),
+            weight: part.weight,
+            state: own.state,
+            good,
+            bad,
+            bad_ratio: ratio(Tally { good, bad }),
+            bad_ratio_5m: ratio(own.recent),
+        })
+    });
+    let mut parts: Vec<PartDetail> = of_it.collect();
+    let weighed = |it: &PartDetail| f64::from(it.weight) * it.bad_ratio.unwrap_or(0.0);
+    parts.sort_by(|a, b| weighed(b).total_cmp(&weighed(a)));
+    parts
 }
 
 fn spent(
@@ -60,8 +92,7 @@ fn spent(
     status: &SloStatus,
     now: Timestamp,
 ) -> Vec<SpentPart> {
-    let window = status.period.map(|period| period.elapsed(now));
-    let window = window.unwrap_or(status.slo.window);
+    let window = window_of(status, now);
     let lately_s = (now.as_secs() + 1).saturating_sub(lately_from(now).as_secs());
     // Of a calendar's period that has just begun, all is of lately.
     let lately_s = lately_s.min(window.as_secs());

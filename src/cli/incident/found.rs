@@ -10,6 +10,7 @@ use crate::app;
 use crate::cli::Exit;
 use crate::config::Resolved;
 use crate::model::{About, Event, EventKind, Fault, Side, Sli, Slo, Tally, Timestamp};
+use crate::proxy::config::Route;
 use crate::slo::attribution::Piece;
 use crate::slo::incident::{Counted, Incident, NOTICEABLE, incidents};
 use crate::store::{History, QueryError, Reader};
@@ -70,11 +71,25 @@ pub(in crate::cli) struct Damage {
     pub(in crate::cli) owner: Option<String>,
     pub(in crate::cli) good: u64,
     pub(in crate::cli) bad: u64,
+    /// Of a composite what each part counted meanwhile, in its order; empty otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) parts: Vec<DamagedPart>,
     /// The share of the window's budget that this is; `null` without a budget.
     pub(in crate::cli) budget_ratio: Option<f64>,
     /// The minute with the highest share of bad events.
     pub(in crate::cli) worst_at: Timestamp,
     pub(in crate::cli) worst_ratio: f64,
+}
+
+/// What a part of a composite counted meanwhile.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct DamagedPart {
+    pub(in crate::cli) slo: String,
+    /// What it is about, as of [`Damage::scope`].
+    pub(in crate::cli) scope: String,
+    pub(in crate::cli) weight: u32,
+    pub(in crate::cli) good: u64,
+    pub(in crate::cli) bad: u64,
 }
 
 impl Damage {
@@ -311,7 +326,7 @@ fn told_of(
             || damages.iter().any(|it| {
                 let mut routes = resolved.proxy.routes.iter();
                 routes.any(|route| {
-                    route.is_in(&it.slo.about)
+                    is_of(route, it.slo, &resolved.slos)
                         && (scope.route.as_ref() == Some(&route.id)
                             || scope.upstream.as_ref() == Some(&route.upstream))
                 })
@@ -365,6 +380,7 @@ fn told_of(
                 owner: it.slo.owner.clone(),
                 good: it.tally.good,
                 bad: it.tally.bad,
+                parts: parts_of(it.slo, counted, *from, *to),
                 budget_ratio: it.budget_ratio,
                 worst_at: Timestamp::from_secs(it.worst.start_secs),
                 worst_ratio: ratio(it.worst.tally),
@@ -379,14 +395,54 @@ fn told_of(
     }
 }
 
+/// What a composite's parts counted from one moment to another.
+fn parts_of(
+    slo: &Slo,
+    counted: &[Counted<'_>],
+    from: Timestamp,
+    to: Timestamp,
+) -> Vec<DamagedPart> {
+    let inside = from.as_secs()..to.as_secs();
+    let parts = slo.parts.iter().map(|part| {
+        let of_it = counted.iter().filter(|one| one.slo.id == part.slo);
+        let scope = of_it.clone().next().map(|one| one.slo.about.scope());
+        let pieces = of_it.flat_map(|one| one.pieces);
+        let pieces = pieces.filter(|piece| inside.contains(&piece.start_secs));
+        let Tally { good, bad } = pieces.fold(Tally::default(), |sum, it| sum + it.tally);
+        DamagedPart {
+            slo: part.slo.clone(),
+            scope: scope.unwrap_or_default(),
+            weight: part.weight,
+            good,
+            bad,
+        }
+    });
+    parts.collect()
+}
+
+/// The SLO itself, or of a composite its parts.
+fn counting<'a>(slo: &'a Slo, slos: &'a [Slo]) -> impl Iterator<Item = &'a Slo> {
+    let part = |it: &&Slo| slo.parts.iter().any(|part| part.slo == it.id);
+    let own = slo.parts.is_empty().then_some(slo);
+    own.into_iter().chain(slos.iter().filter(part))
+}
+
+/// Whether an SLO, or a part of it, is about a route.
+fn is_of(route: &Route, slo: &Slo, slos: &[Slo]) -> bool {
+    counting(slo, slos).any(|it| route.is_in(&it.about))
+}
+
 /// What the bad requests of the hours that the incident lies in were, of routes whose availability it hurt.
 fn parts(history: &History, told: &Told, resolved: &Resolved) -> Result<Vec<Part>, QueryError> {
-    let available = |damage: &&Damage| {
-        let mut slos = resolved.slos.iter();
-        slos.any(|it| it.id == damage.slo && matches!(it.sli, Sli::Availability(_)))
-    };
-    let hurt = told.damages.iter().filter(available);
-    let about: Vec<About> = hurt.filter_map(|it| About::from_scope(&it.scope)).collect();
+    let slos = &resolved.slos;
+    let hurt = slos
+        .iter()
+        .filter(|slo| told.damages.iter().any(|damage| damage.slo == slo.id));
+    let hurt = hurt.flat_map(|slo| counting(slo, slos));
+    let about: Vec<&About> = hurt
+        .filter(|slo| matches!(slo.sli, Sli::Availability(_)))
+        .map(|slo| &slo.about)
+        .collect();
     let routes = resolved.proxy.routes.iter();
     let routes: HashSet<&str> = routes
         .filter(|route| about.iter().any(|about| route.is_in(about)))

@@ -96,11 +96,12 @@ fn incident(told: &Told) -> String {
 }
 
 fn facts(text: &mut String, told: &Told) {
-    let owners: Vec<&str> = told
-        .damages
-        .iter()
-        .filter_map(|it| it.owner.as_deref())
-        .collect();
+    let mut owners: Vec<&str> = Vec::new();
+    for owner in told.damages.iter().filter_map(|it| it.owner.as_deref()) {
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
     let detected = match (told.detected, told.detected_after_s) {
         (Some(at), Some(after)) => format!("{}, {} after it began", moment(at), lasts(after)),
         _ => "no alert fired".to_owned(),
@@ -183,6 +184,17 @@ fn costs(text: &mut String, damages: &[Damage]) {
                 moment(it.worst_at)
             ),
         );
+        // Below what they are weighed into, which is not their sum.
+        for part in &it.parts {
+            let (bad, valid) = (part.bad, part.good + part.bad);
+            put(
+                text,
+                format_args!(
+                    "| · {} x {} | | {bad} | {valid} | | |\n",
+                    part.weight, part.slo
+                ),
+            );
+        }
     }
 }
 
@@ -275,8 +287,15 @@ fn line(event: &Event) -> String {
 fn routes(damages: &[Damage]) -> Vec<&str> {
     let mut routes: Vec<&str> = Vec::new();
     for it in damages {
-        if !routes.contains(&it.about()) {
-            routes.push(it.about());
+        let own = it.parts.is_empty().then_some(it.about());
+        let parts = it.parts.iter().map(|part| {
+            let route = part.scope.strip_prefix("route:");
+            route.unwrap_or(&part.scope)
+        });
+        for about in own.into_iter().chain(parts) {
+            if !routes.contains(&about) {
+                routes.push(about);
+            }
         }
     }
     routes

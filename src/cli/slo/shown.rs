@@ -8,7 +8,7 @@ use crate::cli::daemon::fetch;
 use crate::cli::{Exit, complain, say};
 use crate::model::{Objective, Timestamp};
 use crate::net::address::Address;
-use crate::snapshot::{DeployView, PartView, SloDetail, SloView, SpentPart};
+use crate::snapshot::{DeployView, PartDetail, PartView, SloDetail, SloView, SpentPart};
 use crate::tui::fmt;
 
 pub(super) fn list(address: &Address, json: bool) -> Exit {
@@ -105,6 +105,7 @@ fn page(detail: &SloDetail) -> String {
         allowed,
         lately_from,
         spent,
+        parts,
         alerts,
         deploys,
     } = detail;
@@ -140,7 +141,7 @@ fn page(detail: &SloDetail) -> String {
             percent(Some(slo.coverage_ratio))
         ),
     );
-    text.push_str(&parts(slo));
+    text.push_str(&weighed(slo, parts));
     let mut burns: Vec<_> = slo.burn.iter().collect();
     burns.sort_by_key(|(window, _)| **window);
     let burns: Vec<String> = burns
@@ -194,8 +195,8 @@ fn page(detail: &SloDetail) -> String {
     text
 }
 
-/// What a composite weighs, and what each part counts by itself; empty for anything else.
-fn parts(slo: &SloView) -> String {
+/// What a composite weighs, and how each of it fares; empty for anything else.
+fn weighed(slo: &SloView, details: &[PartDetail]) -> String {
     if slo.parts.is_empty() {
         return String::new();
     }
@@ -219,8 +220,16 @@ fn parts(slo: &SloView) -> String {
         let valid = good + bad;
         let ratio = (valid > 0).then(|| *good as f64 / valid as f64);
         let ratio = percent(ratio);
-        let line = format!("  {slo:<ids$}  {sli:<slis$}  {good} good, {bad} bad, {ratio}\n");
-        text.push_str(&line);
+        put(
+            &mut text,
+            format_args!("  {slo:<ids$}  {sli:<slis$}  {good} good, {bad} bad, {ratio}"),
+        );
+        if let Some(detail) = details.iter().find(|it| it.slo == *slo) {
+            let (lately, state) = (percent(detail.bad_ratio_5m), detail.state.as_str());
+            let rest = format_args!("; {lately} bad in the last 5m; {state} by its own objective");
+            put(&mut text, rest);
+        }
+        text.push('\n');
     }
     text
 }

@@ -8,6 +8,7 @@ mod balance;
 mod certified;
 pub mod config;
 mod connection;
+pub mod elsewhere;
 mod exchange;
 mod forward;
 #[cfg(fuzzing)]

@@ -106,6 +106,19 @@ fn clients(proxy: &vestibule::proxy::config::Config, dir: &Path) {
     assert_eq!(told, ["x-client-cert-subject", "x-client-cert-names"]);
     assert!(!clients.required && proxy.routes[0].certified);
     assert!(proxy.listeners[0].proxy_protocol);
+    let [checkout, old, ..] = proxy.routes.as_slice() else {
+        panic!("two routes");
+    };
+    let rewrite = checkout.rewrite.as_ref().unwrap();
+    assert_eq!(rewrite.path("/checkout/x"), "/x");
+    let hsts = checkout.hsts.as_ref().unwrap();
+    assert_eq!(hsts, "max-age=31536000; includeSubDomains; preload");
+    let redirect = old.redirect.as_ref().unwrap();
+    assert_eq!((redirect.status.as_u16(), old.upstream.as_str()), (308, ""));
+    assert_eq!(
+        redirect.place("http", "old.example", "/shop/x", None),
+        "https://shop.example:8443/checkout/x"
+    );
 }
 
 /// When the lints are run: their certificates are made around it.

@@ -203,7 +203,8 @@ impl Pipeline {
         }
         for route in &resolved.proxy.routes {
             let key = self.directory.route(&route.id)?;
-            of(&mut self.routes, key.index()).upstream = Some(route.upstream.clone());
+            of(&mut self.routes, key.index()).upstream =
+                Some(route.upstream.clone()).filter(|name| !name.is_empty());
         }
         self.promises.configure(&slos);
         self.probes.configure(probes, &slos);

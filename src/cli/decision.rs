@@ -15,6 +15,7 @@ use crate::proxy::config::{
     ClientCertificates, Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener,
     Network, Retry, Route, Upstream,
 };
+use crate::proxy::elsewhere::TO_TLS;
 use crate::routing::explain::{self, Standing, Tier};
 use crate::routing::matcher::{Listeners, Matcher, Request, Rule};
 use crate::routing::pattern::PathPattern;
@@ -208,12 +209,18 @@ impl Table {
             .find(&request)
             .map(|at| &self.resolved.proxy.routes[at]);
         decision.route = found.map(|route| route.id.clone());
-        if let Some(route) = found.filter(|route| route.https == Https::Redirect && !asked.tls) {
-            let query = asked.target.query().map(|query| format!("?{query}"));
-            let place = format!("https://{host}{}{}", path.text, query.unwrap_or_default());
+        let to_tls = |route: &Route| {
+            let elsewhere = route.https == Https::Redirect && !asked.tls;
+            elsewhere.then_some(TO_TLS)
+        };
+        if let Some(route) = found
+            && let Some(redirect) = to_tls(route).or_else(|| route.redirect.clone())
+        {
+            let scheme = if asked.tls { "https" } else { "http" };
+            let place = redirect.place(scheme, host, &path.text, asked.target.query());
             decision.policy = guards(route, listener);
             return Err(Refused {
-                status: Some(308),
+                status: Some(redirect.status.as_u16()),
                 fault: None,
                 reason: format!("redirected to {place}"),
             });
@@ -232,6 +239,20 @@ impl Table {
             return Err(Refused::by(Fault::Forbidden, &reason));
         }
         decision.policy = policy(route, listener, upstream, path.encoded_separator);
+        if let Some(moved) = &route.rewrite {
+            let value = moved.path(&path.text);
+            let there = self.matcher.find(&Request {
+                path: &value,
+                ..request
+            });
+            let there = there.map(|at| &self.resolved.proxy.routes[at]);
+            let guard = there.filter(|it| it.id != route.id && it.is_guarded());
+            let value = guard.map_or(value.clone(), |guard| {
+                format!("{value}, by the guards of route `{}`", guard.id)
+            });
+            let what = "path upstream";
+            decision.policy.push(Step { what, value });
+        }
         let endpoints = upstream.map_or(&[][..], |upstream| &upstream.endpoints);
         decision.upstream = Some(Destination {
             name: route.upstream.clone(),
@@ -496,6 +517,12 @@ fn policy(
     step("whole exchange", total);
     if let Some(edits) = edits(&route.response_headers) {
         step("response headers", edits);
+    }
+    if let Some(hsts) = route.hsts.as_ref().and_then(|it| it.to_str().ok()) {
+        step(
+            "over TLS",
+            format!("with `strict-transport-security: {hsts}`"),
+        );
     }
     steps
 }

@@ -19,6 +19,7 @@ use crate::store;
 mod acme;
 mod clients;
 mod dns;
+mod elsewhere;
 mod export;
 mod notify;
 mod promise;
@@ -30,6 +31,7 @@ mod traffic;
 pub(super) use acme::Authority;
 pub(super) use clients::{Ask, ClientCertificates};
 pub(super) use dns::{Dns, DnsAuthority};
+pub(super) use elsewhere::RouteHsts;
 pub(super) use export::{Otlp, OtlpLogs, OtlpMetrics, OtlpTraces};
 pub(super) use notify::Receiver;
 pub(super) use promise::{

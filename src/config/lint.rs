@@ -20,6 +20,7 @@ use crate::routing::witness::{Samples, Witness};
 use crate::slo::policy::Policy;
 
 mod alerting;
+mod elsewhere;
 mod operations;
 mod page;
 mod resilience;
@@ -99,6 +100,12 @@ lints! {
     R011 = Note, "A host without a route for every path",
         "What no route takes is answered 404 and counted under the route `none`, where no objective sees it.",
         "if that is not meant, add a route without `path` for the host";
+    R014 = Note, "A rewrite that drops part of the path",
+        "Every path that the route takes becomes the same one upstream.",
+        "use `prefix` to keep what follows, or `path_exact` in the route";
+    R015 = Error, "A redirect that leads back to itself",
+        "Clients follow it until they give up, and call it a loop.",
+        "lead to a path, host or scheme that another route takes";
     R016 = Warning, "A path that its own route refuses",
         "It holds an encoded separator, which the route answers 400: it could never be served.",
         "set `encoded = \"keep\"`, or write the path without it";
@@ -160,7 +167,7 @@ lints! {
         "issue a new certificate";
     T207 = Note, "A host is served over plain text though it has a certificate",
         "Whoever follows an old link or types the name sends cookies and forms in the clear.",
-        "set `https = \"redirect\"`, and `strict-transport-security` in `response_headers`";
+        "set `https = \"redirect\"`, and `hsts` once all is well";
     T208 = Note, "Routes with and without clients' certificates on one listener",
         "Whoever reaches the open routes shares a listener with those who must show a certificate: one route too broad, and the guard is gone.",
         "give what is guarded a listener of its own with `client_certificates`";
@@ -200,6 +207,10 @@ lints! {
     S313 = Warning, "An upstream at a link-local or metadata address",
         "These addresses answer with credentials of the machine on most clouds.",
         "name the service's own address";
+    S316 = Error, "A rewrite leads past a guard",
+        "The path that it asks the upstream for belongs to a route that answers some clients only. The proxy answers 403 then, so the \
+         route does not do what it looks like.",
+        "give the route the same guard, or rewrite to another path";
     A501 = Warning, "An alert fires inside the budget",
         "Its row asks for a burn rate below 1: at that rate the budget lasts longer than its window, and somebody is told all the same.",
         "raise `factor` or `spend` to what comes to 1 or more over the SLO's window, or set `least = 1`";
@@ -277,6 +288,7 @@ pub(super) fn run(
     };
     let mut hits = Hits::default();
     routes::check(&subject, &mut hits);
+    elsewhere::check(&subject, &mut hits);
     resilience::check(&subject, &mut hits);
     tls::check(&subject, &mut hits);
     security::check(&subject, &mut hits);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use http::HeaderValue;
+
 use super::Resolved;
 use super::file::{self, Budgeting, File, Indicator, RetryOn};
 use super::keys::{Item, Located};
@@ -16,6 +18,7 @@ use crate::model::{
 };
 use crate::probe::definition::Definition;
 use crate::proxy::config as proxy;
+use crate::proxy::elsewhere::{Moved, Redirect};
 use crate::routing::pattern::PathPattern;
 use crate::slo::guards::Guards;
 use crate::slo::policy::{Policy, PolicyRow, Severity, Threshold};
@@ -345,6 +348,12 @@ fn health(health: file::UpstreamHealth) -> Option<proxy::HealthCheck> {
 }
 
 fn route(route: file::Route) -> Option<proxy::Route> {
+    let redirect = redirect(&route);
+    let rewrite = moved(
+        &route,
+        route.rewrite.path.as_ref(),
+        route.rewrite.prefix.as_ref(),
+    );
     Some(proxy::Route {
         id: route.id?.value,
         listeners: values(route.listeners),
@@ -354,7 +363,13 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         headers: values(route.headers),
         query: values(route.query),
         encoded: route.encoded.value,
-        upstream: route.upstream?.value,
+        upstream: match route.upstream {
+            Some(name) => name.value,
+            None => redirect.as_ref().map(|_| String::new())?,
+        },
+        redirect,
+        rewrite,
+        hsts: hsts(&route.hsts),
         allow_from: values(route.allow_from),
         deny_from: values(route.deny_from),
         certified: route.certified.value,
@@ -381,6 +396,61 @@ fn route(route: file::Route) -> Option<proxy::Route> {
         max_body_bytes: route.max_body.value,
         owner: route.owner.map(|owner| owner.value),
     })
+}
+
+/// Where the path of a route's requests has gone.
+fn moved(
+    route: &file::Route,
+    path: Option<&Located<PathPattern>>,
+    prefix: Option<&Located<PathPattern>>,
+) -> Option<Moved> {
+    let text = |pattern: &PathPattern| match pattern {
+        PathPattern::Exact(path) | PathPattern::Prefix(path) => Some(path.clone()),
+        PathPattern::Matching(_) => None,
+    };
+    if let Some(path) = path {
+        return Some(Moved::Path(text(&path.value)?));
+    }
+    Some(Moved::Prefix {
+        from: text(&route.path.value)?,
+        to: text(&prefix?.value)?,
+    })
+}
+
+fn redirect(route: &file::Route) -> Option<Redirect> {
+    let redirect = &route.redirect;
+    redirect.changes()?;
+    Some(Redirect {
+        status: redirect.status.value,
+        scheme: redirect.scheme.as_ref().map(|scheme| scheme.value),
+        host: redirect.host.as_ref().map(|host| {
+            let host = &host.value;
+            if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.clone()
+            }
+        }),
+        port: redirect
+            .port
+            .as_ref()
+            .and_then(|port| u16::try_from(port.value).ok()),
+        path: moved(route, redirect.path.as_ref(), redirect.prefix.as_ref()),
+    })
+}
+
+/// RFC 6797, section 6.1.
+fn hsts(hsts: &file::RouteHsts) -> Option<HeaderValue> {
+    let mut text = format!("max-age={}", hsts.max_age.as_ref()?.value.as_secs());
+    for (said, directive) in [
+        (hsts.subdomains.value, "; includeSubDomains"),
+        (hsts.preload.value, "; preload"),
+    ] {
+        if said {
+            text.push_str(directive);
+        }
+    }
+    HeaderValue::try_from(text).ok()
 }
 
 fn rate_limit(limit: file::RateLimit) -> Option<proxy::RateLimit> {

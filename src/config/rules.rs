@@ -16,6 +16,7 @@ use crate::routing::pattern::{HostPattern, PathPattern};
 use crate::slo::policy::{Policy, Row};
 
 mod clients;
+mod elsewhere;
 mod issued;
 mod promises;
 
@@ -34,6 +35,7 @@ pub(super) fn check(
     check_health(&file.upstreams, findings);
     check_policies(&file.policies, findings);
     issued::check(file, findings);
+    elsewhere::check(file, findings);
     clients::check(file, base, findings);
     clients::check_preambles(file, findings);
     check_files(file, base, findings);
@@ -656,7 +658,10 @@ fn warn(file: &File, names: &AllNames<'_>, findings: &mut Findings) {
         findings.add(finding);
     }
     for route in &file.routes {
+        // A redirect has nothing behind it that could fail.
+        let redirects = route.value.redirect.changes().is_some();
         if let Some(id) = &route.value.id
+            && !redirects
             && !promises::has_promise(&route.value, &file.slos)
         {
             let message = format!("no SLO is about route `{}`", id.value);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::elsewhere::{Moved, Redirect};
 use crate::model::About;
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::matcher::{Listeners, Rule};
@@ -308,8 +309,14 @@ pub struct Route {
     pub query: Vec<QueryCondition>,
     /// What becomes of a path with an encoded separator.
     pub encoded: Encoded,
-    /// The name of its upstream.
+    /// The name of its upstream; empty when it redirects every request.
     pub upstream: String,
+    /// Where it sends every request instead.
+    pub redirect: Option<Redirect>,
+    /// Where paths have gone upstream.
+    pub rewrite: Option<Moved>,
+    /// What is told over TLS so that clients come by TLS alone (`Strict-Transport-Security`, RFC 6797).
+    pub hsts: Option<HeaderValue>,
     /// Networks of clients it answers; empty: everybody.
     pub allow_from: Vec<Network>,
     /// Networks of clients it does not answer, whatever `allow_from` says.

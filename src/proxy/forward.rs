@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::balance;
 use super::config::{Balance, Encoded, HashKey, Https, Route};
 use super::connection::ConnectionState;
+use super::elsewhere::TO_TLS;
 use super::exchange::{Busy, Exchange, Failure, UpstreamBody, release};
 use super::generation::Generation;
 use super::headers::{self, BodyFraming, Client, RequestHead, TRACEPARENT, X_REQUEST_ID};
@@ -46,7 +47,13 @@ pub(super) fn serve(
             Ok(prepared) => prepared.run().await,
             Err((tracker, Early::Fault(fault))) => respond::fault(*tracker, fault),
             Err((tracker, Early::Validation(text))) => respond::validation(*tracker, text),
-            Err((tracker, Early::Redirect(place))) => respond::redirect(*tracker, &place),
+            Err((tracker, Early::Redirect(to))) => {
+                let mut response = respond::redirect(*tracker, to.status, &to.place);
+                if let Some(hsts) = to.hsts {
+                    headers::tell_hsts(response.headers_mut(), &hsts);
+                }
+                response
+            }
             Err((tracker, Early::Limited(quota))) => {
                 let mut response = respond::fault(*tracker, Fault::RateLimited);
                 respond::quota(&mut response, quota, true);
@@ -60,11 +67,18 @@ pub(super) fn serve(
 enum Early {
     Fault(Fault),
     /// That it is to be sent there instead.
-    Redirect(String),
+    Redirect(Box<Elsewhere>),
     /// That it is one too many.
     Limited(Quota),
     /// What a certificate authority looks for.
     Validation(Bytes),
+}
+
+/// Where a request is to be sent instead.
+struct Elsewhere {
+    status: StatusCode,
+    place: String,
+    hsts: Option<HeaderValue>,
 }
 
 /// A request that was checked and has a route.
@@ -73,7 +87,10 @@ struct Prepared {
     connection: Rc<ConnectionState>,
     generation: Rc<Serving>,
     route: usize,
+    upstream: usize,
     client: Client,
+    /// It came over TLS.
+    over_tls: bool,
     uri: Uri,
     /// Path and query in the form that was matched; `None`: the path as it came, without a query.
     target: Option<String>,
@@ -91,6 +108,10 @@ impl Prepared {
     ///
     /// # Errors
     /// What to answer instead.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one check after another, in an order that matters"
+    )]
     fn new(
         connection: &Rc<ConnectionState>,
         request: Request<Incoming>,
@@ -129,14 +150,17 @@ impl Prepared {
         if !connection.may_ask_for(&plain_host) {
             return refuse(tracker, Fault::Misdirected);
         }
-        let found = generation.matcher.find(&matcher::Request {
+        let method = tracker.facts().method.clone();
+        let request = matcher::Request {
             listener: generation.listener_place(&connection.listener),
             host: &plain_host,
             path: &path.text,
             query: parts.uri.query(),
-            method: tracker.facts().method.as_str(),
+            method: method.as_str(),
             headers: &parts.headers,
-        });
+        };
+        let found = generation.matcher.find(&request);
+        let over_tls = headers::came_over_tls(connection.tls.is_some(), client, &parts.headers);
         if let Some(route) = found {
             tracker.routed(route);
             let route = &generation.routes[route].route;
@@ -144,7 +168,7 @@ impl Prepared {
                 host: &plain_host,
                 path: &path.text,
                 query: parts.uri.query(),
-                over_tls: headers::came_over_tls(connection.tls.is_some(), client, &parts.headers),
+                over_tls,
             };
             if let Some(early) = turned_away(connection, route, client, asked) {
                 return Err((Box::new(tracker), early));
@@ -175,7 +199,16 @@ impl Prepared {
             && parts.version == Version::HTTP_11
             && framing == BodyFraming::None
             && headers::wants_websocket(&tracker.facts().method, &parts.headers);
-        let target = match (parts.uri.query(), path.text) {
+        let path = match rewritten(connection, &generation, route, client, &request) {
+            Ok(None) => path.text,
+            Ok(Some(path)) => Cow::Owned(path),
+            Err(fault) => return refuse(tracker, fault),
+        };
+        // A route without an upstream redirects, and does not come here.
+        let Some(upstream) = generation.routes[route].upstream else {
+            return refuse(tracker, Fault::Internal);
+        };
+        let target = match (parts.uri.query(), path) {
             (Some(query), path) => Some(format!("{path}?{query}")),
             (None, Cow::Owned(path)) => Some(path),
             (None, Cow::Borrowed(_)) => None,
@@ -186,7 +219,9 @@ impl Prepared {
             connection: Rc::clone(connection),
             generation,
             route,
+            upstream,
             client,
+            over_tls,
             uri: parts.uri,
             target,
             host,
@@ -204,7 +239,9 @@ impl Prepared {
             connection,
             generation,
             route,
+            upstream,
             client,
+            over_tls,
             uri,
             target,
             host,
@@ -216,7 +253,7 @@ impl Prepared {
         } = self;
         let call = Call {
             generation: &generation,
-            upstream: generation.routes[route].upstream,
+            upstream,
             route,
             client,
             target: target.as_deref().unwrap_or_else(|| uri.path()),
@@ -234,8 +271,50 @@ impl Prepared {
         if let Some(quota) = quota {
             respond::quota(&mut response, quota, false);
         }
+        if let Some(hsts) = generation.routes[route]
+            .route
+            .hsts
+            .as_ref()
+            .filter(|_| over_tls)
+        {
+            headers::tell_hsts(response.headers_mut(), hsts);
+        }
         response
     }
+}
+
+/// The path that the upstream is asked for, when its route says that it has gone elsewhere.
+///
+/// # Errors
+/// The new path has no one form, or belongs to a route that would not answer this client: a rewrite is no way past a guard.
+fn rewritten(
+    connection: &ConnectionState,
+    generation: &Generation,
+    route: usize,
+    client: Client,
+    request: &matcher::Request<'_>,
+) -> Result<Option<String>, Fault> {
+    let Some(moved) = &generation.routes[route].route.rewrite else {
+        return Ok(None);
+    };
+    let raw = moved.path(request.path);
+    let path = target::path(&raw).map_err(|_error| Fault::RequestInvalid)?;
+    if generation.guarded {
+        let there = generation.matcher.find(&matcher::Request {
+            path: &path.text,
+            ..*request
+        });
+        let guard = there.map(|there| &generation.routes[there].route);
+        if guard.is_some_and(|guard| !admits(connection, guard, client)) {
+            return Err(Fault::Forbidden);
+        }
+    }
+    Ok(Some(path.text.into_owned()))
+}
+
+/// Whether a route answers this client.
+fn admits(connection: &ConnectionState, route: &Route, client: Client) -> bool {
+    route.answers(client.address) && (!route.certified || connection.identity().is_some())
 }
 
 /// What a request asks for, in the form that was matched.
@@ -254,8 +333,7 @@ fn turned_away(
     client: Client,
     asked: Asked<'_>,
 ) -> Option<Early> {
-    let certified = !route.certified || connection.identity().is_some();
-    if !route.answers(client.address) || !certified {
+    if !admits(connection, route, client) {
         return Some(Early::Fault(Fault::Forbidden));
     }
     let Asked {
@@ -264,12 +342,13 @@ fn turned_away(
         query,
         over_tls,
     } = asked;
-    if route.https == Https::Redirect && !over_tls {
-        let query = query.map(|query| format!("?{query}"));
-        let place = format!("https://{host}{path}{}", query.unwrap_or_default());
-        return Some(Early::Redirect(place));
-    }
-    None
+    let to_tls = (route.https == Https::Redirect && !over_tls).then_some(const { &TO_TLS });
+    let redirect = to_tls.or(route.redirect.as_ref())?;
+    Some(Early::Redirect(Box::new(Elsewhere {
+        status: redirect.status,
+        place: redirect.place(scheme(over_tls), host, path, query),
+        hsts: route.hsts.clone().filter(|_| over_tls),
+    })))
 }
 
 /// What a certificate authority is answered that looks here over plain text. It goes before any route: whether a name is

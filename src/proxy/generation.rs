@@ -52,6 +52,8 @@ pub struct Generation {
     pub(super) trusted_proxies: Vec<Network>,
     /// Names of the listeners that expect a PROXY header.
     preambles: Vec<String>,
+    /// Whether a route answers some clients only.
+    pub(super) guarded: bool,
     shown: Arc<Shown>,
 }
 
@@ -60,8 +62,8 @@ pub struct Generation {
 pub(super) struct RouteEntry {
     pub(super) key: RouteKey,
     pub(super) route: Route,
-    /// Its place in [`Generation::upstreams`].
-    pub(super) upstream: usize,
+    /// Its place in [`Generation::upstreams`]; `None`: it redirects.
+    pub(super) upstream: Option<usize>,
     /// Places of its limits in [`Generation::rate_limits`].
     pub(super) rate_limits: Box<[usize]>,
 }
@@ -106,10 +108,7 @@ impl Generation {
         for route in &config.routes {
             let named = |entry: &UpstreamEntry| entry.upstream.name == route.upstream;
             // The configuration's resolver refuses dangling references.
-            let upstream = upstreams
-                .iter()
-                .position(named)
-                .expect("a route's upstream exists");
+            let upstream = upstreams.iter().position(named);
             let place = |name: &String| config.rate_limits.iter().position(|it| it.name == *name);
             routes.push(RouteEntry {
                 rate_limits: route.rate_limits.iter().filter_map(place).collect(),
@@ -130,6 +129,7 @@ impl Generation {
             limits: config.limits,
             rate_limits: limit::Limits::new(&config.rate_limits),
             trusted_proxies: config.trusted_proxies.clone(),
+            guarded: config.routes.iter().any(Route::is_guarded),
             preambles: expecting.map(|it| it.name.clone()).collect(),
             shown: Arc::new(Shown::build(config, ticketer)?),
         })

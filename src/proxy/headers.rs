@@ -341,6 +341,11 @@ pub(super) fn edit_response(headers: &mut HeaderMap, edits: &HeaderEdits) {
     }
 }
 
+/// Says that a host is to be asked over TLS alone, whatever the upstream says of it.
+pub(super) fn tell_hsts(headers: &mut HeaderMap, hsts: &HeaderValue) {
+    headers.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+}
+
 /// Whether a request came over TLS: to us, or to a proxy in front whose word is taken.
 pub(super) fn came_over_tls(tls: bool, client: Client, headers: &HeaderMap) -> bool {
     let told = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);

@@ -304,7 +304,8 @@ impl Tracker {
         }
         let route = state.route.map(|route| &self.generation.routes[route]);
         state.attempts.end(outcome.fault());
-        let endpoints = route.map(|route| &self.generation.upstreams[route.upstream].endpoints);
+        let upstream = route.and_then(|route| route.upstream);
+        let endpoints = upstream.map(|upstream| &self.generation.upstreams[upstream].endpoints);
         let endpoint = |place: u32| endpoints?.get(place as usize);
         let last = state.attempts.last().and_then(endpoint);
         let observation = Observation {

@@ -69,20 +69,24 @@ impl Body for ResponseBody {
 }
 
 /// Answers that what is asked for is elsewhere, and records it: a good answer.
-pub(super) fn redirect(mut tracker: Tracker, location: &str) -> Response<ResponseBody> {
+pub(super) fn redirect(
+    mut tracker: Tracker,
+    status: StatusCode,
+    location: &str,
+) -> Response<ResponseBody> {
     let Ok(location) = HeaderValue::from_str(location) else {
         // Host and path in their one form, and a query that was parsed, hold no control.
         return fault(tracker, Fault::Internal);
     };
     let mut response = Response::new(ResponseBody::Empty);
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     if let Ok(id) = HeaderValue::from_bytes(tracker.facts().request_id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
     }
-    tracker.status(StatusCode::PERMANENT_REDIRECT.as_u16());
+    tracker.status(status.as_u16());
     tracker.complete();
     response
 }

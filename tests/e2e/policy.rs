@@ -124,3 +124,110 @@ fn headers_are_removed_set_and_added_as_the_route_says() {
         (None, None)
     );
 }
+
+#[test]
+fn what_has_moved_is_redirected_or_asked_for_elsewhere() {
+    let origin = Origin::ok();
+    let daemon = Daemon::start(&format!(
+        "[[upstream]]\nname = 'u'\nendpoints = ['{}']\n\
+         [[route]]\nid = 'moved'\npath = '/old'\nredirect = {{ prefix = '/new' }}\n\
+         [[route]]\nid = 'page'\npath_exact = '/page'\nredirect = {{ status = '301', path = '/' }}\n\
+         [[route]]\nid = 'away'\npath = '/away'\n\
+         redirect = {{ status = '308', scheme = 'https', host = 'b.test', port = 81, prefix = '/' }}\n\
+         [[route]]\nid = 'api'\nupstream = 'u'\npath = '/api'\nrewrite = {{ prefix = '/v2' }}\n\
+         [[route]]\nid = 'root'\nupstream = 'u'\npath = '/root'\nrewrite = {{ prefix = '/' }}\n\
+         [[route]]\nid = 'one'\nupstream = 'u'\npath = '/one'\nrewrite = {{ path = '/the/one' }}\n\
+         [[route]]\nid = 'inner'\nupstream = 'u'\npath = '/inner'\nallow_from = ['10.0.0.0/8']\n",
+        origin.url()
+    ));
+    let mut client = Client::connect(daemon.address());
+    let mut ask = |target: &str| {
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nhost: A.test:8080\r\n\r\n"
+        ));
+        client.response()
+    };
+    for (target, status, place) in [
+        ("/old", 307, "/new"),
+        ("/old/x?q=%2F", 307, "/new/x?q=%2F"),
+        // In the form that was matched.
+        ("/a/..//old/%7Ex/./y", 307, "/new/~x/y"),
+        ("/old/..//evil.test/x", 404, ""),
+        ("/old//evil.test", 307, "/new/evil.test"),
+        ("/page?a", 301, "/?a"),
+        ("/away/x", 308, "https://b.test:81/x"),
+        ("/away", 308, "https://b.test:81/"),
+    ] {
+        let answer = ask(target);
+        assert_eq!(answer.status(), status, "{target}");
+        assert_eq!(
+            answer.header("location").unwrap_or_default(),
+            place,
+            "{target}"
+        );
+    }
+    for (target, status, asked) in [
+        ("/api/x?q", 200, "/v2/x?q"),
+        ("/api", 200, "/v2"),
+        ("/root/y", 200, "/y"),
+        ("/root", 200, "/"),
+        ("/one/two", 200, "/the/one"),
+        // Past the guard of another route.
+        ("/root/inner", 403, ""),
+        ("/root/inner/x", 403, ""),
+        ("/root/%69nner/x", 403, ""),
+        ("/root/a/../inner", 403, ""),
+    ] {
+        let before = origin.requests().len();
+        assert_eq!(ask(target).status(), status, "{target}");
+        let seen = origin.requests().split_off(before);
+        let lines: Vec<_> = seen.iter().map(|it| it.first_line.as_str()).collect();
+        let expected = format!("GET {asked} HTTP/1.1");
+        assert_eq!(
+            lines.first().copied(),
+            (status == 200).then_some(&*expected)
+        );
+    }
+    daemon.counted(&[
+        ("moved good", 4),
+        ("none downstream/no_route", 1),
+        ("page good", 1),
+        ("away good", 2),
+        ("api good", 2),
+        ("root good", 2),
+        ("root downstream/forbidden", 4),
+        ("one good", 1),
+    ]);
+}
+
+#[test]
+fn over_tls_clients_are_told_to_come_by_tls_alone() {
+    let origin = Origin::ok();
+    let daemon = Daemon::start(&format!(
+        "[[upstream]]\nname = 'u'\nendpoints = ['{}']\n\
+         [[upstream]]\nname = 'down'\nendpoints = ['http://127.0.0.1:1']\n\
+         [[route]]\nid = 'r'\nupstream = 'u'\nhsts = {{ max_age = '1h', subdomains = true }}\n\
+         [[route]]\nid = 'down'\nupstream = 'down'\npath = '/down'\nhsts = {{ max_age = '1h' }}\n\
+         [[route]]\nid = 'moved'\npath = '/moved'\nredirect = {{ path = '/' }}\nhsts = {{ max_age = '0s' }}\n\
+         [[route]]\nid = 'silent'\nupstream = 'u'\npath = '/silent'\n\
+         [proxy]\nworkers = 1\ntrusted_proxies = ['127.0.0.1']\n",
+        origin.url()
+    ));
+    let mut client = Client::connect(daemon.address());
+    for (path, status, said) in [
+        ("/", 200, Some("max-age=3600; includeSubDomains")),
+        ("/down", 502, Some("max-age=3600")),
+        ("/moved", 307, Some("max-age=0")),
+        ("/silent", 200, None),
+    ] {
+        for scheme in ["https", "http"] {
+            client.send(format!(
+                "GET {path} HTTP/1.1\r\nhost: a.test\r\nx-forwarded-proto: {scheme}\r\n\r\n"
+            ));
+            let answer = client.response();
+            assert_eq!(answer.status(), status, "{path}");
+            let told = answer.header("strict-transport-security");
+            assert_eq!(told, said.filter(|_| scheme == "https"), "{path} {scheme}");
+        }
+    }
+}

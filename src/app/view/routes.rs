@@ -27,7 +27,8 @@ pub(super) struct Route<'a> {
 
 impl<'a> Route<'a> {
     pub(super) fn upstream(&self) -> Option<&'a str> {
-        self.configured.map(|route| route.upstream.as_str())
+        let upstream = self.configured.map(|route| route.upstream.as_str());
+        upstream.filter(|name| !name.is_empty())
     }
 
     pub(super) fn owner(&self) -> Option<&'a str> {

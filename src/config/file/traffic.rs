@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::clients::ClientCertificates;
+use super::elsewhere::{RouteHsts, RouteRedirect, RouteRewrite};
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
@@ -362,6 +363,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) owner: Option<Located<String>>,
     pub(in crate::config) timeouts: RouteTimeouts,
     pub(in crate::config) retry: RouteRetry,
+    pub(in crate::config) redirect: RouteRedirect,
+    pub(in crate::config) rewrite: RouteRewrite,
+    pub(in crate::config) hsts: RouteHsts,
     pub(in crate::config) request_headers: RequestHeaders,
     pub(in crate::config) response_headers: ResponseHeaders,
 }
@@ -464,7 +468,12 @@ impl Section for Route {
                  servers read as data and others as a separator: `refuse` answers 400; `keep` takes it as data, never as \
                  a separator, and passes it on; `report` does the same and counts it, to see who would be refused.",
             ),
-            upstream: keys.required("upstream", &NAME, "The name of the upstream it goes to."),
+            upstream: keys.optional(
+                "upstream",
+                &NAME,
+                "required unless there is `redirect`",
+                "The name of the upstream it goes to.",
+            ),
             allow_from: keys.list(
                 "allow_from",
                 &NETWORK,
@@ -533,14 +542,27 @@ impl Section for Route {
                  retries hide nothing. One that cannot have been acted on (no connection, or one that had been closed \
                  already) is sent elsewhere without any of this.",
             ),
+            redirect: keys.table(
+                "redirect",
+                "Where its requests are sent instead of an upstream. A request over plain text goes to `https` first if \
+                 `https = \"redirect\"` says so.",
+            ),
+            rewrite: keys.table(
+                "rewrite",
+                "Where paths have gone upstream; logs and screens show them as they were asked for. The new path is looked \
+                 up once more: if it belongs to a route that would not answer the client, neither does this one.",
+            ),
+            hsts: keys.table(
+                "hsts",
+                "What every response over TLS says so that clients come by TLS alone (`Strict-Transport-Security`).",
+            ),
             request_headers: keys.table(
                 "request_headers",
                 "What is changed about a request's headers on the way upstream.",
             ),
             response_headers: keys.table(
                 "response_headers",
-                "What is changed about an upstream's response headers on the way to the client, such as \
-                 `strict-transport-security`.",
+                "What is changed about an upstream's response headers on the way to the client.",
             ),
         }
     }

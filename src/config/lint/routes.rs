@@ -53,7 +53,8 @@ const SENSITIVE_PATHS: [&str; 9] = [
 ];
 
 fn catch_all(subject: &Subject<'_>, at: usize, item: &Item<file::Route>, hits: &mut Hits) {
-    if !takes_everything(&subject.rules[at].path) {
+    let redirects = subject.proxy.routes[at].redirect.is_some();
+    if redirects || !takes_everything(&subject.rules[at].path) {
         return;
     }
     let Some(request) = unconditional(subject, at) else {

@@ -34,7 +34,8 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     guards(subject, hits);
     for (at, item) in subject.routes() {
         let route = &subject.proxy.routes[at];
-        if route.hosts.is_empty() && route.host_header == HostHeader::Client {
+        let passes_on = route.redirect.is_none() && route.host_header == HostHeader::Client;
+        if route.hosts.is_empty() && passes_on {
             let id = subject.id(at);
             let message = format!("route `{id}` passes on whatever Host a client sends");
             hits.add(Lint::S307, id, item.span.clone(), message)

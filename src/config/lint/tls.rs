@@ -256,7 +256,10 @@ fn hosts(subject: &Subject<'_>, hits: &mut Hits) {
             let (with, without): (Vec<&Listener>, Vec<&Listener>) = tls
                 .iter()
                 .partition(|listener| subject.covers(listener, &asked));
-            if plain && !with.is_empty() && subject.proxy.routes[at].https == Https::Any {
+            let redirect = subject.proxy.routes[at].redirect.as_ref();
+            let open = subject.proxy.routes[at].https == Https::Any
+                && redirect.and_then(|it| it.scheme) != Some("https");
+            if plain && !with.is_empty() && open {
                 let message = format!("route `{id}` serves `{}` over plain text, too", host.value);
                 let mut requests = subject.samples.requests(&subject.rules[at]).into_iter();
                 let witness = requests.next().map(|it| it.to(&asked));

@@ -206,30 +206,25 @@ fn weighed(slo: &SloView, details: &[PartDetail]) -> String {
         .collect();
     let by = slo.weigh.as_deref().unwrap_or("minutes");
     let mut text = format!("parts    by {by}: {}\n", weights.join(", "));
+    // The daemon gives the worst by its weight first.
+    let kind = |id: &str| slo.parts.iter().find(|it| it.slo == id).map(|it| &*it.sli);
     let widest = |of: fn(&PartView) -> &str| slo.parts.iter().map(|it| of(it).len()).max();
-    let (ids, slis) = (widest(|it| &it.slo), widest(|it| &it.sli));
-    let (ids, slis) = (ids.unwrap_or(0), slis.unwrap_or(0));
-    for part in &slo.parts {
-        let PartView {
-            slo,
-            weight: _,
-            sli,
-            good,
-            bad,
-        } = part;
-        let valid = good + bad;
-        let ratio = (valid > 0).then(|| *good as f64 / valid as f64);
-        let ratio = percent(ratio);
+    let ids = widest(|it| &it.slo).unwrap_or(0);
+    let slis = widest(|it| &it.sli).unwrap_or(0);
+    for part in details {
+        let id = &part.slo;
+        let sli = kind(id).unwrap_or("");
         put(
             &mut text,
-            format_args!("  {slo:<ids$}  {sli:<slis$}  {good} good, {bad} bad, {ratio}"),
+            format_args!(
+                "  {id:<ids$}  {sli:<slis$}  {} good, {} bad, {}; {} bad in the last 5m; {} by its own objective\n",
+                part.good,
+                part.bad,
+                percent(part.bad_ratio.map(|bad| 1.0 - bad)),
+                percent(part.bad_ratio_5m),
+                part.state.as_str()
+            ),
         );
-        if let Some(detail) = details.iter().find(|it| it.slo == *slo) {
-            let (lately, state) = (percent(detail.bad_ratio_5m), detail.state.as_str());
-            let rest = format_args!("; {lately} bad in the last 5m; {state} by its own objective");
-            put(&mut text, rest);
-        }
-        text.push('\n');
     }
     text
 }

@@ -15,6 +15,7 @@
 //! | `GET /v1/slos`, `/v1/slos/ID` | every SLO; one in full, with what spent its budget |
 //! | `GET /v1/probes/NAME/slots?limit=N` | how the probe's newest slots ended |
 //! | `GET /v1/slos/ID/spending` | what spent the SLO's budget, from the history |
+//! | `GET /v1/routes/ID/explanation` | what tells the route's bad and slow requests from the others, ranked |
 //! | `POST /v1/deploys` | announces a deploy |
 //! | `GET /v1/silences` | every silence in force |
 //! | `POST /v1/silences` | begins one |

@@ -32,6 +32,7 @@ mod silence;
 mod slo;
 mod status;
 mod top;
+mod watch;
 
 /// Exit codes, once. Those above 63 are sysexits.h's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +76,14 @@ impl Exit {
         match self {
             Self::Ok => ("all", "done; the verdict: ok"),
             Self::Warn => ("all", "failed; the verdict: warn"),
-            Self::Crit => ("`status`", "the verdict: crit"),
+            Self::Crit => ("`status`, `watch`", "the verdict: crit"),
             Self::Unknown => (
-                "`status`, `slo list`",
+                "`status`, `watch`, `slo list`",
                 "the verdict: unknown; an SLO is breached",
             ),
             Self::Usage => ("all", "wrong usage, like an unknown upstream"),
             Self::Unavailable => (
-                "`status`, `top`, `deploy`, `silence`",
+                "`status`, `watch`, `top`, `deploy`, `silence`",
                 "no Vestibule answers there",
             ),
             Self::Io => ("all", "a file, socket or disk failed"),
@@ -160,6 +161,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Follow a running daemon in plain lines: one for each thing that changes, none while nothing does
+    ///
+    /// For screen readers, logs and scripts: words only, no colour, nothing is drawn over. The first lines say how things stand.
+    /// A daemon that goes away is told once, and followed again when it is back. At the end the exit code is that of `status`:
+    /// 0 all well, 1 a warning, 2 critical, 3 not known; 69 when no daemon answers.
+    Watch(watch::WatchArguments),
     /// Tell a running daemon that a new version of a service went live
     ///
     /// Errors that begin shortly after are then compared with it. Call it from your deploy pipeline.
@@ -472,6 +479,7 @@ pub fn main() -> ExitCode {
             light,
         } => top::top(connect.connect, ascii, light),
         Command::Status { connect, json } => status::status(&connect.connect, json),
+        Command::Watch(arguments) => watch::watch(&arguments),
         Command::Deploy {
             upstream,
             version,

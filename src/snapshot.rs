@@ -20,12 +20,14 @@ use crate::triage::placing::Placing;
 
 mod alert;
 mod detail;
+mod explanation;
 mod name;
 mod spending;
 mod vantage;
 
 pub use alert::{AlertView, DeploySpend, DeployView, SilenceView};
 pub use detail::{PartDetail, SloDetail, SpentPart};
+pub use explanation::{Explanation, Slower, Unknown};
 pub use name::{DroppedView, NameGauges, NameView, SaidView, SourceGauges};
 pub use spending::{Spell, Spending};
 pub use vantage::VantageView;

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod blind;
 mod certificate;
 mod clients;
+pub mod contrast;
 pub mod engine;
 pub mod evidence;
 mod flapping;

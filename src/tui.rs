@@ -193,7 +193,7 @@ pub fn view(model: &Model, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    if let Some(reading) = model.reading {
+    if let Some(reading) = &model.reading {
         reading::draw(&mut canvas, model, reading);
         return;
     }

@@ -49,7 +49,7 @@ pub(super) async fn answer(
     match (request.method(), path.as_str()) {
         (&Method::GET, "/") => text(
             "GET /healthz /readyz /v1/snapshot /v1/stream /v1/events /v1/alerts /v1/slos /v1/slos/ID \
-             /v1/slos/ID/spending /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
+             /v1/slos/ID/spending /v1/routes/ID/explanation /v1/probes/NAME/slots /v1/silences /metrics /probe?target=TARGET&module=MODULE, \
              POST /v1/deploys /v1/silences /v1/certificates/NAME/renew /v1/certificates/NAME/preflight, \
              DELETE /v1/silences/ID\n",
         ),
@@ -77,6 +77,9 @@ pub(super) async fn answer(
             Some(snapshot) => json(StatusCode::OK, &snapshot.slos),
             None => starting(),
         },
+        (&Method::GET, path) if route_of(path).is_some() => {
+            explanation(&handlers, route_of(path).unwrap_or_default()).await
+        }
         (&Method::GET, path) if slo_of(path).is_some() => {
             spending(&handlers, slo_of(path).unwrap_or_default()).await
         }
@@ -296,6 +299,27 @@ async fn renew(handlers: &Handlers, name: &str) -> Response<Body> {
                 StatusCode::CONFLICT
             },
             &why,
+        ),
+    }
+}
+
+/// The route that a path asks for the explanation of.
+fn route_of(path: &str) -> Option<&str> {
+    let id = path
+        .strip_prefix("/v1/routes/")?
+        .strip_suffix("/explanation")?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+async fn explanation(handlers: &Handlers, route: &str) -> Response<Body> {
+    let Some(snapshot) = fresh(handlers).await else {
+        return starting();
+    };
+    match snapshot.explanation(route) {
+        Some(explanation) => json(StatusCode::OK, &explanation),
+        None => problem(
+            StatusCode::NOT_FOUND,
+            &format!("there is no route `{route}`"),
         ),
     }
 }

@@ -24,7 +24,12 @@ pub(super) fn status(address: &Address, json: bool) -> Exit {
     } else {
         say(&lines(&snapshot));
     }
-    match snapshot.verdict.severity {
+    exit(snapshot.verdict.severity)
+}
+
+/// The exit code that says how bad things are.
+pub(super) const fn exit(severity: Level) -> Exit {
+    match severity {
         Level::Ok => Exit::Ok,
         Level::Warn => Exit::Warn,
         Level::Crit => Exit::Crit,

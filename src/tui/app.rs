@@ -97,7 +97,7 @@ pub(crate) struct Line {
 }
 
 /// A text in front of the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) what: Page,
     /// The first line shown.
@@ -114,8 +114,10 @@ pub(crate) enum Matter {
 }
 
 /// Which text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
+    /// In what the bad requests of this route differ.
+    Explain(String),
     /// The keys.
     Help,
     /// What to do about this.
@@ -195,6 +197,7 @@ impl Model {
             Context::Filter
         } else if let Some(reading) = &self.reading {
             match reading.what {
+                Page::Explain(_) => Context::Explain,
                 Page::Help => Context::Help,
                 Page::Runbook(_) => Context::Runbook,
             }

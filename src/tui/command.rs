@@ -21,6 +21,8 @@ pub(crate) enum Order {
     /// Look back on this time, as it was typed.
     At(String),
     Live,
+    /// Say in what the bad requests of a route differ; of what is looked at unless named.
+    Explain(Option<String>),
     Runbook,
     Copy,
     Theme,
@@ -54,7 +56,7 @@ const fn command(name: &'static str, argument: Argument, help: &'static str) -> 
 }
 
 /// Every command but those of the screens, which are named by their titles.
-const COMMANDS: [Command; 12] = [
+const COMMANDS: [Command; 13] = [
     command(
         "at",
         Argument::Text,
@@ -70,6 +72,11 @@ const COMMANDS: [Command; 12] = [
     ),
     command("sort", Argument::Sort, "order routes"),
     command("hold", Argument::None, "hold the display, or go on live"),
+    command(
+        "explain",
+        Argument::Route,
+        "in what bad requests differ, of this or of a route",
+    ),
     command("runbook", Argument::None, "what to do"),
     command(
         "copy",
@@ -134,6 +141,8 @@ pub(crate) fn parse(typed: &str, snapshot: Option<&Snapshot>) -> Result<Order, S
         "at" if rest.is_empty() => return Err("when? 14:02, -30m".to_owned()),
         "at" => Order::At(rest.to_owned()),
         "live" => Order::Live,
+        "explain" if rest.is_empty() => Order::Explain(None),
+        "explain" => Order::Explain(Some(known(arguments(Argument::Route, snapshot), "route")?)),
         "hold" => Order::Hold,
         "runbook" => Order::Runbook,
         "copy" => Order::Copy,
@@ -323,7 +332,8 @@ mod tests {
             ("ups", "upstream"),
             ("upstreams", "upstreams"),
             ("fil", "filter "),
-            ("ex", "exec"),
+            ("exe", "exec"),
+            ("ex", "ex"),
             ("sort x", "sort x"),
             ("sort bu", "sort burn"),
             ("zzz", "zzz"),

@@ -114,6 +114,8 @@ pub enum Context {
     Exec,
     /// The help screen.
     Help,
+    /// What differs.
+    Explain,
     /// A runbook.
     Runbook,
     /// The filter being typed.
@@ -124,7 +126,7 @@ pub enum Context {
 
 impl Context {
     /// Every context.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Triage,
         Self::Route,
         Self::Slos,
@@ -135,6 +137,7 @@ impl Context {
         Self::Alerts,
         Self::Exec,
         Self::Help,
+        Self::Explain,
         Self::Runbook,
         Self::Filter,
         Self::Command,
@@ -176,6 +179,8 @@ pub enum Action {
     Erase,
     /// Takes back everything typed.
     EraseAll,
+    /// Says what differs.
+    Explain,
     /// Types a filter.
     Filter,
     /// Shows the keys.
@@ -278,8 +283,8 @@ impl Binding {
 }
 
 use Context::{
-    Alerts, Certs, Changes, Command, Exec, Filter, Help, Probes, Route, Runbook, Slos, Triage,
-    Upstreams,
+    Alerts, Certs, Changes, Command, Exec, Explain, Filter, Help, Probes, Route, Runbook, Slos,
+    Triage, Upstreams,
 };
 use Key::{Char, Ctrl};
 
@@ -287,11 +292,11 @@ const SCREENS: &[Context] = &[
     Triage, Route, Slos, Upstreams, Probes, Certs, Changes, Alerts, Exec,
 ];
 const READING: &[Context] = &[
-    Triage, Route, Slos, Upstreams, Probes, Certs, Changes, Alerts, Exec, Help, Runbook,
+    Triage, Route, Slos, Upstreams, Probes, Certs, Changes, Alerts, Exec, Help, Explain, Runbook,
 ];
 /// Where rows, lines or events are stepped through one by one.
 const LISTS: &[Context] = &[
-    Triage, Slos, Upstreams, Probes, Certs, Changes, Alerts, Help, Runbook,
+    Triage, Slos, Upstreams, Probes, Certs, Changes, Alerts, Help, Explain, Runbook,
 ];
 
 /// Every key there is, in the order of the footer and of the help screen's columns.
@@ -304,6 +309,8 @@ pub const BINDINGS: &[Binding] = &[
     row(&[Slos, Probes, Alerts], &[Key::Enter], Action::Open, Group::Look, "open its route", "route"),
     row(&[Upstreams], &[Key::Enter], Action::Open, Group::Look, "fold or unfold the group", "fold"),
     row(&[Changes], &[Key::Enter], Action::Open, Group::Look, "open what it is about", "open"),
+    row(SCREENS, &[Char('x')], Action::Explain, Group::Look, "explain: in what bad requests differ", "explain"),
+    row(&[Explain], &[Char('x')], Action::Back, Group::Look, "close the explanation", ""),
     row(SCREENS, &[Char('r')], Action::Runbook, Group::Look, "what to do: the runbook", "runbook"),
     row(&[Runbook], &[Char('r')], Action::Back, Group::Look, "close the runbook", ""),
     row(SCREENS, &[Char(' ')], Action::Hold, Group::Time, "hold the display, or go on live", "hold"),

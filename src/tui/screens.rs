@@ -4,6 +4,7 @@ mod alerts;
 mod certs;
 mod changes;
 mod exec;
+pub(crate) mod explain;
 mod frame;
 mod help;
 mod probes;

@@ -45,5 +45,6 @@ mod synthetic;
 mod terminal;
 mod tls;
 mod top;
+mod watching;
 mod websocket;
 mod wire;

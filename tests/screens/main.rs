@@ -11,6 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 use vestibule::clock::Tick;
+use vestibule::model::Tally;
 use vestibule::net::address::Address;
 use vestibule::snapshot::{Snapshot, Standing};
 use vestibule::tui::app::{Effect, Model, Msg, update};
@@ -432,6 +433,74 @@ fn a_runbook_is_read_and_closed() {
 }
 
 #[test]
+fn what_differs_is_explained_with_the_counts_behind_it() {
+    let mut incident = fixture::incident();
+    let suspect = incident.verdict.suspect.as_mut().expect("there is one");
+    suspect.before = Tally {
+        good: 379_800,
+        bad: 60,
+    };
+    suspect.since = Tally {
+        good: 57_200,
+        bad: 73_400,
+    };
+    for (width, height) in ALL_SIZES {
+        let mut desk = Desk::showing(incident.clone(), width, height);
+        assert_eq!(desk.press(Key::Char('x')), []);
+        same_as_before!("explain", desk, width, height);
+        desk.press(Key::Char('x'));
+        assert!(!desk.text(width, height).contains("Explain"));
+    }
+    let theme = Theme {
+        palette: Palette::Plain,
+        ascii: true,
+    };
+    for (width, height) in ALL_SIZES {
+        let mut desk = Desk::with(theme, width, height);
+        desk.feed(incident.clone());
+        desk.press(Key::Char('x'));
+        let buffer = desk.paint(width, height);
+        assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
+        same_as_before!("explain_ascii", desk, width, height);
+    }
+}
+
+#[test]
+fn what_is_explained_is_what_is_looked_at() {
+    let explained = |keys: &[Key]| {
+        let mut desk = Desk::showing(fixture::incident(), 120, 36);
+        for key in keys {
+            desk.press(*key);
+        }
+        desk.press(Key::Char('x'));
+        desk.text(120, 36).lines().nth(1).map(str::to_owned)
+    };
+    for (keys, route) in [
+        (&[][..], "checkout"),
+        (&[Key::Char('j')], "cart"),
+        (&[Key::Enter, Key::Char('j')], "cart"),
+        (&[Key::Char('>')], "login"),
+        (&[Key::Char('3')], "checkout"),
+        // A certificate is no route's: what is explained is the incident.
+        (&[Key::Char('6')], "checkout"),
+    ] {
+        let title = explained(keys).unwrap_or_default();
+        let wanted = format!("Explain · {route}");
+        assert!(title.contains(&wanted), "{keys:?}: {title}");
+    }
+    let mut desk = Desk::showing(fixture::all_well(), 120, 36);
+    desk.press(Key::Char('x'));
+    assert!(
+        desk.text(120, 36)
+            .contains("nothing is wrong; open a route")
+    );
+    desk.press(Key::Char(':'));
+    desk.type_in("explain cart");
+    desk.press(Key::Enter);
+    assert!(desk.text(120, 36).contains("Explain · cart"));
+}
+
+#[test]
 fn help() {
     for (width, height) in SIZES {
         let mut desk = Desk::showing(fixture::incident(), width, height);
@@ -837,8 +906,9 @@ proptest! {
     #[test]
     fn every_screen_fits_every_size(width in 1_u16..=300, height in 1_u16..=100) {
         let tabs = Tab::ALL.map(|tab| [Key::Char(tab.digit())]);
-        let more: [&[Key]; 5] = [
+        let more: [&[Key]; 6] = [
             &[],
+            &[Key::Char('x')],
             &[Key::Enter],
             &[Key::Char('?')],
             &[Key::Char('r')],

@@ -73,6 +73,7 @@ impl Model {
             Action::Quit if self.reading.is_none() && self.is_home() => return vec![Effect::Quit],
             Action::Back | Action::Quit => self.back(),
             Action::Help => self.read(Page::Help),
+            Action::Explain => self.explain(None),
             Action::Runbook => {
                 let matter = self.matter();
                 self.read(Page::Runbook(matter));
@@ -224,6 +225,7 @@ impl Model {
                 }
             }
             Order::Live => self.live(),
+            Order::Explain(route) => self.explain(route),
             Order::Runbook => {
                 let matter = self.matter();
                 self.read(Page::Runbook(matter));
@@ -297,8 +299,59 @@ impl Model {
 
     /// Opens a text, or closes it when it is open.
     fn read(&mut self, what: Page) {
-        let is_open = self.reading.is_some_and(|reading| reading.what == what);
+        let is_open = self
+            .reading
+            .as_ref()
+            .is_some_and(|reading| reading.what == what);
         self.reading = (!is_open).then_some(Reading { what, line: 0 });
+    }
+
+    /// Says in what the bad requests of `route` differ, or of what is looked at.
+    fn explain(&mut self, route: Option<String>) {
+        if let Some(route) = route.or_else(|| self.looked_at()) {
+            self.read(Page::Explain(route));
+        } else {
+            let told = "nothing is wrong; open a route to have it explained";
+            self.notice = Some((told.to_owned(), self.now));
+        }
+    }
+
+    /// The route that is looked at: the one on the screen or under the cursor, else the worst of the incident shown.
+    fn looked_at(&self) -> Option<String> {
+        let shown = self.shown()?;
+        let known = |id: &String| shown.routes.iter().any(|route| route.id == *id);
+        let worst = || self.verdict(shown).0.route.clone();
+        let under_cursor = match &self.screen {
+            Screen::Route(id) => Some(id.clone()),
+            // An untouched cursor means the incident, not the first of the list.
+            Screen::Tab(Tab::Triage) if self.list.selected.is_none() => worst(),
+            Screen::Tab(Tab::Triage | Tab::Routes) => self.selected().map(str::to_owned),
+            Screen::Tab(tab) => self.route_under_cursor(*tab, shown),
+        };
+        under_cursor.filter(known).or_else(worst).filter(known)
+    }
+
+    /// The route that the row under the cursor is about.
+    fn route_under_cursor(&self, tab: Tab, shown: &Snapshot) -> Option<String> {
+        let id = self.selected_in(tab)?;
+        let slo = |id: &str| shown.slos.iter().find(|slo| slo.id == id);
+        match tab {
+            Tab::Slos => slo(&id).and_then(|slo| shown.spender(slo)),
+            Tab::Alerts => {
+                let alert = shown.alerts.iter().find(|alert| alert.id == id)?;
+                match slo(&alert.slo) {
+                    Some(slo) => shown.spender(slo),
+                    None => Some(alert.route.clone()),
+                }
+            }
+            Tab::Probes => {
+                let probe = shown.probes.iter().find(|probe| probe.name == id)?;
+                probe.route.clone()
+            }
+            Tab::Triage | Tab::Routes | Tab::Upstreams | Tab::Certs | Tab::Changes | Tab::Exec => {
+                None
+            }
+        }
     }
 
     /// What is looked at, from which its runbook follows.
@@ -357,30 +410,23 @@ impl Model {
             Tab::Changes => return self.open_event(),
             Tab::Slos | Tab::Upstreams | Tab::Probes | Tab::Certs | Tab::Alerts | Tab::Exec => {}
         }
-        let Some(id) = self.selected_in(tab) else {
+        if tab == Tab::Upstreams {
+            return self.fold();
+        }
+        let route = self.route_under_cursor(tab, &shown);
+        self.open_route(route);
+    }
+
+    /// Folds the upstream under the cursor, or unfolds it.
+    fn fold(&mut self) {
+        let Some(id) = self.selected_in(Tab::Upstreams) else {
             return;
         };
-        let slo = |id: &str| shown.slos.iter().find(|slo| slo.id == id);
-        let alert = |id: &str| shown.alerts.iter().find(|alert| alert.id == id);
-        let probe = |id: &str| shown.probes.iter().find(|probe| probe.name == id);
-        let route = match tab {
-            Tab::Slos => slo(&id).and_then(|slo| shown.spender(slo)),
-            Tab::Alerts => alert(&id).and_then(|alert| match slo(&alert.slo) {
-                Some(slo) => shown.spender(slo),
-                None => Some(alert.route.clone()),
-            }),
-            Tab::Probes => probe(&id).and_then(|probe| probe.route.clone()),
-            Tab::Upstreams => {
-                let upstream = screens::upstreams::upstream_of(&id);
-                if !self.turned.remove(upstream) {
-                    self.turned.insert(upstream.to_owned());
-                }
-                self.places[tab.index()].select(upstream.to_owned());
-                None
-            }
-            Tab::Triage | Tab::Routes | Tab::Certs | Tab::Changes | Tab::Exec => None,
-        };
-        self.open_route(route);
+        let upstream = screens::upstreams::upstream_of(&id);
+        if !self.turned.remove(upstream) {
+            self.turned.insert(upstream.to_owned());
+        }
+        self.places[Tab::Upstreams.index()].select(upstream.to_owned());
     }
 
     pub(super) fn open_route(&mut self, route: Option<String>) {

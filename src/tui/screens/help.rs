@@ -19,9 +19,12 @@ pub(crate) fn title(model: &Model) -> Vec<Span<'static>> {
         Context::Changes => " · changes",
         Context::Alerts => " · alerts",
         Context::Exec => " · executive summary",
-        Context::Triage | Context::Help | Context::Runbook | Context::Filter | Context::Command => {
-            " · the list of routes"
-        }
+        Context::Triage
+        | Context::Help
+        | Context::Explain
+        | Context::Runbook
+        | Context::Filter
+        | Context::Command => " · the list of routes",
     };
     vec![span("Help", Role::Strong), span(of, Role::Muted)]
 }

@@ -7,7 +7,7 @@ use super::super::canvas::{Canvas, Span, span};
 use super::super::page;
 use super::super::theme::Role;
 use super::super::widgets::{rule, status};
-use super::help;
+use super::{explain, help};
 use crate::generate;
 use crate::slo::alert::AlertKind;
 use crate::slo::policy::Severity;
@@ -17,20 +17,21 @@ use crate::triage::Topic;
 pub(crate) type Line = Vec<(u16, u16, Vec<Span<'static>>)>;
 
 /// Draws the text.
-pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, reading: Reading) {
+pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, reading: &Reading) {
     let area = canvas.area();
     status::head(canvas, area, model);
     if area.height < 3 {
         return;
     }
-    let title = match reading.what {
+    let title = match &reading.what {
+        Page::Explain(route) => explain::title(route),
         Page::Help => help::title(model),
         Page::Runbook(matter) => vec![
             span("Runbook", Role::Strong),
-            span(format!(" · {}", occasion(matter)), Role::Muted),
+            span(format!(" · {}", occasion(*matter)), Role::Muted),
         ],
     };
-    let lines = lines(model, reading.what, area.width);
+    let lines = lines(model, &reading.what, area.width);
     let first = usize::from(reading.line);
     let rows = page(model.size);
     let mut remark = vec![span("Esc close", Role::Muted)];
@@ -89,22 +90,28 @@ pub(crate) fn page(size: Size) -> usize {
 
 /// The furthest line that may be the first; 0 when nothing is read.
 pub(crate) fn last_line(model: &Model) -> u16 {
-    let Some(reading) = model.reading else {
+    let Some(reading) = &model.reading else {
         return 0;
     };
-    let lines = lines(model, reading.what, model.size.width);
+    let lines = lines(model, &reading.what, model.size.width);
     u16::try_from(lines.len().saturating_sub(page(model.size))).unwrap_or(u16::MAX)
 }
 
-fn lines(model: &Model, what: Page, width: u16) -> Vec<Line> {
+fn lines(model: &Model, what: &Page, width: u16) -> Vec<Line> {
     match what {
         Page::Help => help::lines(model, width),
+        Page::Explain(route) => {
+            let room = width.saturating_sub(2);
+            let lines = explain::lines(model, route, room);
+            let lines = lines.into_iter().map(|spans| vec![(1, room, spans)]);
+            lines.collect()
+        }
         Page::Runbook(matter) => {
             let room = width.saturating_sub(2);
             let mut lines = own_runbook(model, room);
             let text = match matter {
-                Matter::Alert(kind, severity) => generate::runbook_of(kind, severity),
-                Matter::Verdict(topic, severity) => generate::runbook_about(topic, severity),
+                Matter::Alert(kind, severity) => generate::runbook_of(*kind, *severity),
+                Matter::Verdict(topic, severity) => generate::runbook_about(*topic, *severity),
             };
             lines.extend(page::lines(&text, room.min(LEGIBLE)));
             lines

@@ -11,7 +11,7 @@ use super::super::fmt;
 use super::super::theme::Role;
 use super::super::widgets::{history, rule};
 use super::super::words;
-use super::{frame, triage};
+use super::{explain, frame, triage};
 use crate::snapshot::{Measure, RouteView, Snapshot};
 
 /// Draws the screen of the route called `id`.
@@ -35,6 +35,12 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, model: &Model, snapshot: &Snapshot, 
             canvas.spans(body.x + 1, y, body.width.saturating_sub(1), &spans);
             y += 1;
         }
+    }
+    let explained = snapshot.explanation(id);
+    let differs = explained.as_ref().and_then(explain::first);
+    if let Some(differs) = differs.filter(|_| y < body.bottom()) {
+        canvas.spans(body.x + 1, y, body.width.saturating_sub(1), &differs);
+        y += 1;
     }
     let rest = body.bottom().saturating_sub(y);
     let rows = match rest {

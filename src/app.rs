@@ -30,6 +30,7 @@ use crate::store::{self, OpenError};
 use crate::triage::Verdict;
 
 mod alerts;
+mod breakers;
 mod certs;
 mod handshakes;
 mod health;

@@ -163,6 +163,16 @@ catalog! {
         "1 when the endpoint is thought to work, 0 when it is not.";
     ENDPOINT_HEALTH_CHANGES = "vestibule_endpoint_health_changes_total", Counter, One, [UPSTREAM, ENDPOINT, closed("by", 2)],
         "How often the endpoint was lost or came back, by its health checks or by how traffic fared, since this process started.";
+    BREAKER_CIRCUIT = "vestibule_breaker_circuit", Gauge, One, [UPSTREAM, closed("phase", 3)],
+        "1 for the phase that the upstream's circuit breaker is in: closed, open, or half open while a few requests try it.";
+    BREAKER_OPENED = "vestibule_breaker_opened_total", Counter, One, [UPSTREAM],
+        "How often the upstream's circuit breaker opened since this process started.";
+    BREAKER_REFUSED = "vestibule_breaker_refused_requests_total", Counter, One, [UPSTREAM, closed("reason", 3)],
+        "Requests that the upstream's breaker refused, by reason, since this process started.";
+    BREAKER_IN_FLIGHT = "vestibule_breaker_requests_in_flight", Gauge, One, [UPSTREAM],
+        "Requests with an upstream that has a breaker, from the choice of an endpoint to the last byte.";
+    BREAKER_PENDING = "vestibule_breaker_requests_pending", Gauge, One, [UPSTREAM],
+        "Requests with an upstream that has a breaker that wait for a connection.";
     SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],
         "Valid events of the SLO by result since the state directory began, counted exactly.";
     SLO_INFO = "vestibule_slo_info", Gauge, One,

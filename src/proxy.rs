@@ -2,7 +2,7 @@
 //!
 //! A request never leaves its thread: each worker has its own runtime, listening sockets, upstream connections and
 //! recorder. Its way through this folder: [`listener`] binds, `worker` accepts, `connection` guards the client's side,
-//! `forward` routes and picks, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation. Beside it, on the control thread, [`health`] asks endpoints how they are.
+//! `forward` routes and picks, `gate` says whether an upstream may be asked now, `pool` connects, `exchange` speaks to the upstream, `observe` makes the one observation. Beside it, on the control thread, [`health`] asks endpoints how they are.
 
 mod balance;
 mod certified;
@@ -13,6 +13,7 @@ mod exchange;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod gate;
 pub mod generation;
 mod handshake;
 mod headers;

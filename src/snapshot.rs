@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    About, CertificateFacts, Durations, EndpointTally, Event, EventKind, Exemplar, Fault,
-    Handshakes, Missed, PreambleFailure, ProbeFailure, ProbePhases, RouteSlot, Side, SlotRecord,
-    Tally, Timestamp, Window,
+    About, CertificateFacts, CircuitPhase, Durations, EndpointTally, Event, EventKind, Exemplar,
+    Fault, Handshakes, Missed, PreambleFailure, ProbeFailure, ProbePhases, RouteSlot, Side,
+    SlotRecord, Tally, Timestamp, Window,
 };
 use crate::slo::state::SloState;
 use crate::triage::Verdict;
@@ -290,12 +290,32 @@ pub struct UpstreamView {
     pub version: Option<String>,
     /// Its endpoints, in configured order.
     pub endpoints: Vec<EndpointView>,
+    /// How its breaker stands; `null`: it has none.
+    #[serde(default)]
+    pub breaker: Option<BreakerView>,
     /// Median time to the head of all its responses over the last minute, in microseconds, within 7 %.
     #[serde(default)]
     pub p50_us: Option<u64>,
     /// 99th percentile of the same.
     #[serde(default)]
     pub p99_us: Option<u64>,
+}
+
+/// An upstream's breaker: whether requests pass, and how many are with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerView {
+    /// Its circuit; `null`: it judges no failures.
+    pub circuit: Option<CircuitPhase>,
+    /// Since when it is so, as far as it changed since this process started.
+    pub since: Option<Timestamp>,
+    /// Attempts under way.
+    pub in_flight: u64,
+    /// Those of them that wait for a connection.
+    pub pending: u64,
+    /// Requests refused since this process started, by reason: `open`, `in_flight`, `pending`.
+    pub refused: Vec<(String, u64)>,
+    /// How often the circuit opened since this process started.
+    pub opened: u64,
 }
 
 /// One endpoint.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::alerts::{self, Crash};
+use super::breakers::Breakers;
 use super::certs::Certs;
 use super::handshakes::Handshakes;
 use super::health::Health;
@@ -31,6 +32,7 @@ use crate::names::ledger::Ledger;
 use crate::names::look::Sight as NameSight;
 use crate::probe::run::Probe;
 use crate::proxy::config::Upstream;
+use crate::proxy::gate::GateCount;
 use crate::proxy::health::Checked;
 use crate::sli::blame::{Blame, BlameRing, DeployPhase};
 use crate::sli::recorder::Rules;
@@ -55,6 +57,7 @@ pub(super) struct Pipeline {
     pub(super) evaluation: Evaluation,
     pub(super) health: Health,
     pub(super) loads: Loads,
+    pub(super) breakers: Breakers,
     pub(super) names: Names,
     /// Routes that grow slower by the day.
     pub(super) slower: Slower,
@@ -128,6 +131,7 @@ impl Pipeline {
             evaluation: Evaluation::default(),
             health: Health::default(),
             loads: Loads::default(),
+            breakers: Breakers::default(),
             names: Names::default(),
             slower: Slower::default(),
             looked_up: Ledger::default(),
@@ -455,6 +459,13 @@ impl Pipeline {
                 scope,
                 text,
             });
+        }
+    }
+
+    /// How the gates of upstreams stand now; a circuit that opened or closed is an event.
+    pub(super) fn gated(&mut self, now: Timestamp, gates: impl Iterator<Item = GateCount>) {
+        for event in self.breakers.absorb(now, gates) {
+            self.note(event);
         }
     }
 

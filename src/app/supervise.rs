@@ -413,6 +413,8 @@ impl Daemon {
                 evicted: limit.evicted,
             })
             .collect();
+        let gates = self.generation.gates(self.clock.tick());
+        self.pipeline.gated(now, gates);
         self.pipeline.judge(now);
         self.seq += 1;
         let snapshot = Arc::new(view::snapshot(

@@ -12,8 +12,8 @@ use crate::model::Fault;
 use crate::net::certificate::{CertificateError, ServerCertificate};
 use crate::net::tls::CertificateStore;
 use crate::proxy::config::{
-    ClientCertificates, Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https, Listener,
-    Network, Retry, Route, Upstream,
+    Breaker, ClientCertificates, Encoded, Endpoint, HeaderEdits, HeaderLine, HostHeader, Https,
+    Listener, Network, Retry, Route, Upstream,
 };
 use crate::proxy::elsewhere::TO_TLS;
 use crate::routing::explain::{self, Standing, Tier};
@@ -490,6 +490,9 @@ fn policy(
             "connect",
             format!("within {:?}, else 504", upstream.connect_timeout),
         );
+        if let Some(breaker) = &upstream.breaker {
+            step("breaker", describe_breaker(breaker));
+        }
         if upstream.endpoints.iter().any(|endpoint| endpoint.tls) {
             let verified = if upstream.tls.insecure {
                 "NOT verified".to_owned()
@@ -525,6 +528,23 @@ fn policy(
         );
     }
     steps
+}
+
+fn describe_breaker(breaker: &Breaker) -> String {
+    let mut parts = Vec::new();
+    if let Some(most) = breaker.max_in_flight {
+        parts.push(format!("at most {most} requests at a time"));
+    }
+    if let Some(most) = breaker.max_pending {
+        parts.push(format!("at most {most} that wait for a connection"));
+    }
+    if let Some(percent) = breaker.failure_percent {
+        parts.push(format!(
+            "open for {:?} when {percent} of a hundred of at least {} fail in {:?}",
+            breaker.open_for, breaker.min_requests, breaker.window
+        ));
+    }
+    format!("{}, else 503", parts.join(", "))
 }
 
 fn describe_retry(retry: &Retry) -> String {

@@ -45,7 +45,7 @@ pub(super) use synthetic::{
 };
 pub(super) use traffic::{
     Balancing, Certificate, Listener, Question, RetryOn, Route, RouteRetry, Upstream,
-    UpstreamHealth,
+    UpstreamBreaker, UpstreamHealth,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);

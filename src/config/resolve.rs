@@ -326,10 +326,28 @@ fn upstream(upstream: file::Upstream, base: &Path) -> Option<proxy::Upstream> {
             0 => None,
             failures => u32::try_from(failures).ok(),
         },
+        breaker: breaker(&upstream.breaker),
         connect_timeout: upstream.connect_timeout.value,
         idle_timeout: upstream.idle_timeout.value,
         idle_connections: upstream.idle_connections.value,
     })
+}
+
+/// One that limits nothing is none.
+fn breaker(breaker: &file::UpstreamBreaker) -> Option<proxy::Breaker> {
+    let count = |count: &Located<usize>| u32::try_from(count.value).unwrap_or(u32::MAX);
+    let small = |count: &Located<usize>| u8::try_from(count.value).unwrap_or(u8::MAX);
+    let own = proxy::Breaker {
+        max_in_flight: breaker.max_in_flight.as_ref().map(count),
+        max_pending: breaker.max_pending.as_ref().map(count),
+        failure_percent: breaker.failure_percent.as_ref().map(small),
+        window: breaker.window.value,
+        min_requests: count(&breaker.min_requests),
+        open_for: breaker.open_for.value,
+        trials: small(&breaker.trials),
+    };
+    let limits = own.max_in_flight.is_some() || own.max_pending.is_some();
+    (limits || own.failure_percent.is_some()).then_some(own)
 }
 
 fn health(health: file::UpstreamHealth) -> Option<proxy::HealthCheck> {

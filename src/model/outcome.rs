@@ -92,6 +92,10 @@ faults! {
     Internal = "internal", Edge, Some(500);
     /// The route's upstream has no endpoint to try.
     NoEndpoint = "no_endpoint", Upstream, Some(503);
+    /// So many attempts at the upstream failed lately that its circuit breaker lets none through.
+    CircuitOpen = "circuit_open", Upstream, Some(503);
+    /// As many requests are with the upstream, or wait for a connection to it, as it is allowed.
+    UpstreamFull = "upstream_full", Upstream, Some(503);
     /// The endpoint's name did not resolve.
     Dns = "dns", Upstream, Some(502);
     /// The endpoint refused the connection.

@@ -167,6 +167,8 @@ pub struct Upstream {
     pub health: Option<HealthCheck>,
     /// Failures in a row after which an endpoint is left alone for a while; `None`: it never is.
     pub eject_after: Option<u32>,
+    /// When requests are refused instead of sent to it; `None`: never.
+    pub breaker: Option<Breaker>,
     /// How long to wait for a connection, its TLS handshake included.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Shorter than what servers commonly keep theirs (5 s), so that a
@@ -174,6 +176,39 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per worker and endpoint.
     pub idle_connections: usize,
+}
+
+/// When requests are refused instead of sent to an upstream. Holds for all workers together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Attempts under way at most; `None`: any number.
+    pub max_in_flight: Option<u32>,
+    /// Those of them at most that wait for a connection; `None`: any number.
+    pub max_pending: Option<u32>,
+    /// Of a hundred attempts, how many must fail for the circuit to open; `None`: it never does.
+    pub failure_percent: Option<u8>,
+    /// Over which time that is judged.
+    pub window: Duration,
+    /// Attempts in that time below which nothing is judged.
+    pub min_requests: u32,
+    /// How long the circuit stays open at first.
+    pub open_for: Duration,
+    /// Trials that must go well for it to close again; at least 1.
+    pub trials: u8,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            max_in_flight: None,
+            max_pending: None,
+            failure_percent: None,
+            window: Duration::from_secs(10),
+            min_requests: 20,
+            open_for: Duration::from_secs(10),
+            trials: 3,
+        }
+    }
 }
 
 /// How an upstream's endpoints share its requests. Each worker judges by what it has seen itself.

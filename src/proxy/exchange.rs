@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::config::Timeouts;
+use super::gate::Permit;
 use super::headers::{self, BodyFraming};
 use super::observe::Tracker;
 use super::pool::Connection;
@@ -61,6 +62,8 @@ pub(super) struct Exchange {
 pub(super) struct Busy {
     worker: Rc<Worker>,
     endpoint: EndpointKey,
+    /// Its leave to be there; `None`: none is needed.
+    permit: Option<Permit>,
 }
 
 impl Busy {
@@ -69,7 +72,13 @@ impl Busy {
         Self {
             worker: Rc::clone(worker),
             endpoint,
+            permit: None,
         }
+    }
+
+    pub(super) fn with(mut self, permit: Option<Permit>) -> Self {
+        self.permit = permit;
+        self
     }
 }
 
@@ -155,6 +164,13 @@ impl Exchange {
             sent: None,
             waiting: None,
             busy,
+        }
+    }
+
+    /// It is known how the endpoint did.
+    pub(super) fn judged(&mut self, good: bool, now: Tick) {
+        if let Some(permit) = &mut self.busy.permit {
+            permit.ends(good, now);
         }
     }
 

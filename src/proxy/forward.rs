@@ -558,7 +558,7 @@ impl Call<'_> {
                 Ok(head) => tracker.attempt_answered(head.status.as_u16()),
                 Err(failure) => tracker.attempt_failed(failure.fault),
             }
-            self.exchanged(tracker, endpoint, began, &head);
+            self.exchanged(tracker, endpoint, began, &head, &mut exchange);
             let stale = matches!(head, Err(Failure { stale: true, .. }));
             if stale && !repeated && self.may_repeat(tracker) {
                 repeated = true;
@@ -619,6 +619,10 @@ impl Call<'_> {
             // There is no time left for another; the answer there is beats none.
             return false;
         }
+        let gate = &self.generation.upstreams[self.upstream].gate;
+        if gate.as_ref().is_some_and(|gate| gate.is_open(now)) {
+            return false;
+        }
         let spent = self.budget(tracker, |budget| budget.spend(now));
         if !spent {
             let refused = &worker.retries_refused;
@@ -636,7 +640,7 @@ impl Call<'_> {
         with(&mut budgets[index])
     }
 
-    /// Tells the pool how an exchange with an endpoint went. A connection that had been closed behind our back says
+    /// Tells the pool and the upstream's gate how an exchange with an endpoint went. A connection that had been closed behind our back says
     /// nothing about the endpoint, nor does what the client did.
     fn exchanged(
         &self,
@@ -644,6 +648,7 @@ impl Call<'_> {
         endpoint: usize,
         began: Tick,
         head: &Result<Head, Failure>,
+        exchange: &mut Exchange,
     ) {
         let good = match head {
             Ok(head) => !head.status.is_server_error(),
@@ -659,6 +664,7 @@ impl Call<'_> {
             worker.pools.waited(endpoint, now.micros_since(began));
         }
         worker.pools.exchanged(upstream, endpoint, good, now);
+        exchange.judged(good, now);
         if upstream.upstream.balance == Balance::Latency {
             let took = Duration::from_micros(now.micros_since(began));
             let penalty = if good {
@@ -693,13 +699,20 @@ impl Call<'_> {
         let count = worker.pools.order(upstream, key, now, tried, &mut order);
         tracker.phase_ended(Phase::Edge, now);
         let mut last = Fault::NoEndpoint;
+        let gate = upstream.gate.as_ref().filter(|_| count > 0);
+        let mut permit = gate.map(|gate| gate.enter(now)).transpose()?;
         for &endpoint in &order[..count] {
             let entry = &upstream.endpoints[endpoint];
             tracker.attempt(endpoint);
             // From here on, so that one who swallows connections looks as busy as it is.
             let busy = Busy::new(&worker, entry.key);
             if !fresh && let Some(connection) = worker.pools.reuse(entry.key, now) {
-                return Ok((endpoint, connection, busy));
+                return Ok((endpoint, connection, busy.with(permit)));
+            }
+            if let Some(permit) = &mut permit {
+                permit
+                    .waits()
+                    .inspect_err(|fault| tracker.attempt_failed(*fault))?;
             }
             let opened = worker
                 .pools
@@ -707,13 +720,24 @@ impl Call<'_> {
                 .await;
             tracker.phase_ends(Phase::Connect);
             match opened {
-                Ok(connection) => return Ok((endpoint, connection, busy)),
+                Ok(connection) => {
+                    if let Some(permit) = &mut permit {
+                        permit.connected();
+                    }
+                    return Ok((endpoint, connection, busy.with(permit)));
+                }
                 Err(fault) => {
+                    if let Some(permit) = &permit {
+                        permit.not_connected(worker.clock.tick());
+                    }
                     tracker.attempt_failed(fault);
                     tracker.connect_failed(entry.key);
                     last = fault;
                 }
             }
+        }
+        if let Some(permit) = &mut permit {
+            permit.ends_unconnected(worker.clock.tick());
         }
         Err(last)
     }

@@ -9,9 +9,11 @@ use rustls::server::ProducesTickets;
 
 use super::balance::Shares;
 use super::config::{Config, HostHeader, Limits, Network, Route, Timeouts, Upstream};
+use super::gate::{Gate, GateCount};
 use super::health::{Checked, Standing};
 use super::limit::{self, LimitCount};
 use super::shown::{Shown, ShownError};
+use crate::clock::Tick;
 use crate::model::{Directory, EndpointKey, Full, RouteKey};
 use crate::net::connect::Target;
 use crate::net::tls::{self, TlsError};
@@ -73,6 +75,8 @@ pub(super) struct RouteEntry {
 pub(super) struct UpstreamEntry {
     pub(super) upstream: Upstream,
     pub(super) endpoints: Vec<EndpointEntry>,
+    /// Who may go to it; `None`: everybody.
+    pub(super) gate: Option<Arc<Gate>>,
     pub(super) shares: Shares,
 }
 
@@ -160,9 +164,22 @@ impl Generation {
     }
 
     /// Takes over what `before` knows: about the endpoints that both check, so that a reload does not send traffic to one
-    /// that is known to be down, and how much is used up of the rate limits that both have.
+    /// that is known to be down, how much is used up of the rate limits that both have, and how the gates of upstreams
+    /// stand.
     pub fn adopt(&mut self, before: &Self) {
         self.rate_limits.adopt(&before.rate_limits);
+        for entry in &mut self.upstreams {
+            let same = |it: &&UpstreamEntry| it.upstream.name == entry.upstream.name;
+            let known = before.upstreams.iter().find(same);
+            let known = known.and_then(|it| it.gate.as_ref());
+            if let (Some(own), Some(known)) = (&mut entry.gate, known) {
+                if own.goes_by(known) {
+                    *own = Arc::clone(known);
+                } else {
+                    own.carry(known);
+                }
+            }
+        }
         let mut known = FxHashMap::default();
         for endpoint in before.upstreams.iter().flat_map(|it| &it.endpoints) {
             known.extend(endpoint.standing.as_ref().map(|it| (endpoint.key, it)));
@@ -172,6 +189,12 @@ impl Generation {
                 *own = Arc::clone(known);
             }
         }
+    }
+
+    /// How the gate of every upstream stands that has one.
+    pub fn gates(&self, now: Tick) -> impl Iterator<Item = GateCount> {
+        let gates = self.upstreams.iter();
+        gates.filter_map(move |it| Some(it.gate.as_ref()?.count(&it.upstream.name, now)))
     }
 
     /// Every endpoint that has health checks, and what they found.
@@ -224,6 +247,7 @@ impl UpstreamEntry {
         let addresses = endpoints.iter().map(|it| it.address.as_str());
         Ok(Self {
             shares: Shares::new(addresses.zip(weights)),
+            gate: upstream.breaker.as_ref().map(|it| Arc::new(Gate::new(it))),
             upstream: upstream.clone(),
             endpoints,
         })

@@ -164,6 +164,14 @@ fn by_fault(findings: &Findings<'_>, upstream: &str) -> String {
         Fault::Internal => "read Vestibule's own log for the defect and report it".to_owned(),
         Fault::Drained => "give the drain more time than the longest request takes".to_owned(),
         Fault::NoEndpoint => format!("bring an endpoint of {upstream} back: none can be tried"),
+        Fault::CircuitOpen => {
+            format!(
+                "find why {upstream} failed: its circuit breaker is open, and tries it again by itself"
+            )
+        }
+        Fault::UpstreamFull => format!(
+            "find what makes {upstream} slow, or raise its `breaker` limits: it has as many requests as it is allowed"
+        ),
         Fault::Dns => format!("check name resolution of the endpoints of {upstream}"),
         Fault::ConnectRefused => refused(),
         Fault::ConnectTimeout | Fault::ConnectFailed => looked_for(),

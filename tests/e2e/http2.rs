@@ -120,13 +120,13 @@ pub(crate) fn request(method: Method, path: &str, body: Body) -> Request<Body> {
 }
 
 /// Runs a test's asynchronous part.
-pub(crate) fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime
         .enable_all()
         .build()
         .expect("a runtime")
-        .block_on(test);
+        .block_on(test)
 }
 
 fn echo(request: &Message, conn: &mut Conn) -> Then {

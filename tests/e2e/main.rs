@@ -14,6 +14,7 @@ mod alerts;
 mod balance;
 mod blame;
 mod bodies;
+mod breaker;
 mod certs;
 mod client;
 mod composites;

@@ -443,6 +443,7 @@ pub(crate) fn all_well() -> Snapshot {
                     p99_us: Some(211_000),
                 })
                 .collect(),
+            breaker: None,
             p50_us: Some(14_000),
             p99_us: Some(268_000),
         })

@@ -63,6 +63,7 @@ pub(super) fn views(view: &View<'_>) -> Vec<UpstreamView> {
                     .get(&upstream.name)
                     .map(|(version, _)| version.clone()),
                 endpoints,
+                breaker: pipeline.breakers.view(&upstream.name),
                 p50_us: quantile(all.as_ref(), 0.50),
                 p99_us: quantile(all.as_ref(), 0.99),
             }

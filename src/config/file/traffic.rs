@@ -17,8 +17,9 @@ use crate::config::kind::{
 };
 use crate::config::outline::Rule;
 use crate::proxy::config::{
-    Encoded, Endpoint, HashKey, HeaderLine, HostHeader, Https, Network, Timeouts,
+    Breaker, Encoded, Endpoint, HashKey, HeaderLine, HostHeader, Https, Network, Timeouts,
 };
+use crate::proxy::gate::LONGEST_WINDOW;
 use crate::routing::condition::{HeaderCondition, QueryCondition};
 use crate::routing::pattern::{HostPattern, PathPattern};
 
@@ -130,6 +131,7 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) panic_below: Located<usize>,
     pub(in crate::config) tls: UpstreamTls,
     pub(in crate::config) health: UpstreamHealth,
+    pub(in crate::config) breaker: UpstreamBreaker,
 }
 
 impl Section for Upstream {
@@ -210,6 +212,11 @@ impl Section for Upstream {
                 "What every endpoint is asked again and again. One that does not answer is tried last; its standing shows \
                  in `vestibule_endpoint_healthy`, on the screens and as an event. Checks are not traffic: no SLO counts \
                  them.",
+            ),
+            breaker: keys.table(
+                "breaker",
+                "When requests are refused instead of sent to it. They are answered 503 with `Retry-After` and count as the \
+                 upstream's doing. Limits hold for all workers together; nothing is limited unless it is written here.",
             ),
         };
         keys.rule(Rule::OnlyWith {
@@ -301,6 +308,74 @@ impl Section for UpstreamHealth {
             value: "http",
         });
         section
+    }
+}
+
+/// `[upstream.breaker]`
+#[derive(Clone, Debug)]
+pub(in crate::config) struct UpstreamBreaker {
+    pub(in crate::config) max_in_flight: Option<Located<usize>>,
+    pub(in crate::config) max_pending: Option<Located<usize>>,
+    pub(in crate::config) failure_percent: Option<Located<usize>>,
+    pub(in crate::config) window: Located<Duration>,
+    pub(in crate::config) min_requests: Located<usize>,
+    pub(in crate::config) open_for: Located<Duration>,
+    pub(in crate::config) trials: Located<usize>,
+}
+
+impl Section for UpstreamBreaker {
+    const TITLE: &'static str = "`upstream.breaker`";
+
+    fn read(keys: &mut Keys<'_, '_>) -> Self {
+        let default = Breaker::default();
+        Self {
+            max_in_flight: keys.optional(
+                "max_in_flight",
+                &Count(1..=1_000_000),
+                "any number",
+                "Requests with it at a time, from the choice of an endpoint to the last byte of the response. One more is \
+                 answered 503 (`upstream_full`).",
+            ),
+            max_pending: keys.optional(
+                "max_pending",
+                &Count(1..=1_000_000),
+                "any number",
+                "Those of them that wait for a connection. One more is answered 503 (`upstream_full`).",
+            ),
+            failure_percent: keys.optional(
+                "failure_percent",
+                &Count(1..=100),
+                "it never opens",
+                "When this many of a hundred attempts in `window` failed (5xx, reset, timeout, no connection), the circuit \
+                 opens: requests are answered 503 (`circuit_open`) at once.",
+            ),
+            window: keys.or(
+                "window",
+                &Time(SECOND..=LONGEST_WINDOW),
+                default.window,
+                "The time over which `failure_percent` is judged, to a tenth of it.",
+            ),
+            min_requests: keys.or(
+                "min_requests",
+                &Count(1..=1_000_000),
+                default.min_requests as usize,
+                "Attempts in `window` below which nothing is judged.",
+            ),
+            open_for: keys.or(
+                "open_for",
+                &Time(MILLISECOND * 100..=HOUR),
+                default.open_for,
+                "How long the circuit stays open, before `trials` requests are let through to see whether it works again. \
+                 Twice as long each time that one of them fails, up to sixteen times.",
+            ),
+            trials: keys.or(
+                "trials",
+                &Count(1..=100),
+                usize::from(default.trials),
+                "Requests that are let through at a time once `open_for` is over. When all of them went well the circuit \
+                 closes; when one fails it opens again.",
+            ),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::page::{Histogram, Number, Page};
 use crate::catalog;
 use crate::export::otlp::Measured;
 use crate::model::{
-    EventKind, Exponential, Fault, Handshake, Missed, Objective, PreambleFailure, ProbeFailure,
-    ProbePhase,
+    CircuitPhase, EventKind, Exponential, Fault, Handshake, Missed, Objective, PreambleFailure,
+    ProbeFailure, ProbePhase,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
@@ -25,6 +25,7 @@ pub(super) fn write(page: &mut impl Page, measured: &Measured) {
     requests(page, snapshot);
     durations(page, measured);
     endpoints(page, snapshot);
+    breakers(page, snapshot);
     slos(page, snapshot);
     alerts(page, snapshot);
     probes(page, snapshot);
@@ -130,6 +131,38 @@ fn endpoints(page: &mut impl Page, snapshot: &Snapshot) {
             page.sample(&[name, address, "checks"], endpoint.changes_by_checks);
             page.sample(&[name, address, "traffic"], endpoint.changes_by_traffic);
         }
+    }
+}
+
+fn breakers(page: &mut impl Page, snapshot: &Snapshot) {
+    let all = || {
+        let upstreams = snapshot.upstreams.iter();
+        upstreams.filter_map(|it| Some((it.name.as_str(), it.breaker.as_ref()?)))
+    };
+    let judging = || all().filter_map(|(name, breaker)| Some((name, breaker, breaker.circuit?)));
+    page.begin(&catalog::BREAKER_CIRCUIT);
+    for (name, _, circuit) in judging() {
+        for phase in CircuitPhase::ALL {
+            page.sample(&[name, phase.as_str()], u64::from(circuit == phase));
+        }
+    }
+    page.begin(&catalog::BREAKER_OPENED);
+    for (name, breaker, _) in judging() {
+        page.sample(&[name], breaker.opened);
+    }
+    page.begin(&catalog::BREAKER_REFUSED);
+    for (name, breaker) in all() {
+        for (reason, count) in &breaker.refused {
+            page.sample(&[name, reason], *count);
+        }
+    }
+    page.begin(&catalog::BREAKER_IN_FLIGHT);
+    for (name, breaker) in all() {
+        page.sample(&[name], breaker.in_flight);
+    }
+    page.begin(&catalog::BREAKER_PENDING);
+    for (name, breaker) in all() {
+        page.sample(&[name], breaker.pending);
     }
 }
 

@@ -7,7 +7,8 @@ use super::Measure::{Bytes, BytesPerSecond, Count, PerSecond, Seconds, Share, Si
 use super::{Board, Panel, listed, of, part, rate};
 use crate::catalog::{
     ACCEPT_FAILURES, ACME_BUDGET, ACME_FAILURES, ACME_ORDERS, ACME_PHASE, ACME_PREFLIGHT,
-    ACME_RENEWAL_DUE, ALERTS, BLIND_SPOTS, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS,
+    ACME_RENEWAL_DUE, ALERTS, BLIND_SPOTS, BREAKER_CIRCUIT, BREAKER_IN_FLIGHT, BREAKER_OPENED,
+    BREAKER_PENDING, BREAKER_REFUSED, BUILD_INFO, CERT_ALERTS, CERT_LEFT, CERT_LIST_ENDS,
     CERT_NAME_MATCH, CERT_NOT_AFTER, CERT_NOT_BEFORE, CERT_REVOKED, CONFIG_APPLY,
     CONFIG_GENERATION, CONFIG_INFO, CONFIG_REFUSED, CONNECTIONS, DEGRADED, DROPPED, DURATION,
     ENCODED, ENDPOINT_CONNECT_FAILURES, ENDPOINT_HEALTH_CHANGES, ENDPOINT_HEALTHY,
@@ -294,6 +295,14 @@ fn debug() -> Board {
                         .query(format!("topk(10, sum by (upstream, endpoint) ({}))", rate(&ENDPOINT_RETRIED, &[])), "{{upstream}} {{endpoint}}"),
                     Panel::new(Lines, "Health of endpoints", Count, 6, "1 when an endpoint is thought to work by every instance.")
                         .query(worst(&ENDPOINT_HEALTHY, "upstream, endpoint", &[]), "{{upstream}} {{endpoint}}"),
+                    Panel::new(Lines, "Circuits", Count, 8, "1 while an upstream's circuit breaker is in this phase, and how often it opened in ten minutes.")
+                        .query(most(&BREAKER_CIRCUIT, "upstream, phase", &[("phase", "!=", "closed")]), "{{upstream}} {{phase}}")
+                        .query(format!("sum by (upstream) (increase({}[10m]))", of(&BREAKER_OPENED, &[])), "{{upstream}} opened"),
+                    Panel::new(Lines, "Refused by a breaker", PerSecond, 8, "Requests per second that an upstream's breaker answered 503, by reason.")
+                        .query(format!("sum by (upstream, reason) ({})", rate(&BREAKER_REFUSED, &[])), "{{upstream}} {{reason}}"),
+                    Panel::new(Lines, "With upstreams that have a breaker", Count, 8, "Requests under way, and those of them that wait for a connection.")
+                        .query(format!("sum by (upstream) ({})", of(&BREAKER_IN_FLIGHT, &[])), "{{upstream}}")
+                        .query(format!("sum by (upstream) ({})", of(&BREAKER_PENDING, &[])), "{{upstream}} waiting"),
                     Panel::new(Lines, "Endpoints that come and go", Count, 24, "How often an endpoint was lost or came back in ten minutes, by its health checks or by how traffic fared: the ten most restless.")
                         .query(format!("topk(10, sum by (upstream, endpoint, by) (increase({}[10m])))", of(&ENDPOINT_HEALTH_CHANGES, &[])), "{{upstream}} {{endpoint}} by {{by}}"),
                 ],

@@ -10,7 +10,7 @@ use super::super::theme::Role;
 use super::super::widgets::table::{Cell, Column, Kind};
 use super::super::widgets::{health, listing, rule};
 use super::super::words::Status;
-use crate::model::Timestamp;
+use crate::model::{CircuitPhase, Timestamp};
 use crate::snapshot::{EndpointView, Snapshot, UpstreamView};
 
 /// Between an upstream's name and an endpoint's address in an id. No name has it.
@@ -144,7 +144,13 @@ fn rows<'a>(model: &Model, snapshot: &'a Snapshot) -> Vec<Row<'a>> {
 
 fn is_troubled(upstream: &UpstreamView) -> bool {
     let troubled = |endpoint: &EndpointView| !endpoint.healthy || endpoint.ejected_by > 0;
-    upstream.endpoints.iter().any(troubled)
+    is_cut_off(upstream) || upstream.endpoints.iter().any(troubled)
+}
+
+/// Its circuit breaker keeps requests from it.
+fn is_cut_off(upstream: &UpstreamView) -> bool {
+    let circuit = upstream.breaker.as_ref().and_then(|it| it.circuit);
+    matches!(circuit, Some(CircuitPhase::Open | CircuitPhase::HalfOpen))
 }
 
 fn heading(snapshot: &Snapshot) -> String {
@@ -205,6 +211,9 @@ impl Row<'_> {
         if let Some(endpoint) = self.endpoint {
             return of(endpoint);
         }
+        if is_cut_off(self.upstream) {
+            return Status::FAIL;
+        }
         let each = || self.upstream.endpoints.iter().map(of);
         for status in [Status::FAIL, Status::EJECTED, Status::OK] {
             if each().any(|found| found == status) {
@@ -250,7 +259,12 @@ impl Row<'_> {
 
     fn check(&self) -> String {
         let Some(endpoint) = self.endpoint else {
-            return String::new();
+            let circuit = self.upstream.breaker.as_ref().and_then(|it| it.circuit);
+            return match circuit {
+                Some(CircuitPhase::Open) => "circuit open".to_owned(),
+                Some(CircuitPhase::HalfOpen) => "circuit half open".to_owned(),
+                Some(CircuitPhase::Closed) | None => String::new(),
+            };
         };
         let mut text = match endpoint.answers_checks {
             Some(true) => "pass",
@@ -270,6 +284,9 @@ impl Row<'_> {
     fn since(&self) -> Option<Timestamp> {
         match self.endpoint {
             Some(endpoint) => endpoint.since,
+            None if is_cut_off(self.upstream) => {
+                self.upstream.breaker.as_ref().and_then(|it| it.since)
+            }
             None => self
                 .upstream
                 .endpoints

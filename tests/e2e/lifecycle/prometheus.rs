@@ -127,6 +127,7 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         [[upstream]]
         name = "web"
         endpoints = ["http://{}"]
+        breaker = {{ max_in_flight = 100000, failure_percent = 100, min_requests = 1000000 }}
 
         [[route]]
         id = "web"

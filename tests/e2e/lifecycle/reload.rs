@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::harness::{Client, Daemon, Home, PATIENCE, of, stderr, stdout, told, wait};
 use super::origin::Origin;
+use crate::http2::{self, Http2};
 use crate::tls::{Authority, handshake};
 
 /// Reloads under load.
@@ -138,6 +139,35 @@ fn reloads_under_load_fail_no_request_and_lose_no_count() {
             })
         })
         .collect();
+    let new_ones: Vec<_> = (0..2)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut sent = 0_u64;
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = Client::connect(address).get("/");
+                    assert_eq!(answer.expect("no connection fails in a reload").status, 200);
+                    sent += 1;
+                }
+                sent
+            })
+        })
+        .collect();
+    let over_http2 = {
+        let stop = Arc::clone(&stop);
+        thread::spawn(move || {
+            http2::run(async {
+                let (mut client, mut sent) = (Http2::connect(address).await, 0_u64);
+                while !stop.load(Ordering::SeqCst) {
+                    assert_eq!(client.get("/").await.status, 200);
+                    sent += 1;
+                }
+                sent
+            })
+        })
+    };
+    let clients = clients.into_iter().chain(new_ones).chain([over_http2]);
+    let clients: Vec<_> = clients.collect();
     let mut counted = 0;
     for turn in 0..RELOADS {
         home.configure(if turn % 2 == 0 { &more } else { &plain });

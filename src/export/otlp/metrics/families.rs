@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::catalog::{self, Series};
 use crate::model::{
-    EventKind, Fault, Handshake, Missed, Objective, PreambleFailure, ProbeFailure, ProbePhase,
-    Timestamp,
+    CircuitPhase, EventKind, Fault, Handshake, Missed, Objective, PreambleFailure, ProbeFailure,
+    ProbePhase, Timestamp,
 };
 use crate::slo::alert::AlertState;
 use crate::slo::policy::Tier;
@@ -36,6 +36,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
     };
     all.requests(snapshot);
     all.endpoints(snapshot);
+    all.breakers(snapshot);
     all.slos(snapshot);
     all.probes(snapshot);
     all.certificates(snapshot);
@@ -172,6 +173,40 @@ impl Families {
                 self.count(&[name, address, "checks"], endpoint.changes_by_checks);
                 self.count(&[name, address, "traffic"], endpoint.changes_by_traffic);
             }
+        }
+    }
+
+    fn breakers(&mut self, snapshot: &Snapshot) {
+        let all = || {
+            let upstreams = snapshot.upstreams.iter();
+            upstreams.filter_map(|it| Some((it.name.as_str(), it.breaker.as_ref()?)))
+        };
+        let judging =
+            || all().filter_map(|(name, breaker)| Some((name, breaker, breaker.circuit?)));
+        self.begin(&catalog::BREAKER_CIRCUIT);
+        for (name, _, circuit) in judging() {
+            for phase in CircuitPhase::ALL {
+                let level = f64::from(u8::from(circuit == phase));
+                self.level(&[name, phase.as_str()], level);
+            }
+        }
+        self.begin(&catalog::BREAKER_OPENED);
+        for (name, breaker, _) in judging() {
+            self.count(&[name], breaker.opened);
+        }
+        self.begin(&catalog::BREAKER_REFUSED);
+        for (name, breaker) in all() {
+            for (reason, count) in &breaker.refused {
+                self.count(&[name, reason], *count);
+            }
+        }
+        self.begin(&catalog::BREAKER_IN_FLIGHT);
+        for (name, breaker) in all() {
+            self.level(&[name], breaker.in_flight as f64);
+        }
+        self.begin(&catalog::BREAKER_PENDING);
+        for (name, breaker) in all() {
+            self.level(&[name], breaker.pending as f64);
         }
     }
 

@@ -1,0 +1,221 @@
+//! A circuit breaker's state and its steps. Pure, and small enough for one atomic word.
+
+use std::time::Duration;
+
+use crate::model::CircuitPhase;
+
+/// A circuit's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Circuit {
+    phase: Phase,
+    /// Times it opened in a row without closing.
+    opens: u64,
+    /// Trials of this round that were let through, and those that went well.
+    started: u64,
+    passed: u64,
+    /// When it may try again, in milliseconds since the process's fixed moment. Names the round.
+    until_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+/// What becomes of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Pass,
+    /// It passes as a trial of this round.
+    Trial(u64),
+    Refuse,
+}
+
+/// Each time that its trials fail it stays open twice as long, up to so many times.
+pub(super) const MOST_DOUBLINGS: u32 = 4;
+
+const PHASE_BITS: u32 = 2;
+const OPENS_BITS: u32 = 4;
+const TRIAL_BITS: u32 = 8;
+const FIXED_BITS: u32 = PHASE_BITS + OPENS_BITS + 2 * TRIAL_BITS;
+
+impl Circuit {
+    pub(super) const fn packed(self) -> u64 {
+        let mut word = self.until_ms;
+        word = word << TRIAL_BITS | self.passed;
+        word = word << TRIAL_BITS | self.started;
+        word = word << OPENS_BITS | self.opens;
+        word << PHASE_BITS | self.phase as u64
+    }
+
+    pub(super) const fn unpacked(word: u64) -> Self {
+        const fn bits(word: u64, from: u32, count: u32) -> u64 {
+            word >> from & ((1 << count) - 1)
+        }
+        Self {
+            phase: match bits(word, 0, PHASE_BITS) {
+                0 => Phase::Closed,
+                1 => Phase::Open,
+                _ => Phase::HalfOpen,
+            },
+            opens: bits(word, PHASE_BITS, OPENS_BITS),
+            started: bits(word, PHASE_BITS + OPENS_BITS, TRIAL_BITS),
+            passed: bits(word, PHASE_BITS + OPENS_BITS + TRIAL_BITS, TRIAL_BITS),
+            until_ms: word >> FIXED_BITS,
+        }
+    }
+
+    pub(super) const fn is_closed(self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    pub(super) const fn phase_at(self, now_ms: u64) -> CircuitPhase {
+        match self.phase {
+            Phase::Closed => CircuitPhase::Closed,
+            Phase::Open if now_ms < self.until_ms => CircuitPhase::Open,
+            // The next request is a trial.
+            Phase::Open | Phase::HalfOpen => CircuitPhase::HalfOpen,
+        }
+    }
+
+    /// What becomes of an attempt, and the state after it if that is another.
+    pub(super) fn admits(self, now_ms: u64, trials: u8) -> (Admission, Option<Self>) {
+        match self.phase {
+            Phase::Closed => (Admission::Pass, None),
+            Phase::Open if now_ms < self.until_ms => (Admission::Refuse, None),
+            Phase::Open => {
+                let next = Self {
+                    phase: Phase::HalfOpen,
+                    started: 1,
+                    passed: 0,
+                    ..self
+                };
+                (Admission::Trial(self.until_ms), Some(next))
+            }
+            Phase::HalfOpen if self.started < u64::from(trials) => {
+                let next = Self {
+                    started: self.started + 1,
+                    ..self
+                };
+                (Admission::Trial(self.until_ms), Some(next))
+            }
+            Phase::HalfOpen => (Admission::Refuse, None),
+        }
+    }
+
+    /// Too many attempts failed: it opens, if it was closed.
+    pub(super) fn trips(self, now_ms: u64, open_for: Duration) -> Option<Self> {
+        self.is_closed().then(|| self.opened(now_ms, open_for))
+    }
+
+    /// A trial ended.
+    pub(super) fn tried(
+        self,
+        round: u64,
+        good: bool,
+        now_ms: u64,
+        trials: u8,
+        open_for: Duration,
+    ) -> Option<Self> {
+        if !self.is_in(round) {
+            return None;
+        }
+        if !good {
+            return Some(self.opened(now_ms, open_for));
+        }
+        let passed = self.passed + 1;
+        Some(if passed >= u64::from(trials) {
+            Self::default()
+        } else {
+            Self { passed, ..self }
+        })
+    }
+
+    /// A trial ended without a result.
+    pub(super) fn abandons(self, round: u64) -> Option<Self> {
+        self.is_in(round).then(|| Self {
+            started: self.started.saturating_sub(1),
+            ..self
+        })
+    }
+
+    fn is_in(self, round: u64) -> bool {
+        self.phase == Phase::HalfOpen && self.until_ms == round
+    }
+
+    fn opened(self, now_ms: u64, open_for: Duration) -> Self {
+        let opens = self.opens.min(u64::from(MOST_DOUBLINGS));
+        let open_ms = u64::try_from(open_for.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = now_ms.saturating_add(open_ms.saturating_mul(1 << opens));
+        Self {
+            phase: Phase::Open,
+            opens: (opens + 1).min(u64::from(MOST_DOUBLINGS)),
+            started: 0,
+            passed: 0,
+            // Room for more than a century.
+            until_ms: until_ms.min((1 << (64 - FIXED_BITS)) - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_word_holds_a_state(
+            phase in 0_u64..3,
+            opens in 0_u64..16,
+            started in 0_u64..256,
+            passed in 0_u64..256,
+            until_ms in 0_u64..1 << 42,
+        ) {
+            let phase = [Phase::Closed, Phase::Open, Phase::HalfOpen][phase as usize];
+            let state = Circuit { phase, opens, started, passed, until_ms };
+            prop_assert_eq!(Circuit::unpacked(state.packed()), state);
+        }
+
+        /// Whatever is asked of it in whatever order, never are more trials under way than may be, and a circuit that is
+        /// not closed lets nobody through but those.
+        #[test]
+        fn trials_are_few(
+            steps in prop::collection::vec((0_u8..4, 0_u64..3_000, any::<bool>()), 1..300),
+            trials in 1_u8..5,
+        ) {
+            let (mut circuit, mut now) = (Circuit::default(), 0);
+            let mut under_way: Vec<u64> = Vec::new();
+            let second = Duration::from_secs(1);
+            for (what, passed, good) in steps {
+                now += passed;
+                match (what, under_way.pop()) {
+                    (0, round) => {
+                        under_way.extend(round);
+                        circuit = circuit.trips(now, second).unwrap_or(circuit);
+                    }
+                    (1, Some(round)) => {
+                        circuit = circuit.tried(round, good, now, trials, second).unwrap_or(circuit);
+                    }
+                    (2, Some(round)) => circuit = circuit.abandons(round).unwrap_or(circuit),
+                    (_, round) => {
+                        under_way.extend(round);
+                        let (admission, next) = circuit.admits(now, trials);
+                        match admission {
+                            Admission::Pass => prop_assert!(circuit.is_closed()),
+                            Admission::Trial(round) => under_way.push(round),
+                            Admission::Refuse => prop_assert!(!circuit.is_closed()),
+                        }
+                        circuit = next.unwrap_or(circuit);
+                    }
+                }
+                let of_this = under_way.iter().filter(|it| circuit.is_in(**it)).count();
+                prop_assert!(of_this <= usize::from(trials));
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 pub mod elsewhere;
 mod exchange;
+mod flood;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -308,6 +308,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(STREAM_WINDOW as usize)
+        .max_local_error_reset_streams(MAX_ERRORS)
         .max_header_list_size(u32::try_from(state.limits.max_header_bytes).unwrap_or(u32::MAX));
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let mut draining = pin!(state.worker.drain.notified());
@@ -330,6 +331,8 @@ where
 
 /// Streams of one client at a time; Envoy's advice for an edge.
 const MAX_STREAMS: u32 = 100;
+/// Streams of one client that we have to end because it breaks the protocol in them (CVE-2025-8671), before we end all.
+const MAX_ERRORS: usize = 256;
 /// Bytes of one request body that may be on their way to us.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes of all request bodies of a connection that may be on their way to us.

@@ -138,8 +138,12 @@ impl Prepared {
         let (Ok(host), Ok(path)) = (host, path) else {
             return refuse(tracker, Fault::RequestInvalid);
         };
-        if !headers::is_coded_plainly(&parts.headers) {
+        if !is_plain(&parts) {
             return refuse(tracker, Fault::RequestInvalid);
+        }
+        // hyper counts those of HTTP/1 itself.
+        if parts.version == Version::HTTP_2 && parts.headers.len() > connection.limits.max_headers {
+            return refuse(tracker, Fault::HeadersTooLarge);
         }
         let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
             return refuse(tracker, Fault::RequestInvalid);
@@ -315,6 +319,22 @@ fn rewritten(
 /// Whether a route answers this client.
 fn admits(connection: &ConnectionState, route: &Route, client: Client) -> bool {
     route.answers(client.address) && (!route.certified || connection.identity().is_some())
+}
+
+/// The longest method; the longest that is registered has 17 letters.
+const MAX_METHOD: usize = 32;
+
+/// Whether a request says in one way only what others could read in two: its scheme, its method (some servers take `get` for
+/// GET, no rule of ours does), how its body is coded and how long it is.
+fn is_plain(parts: &http::request::Parts) -> bool {
+    let scheme = parts.uri.scheme_str();
+    let method = parts.method.as_str().as_bytes();
+    let of_method = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_');
+    scheme.is_none_or(|scheme| matches!(scheme, "http" | "https"))
+        && method.len() <= MAX_METHOD
+        && method.iter().all(of_method)
+        && headers::is_coded_plainly(&parts.headers)
+        && headers::is_long_plainly(&parts.headers)
 }
 
 /// What a request asks for, in the form that was matched.

@@ -285,6 +285,12 @@ pub(super) fn is_coded_plainly(headers: &HeaderMap) -> bool {
         && codings.next().is_none()
 }
 
+/// Whether a body's length is written without zeros before it, which not everybody reads as decimals.
+pub(super) fn is_long_plainly(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    length.is_none_or(|length| length == b"0" || !length.starts_with(b"0"))
+}
+
 /// Whether the client asks for a WebSocket (RFC 6455, 4.1).
 pub(super) fn wants_websocket(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::GET

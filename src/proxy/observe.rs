@@ -422,12 +422,14 @@ pub(super) const fn scheme(tls: bool) -> &'static str {
 /// is known.
 pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
     let worker = &connection.worker;
+    let http2 = connection.http2.get();
     let observation = Observation {
         route: RouteKey::NONE,
         endpoint: None,
         source: Source::Proxy,
         outcome: fault.outcome(),
-        status: fault.status(),
+        // Frames of HTTP/2 that are refused belong to no request that could be answered.
+        status: fault.status().filter(|_| !http2),
         duration_us: 0,
         phases: Phases::default(),
         attempts: 0,
@@ -444,7 +446,11 @@ pub(super) fn unreadable(connection: &ConnectionState, fault: Fault) {
             attempts: &[],
             client: connection.peer,
             scheme: scheme(connection.tls.is_some()),
-            protocol: protocol(Version::HTTP_11),
+            protocol: protocol(if http2 {
+                Version::HTTP_2
+            } else {
+                Version::HTTP_11
+            }),
             method: "",
             host: b"",
             path: "",

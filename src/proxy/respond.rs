@@ -174,7 +174,8 @@ pub(super) fn fault(mut tracker: Tracker, fault: Fault) -> Response<ResponseBody
     }
     if matches!(
         fault,
-        Fault::RequestInvalid | Fault::ClientStalled | Fault::BodyTooLarge
+        // What follows a CONNECT may be meant for the other end of a tunnel.
+        Fault::RequestInvalid | Fault::ClientStalled | Fault::BodyTooLarge | Fault::NotAllowed
     ) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

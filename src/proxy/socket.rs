@@ -7,13 +7,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, timeout};
 
 use super::connection::ConnectionState;
+use super::flood::FrameBudget;
+use super::observe;
 use super::worker::Worker;
 use crate::clock::{Clock, Tick};
+use crate::model::Fault;
 
 /// A client's socket under guard: what was read to tell the protocol is read again by hyper, and a client that sends or
 /// takes nothing for too long is cut off.
@@ -28,6 +31,8 @@ pub(super) struct ClientIo<S> {
     window_guard: Guard,
     held: Held,
     farewell: Farewell,
+    /// Made with the first bytes of HTTP/2.
+    frames: Option<Box<FrameBudget>>,
 }
 
 /// How the end of what we send is told.
@@ -94,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             write_guard: Guard::default(),
             window_guard: Guard::default(),
             held: Held::default(),
+            frames: None,
         }
     }
 
@@ -247,17 +253,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
         let this = self.get_mut();
         if !this.first.is_empty() {
             let count = this.first.len().min(buf.remaining());
-            buf.put_slice(&this.first[..count]);
-            this.first.advance(count);
-            return Poll::Ready(Ok(()));
+            let first = this.first.split_to(count);
+            buf.put_slice(&first);
+            return Poll::Ready(this.count_frames(&first));
         }
         let before = buf.filled().len();
         if Pin::new(&mut this.inner).poll_read(cx, buf)?.is_ready() {
-            if buf.filled().len() > before {
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            if !fresh.is_empty() {
                 this.read_guard.moved();
                 this.state.read_some();
             }
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.count_frames(fresh));
         }
         ready!(this.poll_patience(cx));
         if this.state.stalled.get() {
@@ -269,6 +276,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
         }
         // A connection without a request in it just ends.
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> ClientIo<S> {
+    /// Ends a connection of HTTP/2 whose client sends more frames that carry nothing than it could have a reason to.
+    fn count_frames(&mut self, fresh: &[u8]) -> io::Result<()> {
+        if !self.state.http2.get() {
+            return Ok(());
+        }
+        let frames = self
+            .frames
+            .get_or_insert_with(|| Box::new(FrameBudget::new()));
+        let clock = &self.state.worker.clock;
+        frames.take(fresh, || clock.tick()).map_err(|_flood| {
+            observe::unreadable(&self.state, Fault::RequestInvalid);
+            io::ErrorKind::InvalidData.into()
+        })
     }
 }
 

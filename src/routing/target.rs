@@ -98,7 +98,8 @@ fn without_port(raw: &str) -> Result<&str, TargetError> {
         None => raw.split_at(raw.find(':').unwrap_or(raw.len())),
     };
     let digits = port.strip_prefix(':').unwrap_or(port);
-    if digits.len() > 5 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let is_port = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    if !digits.is_empty() && !is_port {
         return Err(TargetError::Host);
     }
     Ok(name)

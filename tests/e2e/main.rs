@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod adversary;
 mod alerts;
 mod balance;
 mod blame;

@@ -298,9 +298,6 @@ fn millis(now: Tick) -> u64 {
     now.micros_since(Tick::default()) / 1_000
 }
 
-/// The longest a circuit stays open is its `open_for` so many times.
-pub const LONGEST_OPEN: u32 = 1 << circuit::MOST_DOUBLINGS;
-
 /// Longest span of time that attempts are judged over.
 pub const LONGEST_WINDOW: Duration = Duration::from_secs(600);
 

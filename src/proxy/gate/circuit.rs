@@ -35,7 +35,7 @@ pub(super) enum Admission {
 }
 
 /// Each time that its trials fail it stays open twice as long, up to so many times.
-pub(super) const MOST_DOUBLINGS: u32 = 4;
+const MOST_DOUBLINGS: u32 = 4;
 
 const PHASE_BITS: u32 = 2;
 const OPENS_BITS: u32 = 4;

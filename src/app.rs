@@ -48,6 +48,7 @@ mod restore;
 mod slower;
 mod spending;
 mod supervise;
+mod tiers;
 mod view;
 mod vitals;
 mod workers;

@@ -211,7 +211,7 @@ impl Plan {
                     .holds(id, Some(&place.upstream), place.owner.as_deref())
             }),
             About::Upstream(_) | About::Owner(_) => wide.about == About::Ingress,
-            About::Ingress | About::Parts => false,
+            About::Limit(_) | About::Ingress | About::Parts => false,
         };
         let is_weighed = wide.parts.iter().any(|part| part.slo == slo.id);
         is_weighed || (same_kind && is_inside && slo.about != wide.about)

@@ -491,6 +491,7 @@ fn every_key_reaches_its_part() {
         [
             (Sli::Connection, 999_000),
             (Sli::RateLimit, 990_000),
+            (Sli::RateLimit, 990_000),
             (Sli::Vital(Vital::Handshake), 999_900),
             (Sli::Vital(Vital::Cpu { most: 60 }), 950_000),
             (Sli::Vital(Vital::Memory { most: 70 }), 950_000),

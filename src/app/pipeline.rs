@@ -18,6 +18,7 @@ use super::promises::Promises;
 use super::quiet::{Ended, Quiet};
 use super::restore;
 use super::slower::Slower;
+use super::tiers::Tiers;
 use super::vitals::Vitals;
 use super::workers::Gathered;
 use crate::config::Resolved;
@@ -34,6 +35,7 @@ use crate::probe::run::Probe;
 use crate::proxy::config::Upstream;
 use crate::proxy::gate::GateCount;
 use crate::proxy::health::Checked;
+use crate::proxy::limit::LimitCount;
 use crate::sli::blame::{Blame, BlameRing, DeployPhase};
 use crate::sli::recorder::Rules;
 use crate::sli::ring::{HourRing, RouteRing};
@@ -65,6 +67,7 @@ pub(super) struct Pipeline {
     pub(super) looked_up: Ledger,
     pub(super) handshakes: Handshakes,
     pub(super) vitals: Vitals,
+    tiers: Tiers,
     pub(super) probes: Probes,
     pub(super) certs: Certs,
     /// Newest first.
@@ -137,6 +140,7 @@ impl Pipeline {
             looked_up: Ledger::default(),
             handshakes: Handshakes::default(),
             vitals: Vitals::default(),
+            tiers: Tiers::default(),
             probes: Probes::default(),
             certs: Certs::default(),
             events: VecDeque::new(),
@@ -171,8 +175,10 @@ impl Pipeline {
         self.hand_over_minute();
         for slo in &resolved.slos {
             let key = self.directory.slo(&slo.id, &slo.counted())?;
+            // What a limit was asked it counts itself.
+            let is_counted = !matches!(slo.about, About::Limit(_));
             for route in self.routes_of(resolved, &slo.about)? {
-                rules.push((route, key, slo.sli));
+                rules.extend(is_counted.then_some((route, key, slo.sli)));
             }
             slos.push((key, slo.clone()));
         }
@@ -213,6 +219,7 @@ impl Pipeline {
         self.promises.configure(&slos);
         self.probes.configure(probes, &slos);
         self.vitals.configure(&slos);
+        self.tiers.configure(&slos);
         self.engine.replace(slos, &resolved.policies);
         let mut rules = Rules::new(rules);
         for (index, state) in self.routes.iter().enumerate() {
@@ -369,6 +376,17 @@ impl Pipeline {
         {
             // Refused only when the store is closed, which its status says.
             store.slots(records).unwrap_or_default();
+        }
+    }
+
+    /// Counts what rate limits came to, as having happened in second `second`.
+    pub(super) fn limited<'a>(
+        &mut self,
+        second: u64,
+        counts: impl Iterator<Item = LimitCount<'a>>,
+    ) {
+        for (slo, tally) in self.tiers.absorb(counts) {
+            self.promises.ask(second, slo, tally);
         }
     }
 

@@ -203,6 +203,11 @@ impl Promises {
         promise.add(second, tally);
     }
 
+    /// Counts requests of a second of which it is not known by which route they came.
+    pub(super) fn ask(&mut self, second: u64, slo: SloKey, tally: Tally) {
+        of(&mut self.0, slo.index()).add(second, tally);
+    }
+
     /// Counts events of a second, as they are.
     pub(super) fn count(&mut self, second: u64, slo: SloKey, tally: Tally) {
         of(&mut self.0, slo.index()).count(second, tally);

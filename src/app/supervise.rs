@@ -375,6 +375,7 @@ impl Daemon {
         self.around.process = self.machine.read(self.clock.tick(), self.workers.count());
         let upstreams = &self.around.resolved.proxy.upstreams;
         self.pipeline.feel(over, &self.around.process, upstreams);
+        self.pipeline.limited(over, self.generation.limit_counts());
         self.pipeline.tick(now);
         self.pipeline.count_arrivals(now, &gathered);
         self.pipeline.checked(now, self.generation.standings());
@@ -727,6 +728,7 @@ impl Daemon {
         let Self {
             clock,
             mut pipeline,
+            generation,
             workers,
             access_log,
             sink,
@@ -744,6 +746,7 @@ impl Daemon {
         let last = workers.stop().await;
         let now = clock.now();
         pipeline.absorb(now.as_secs(), &last);
+        pipeline.limited(now.as_secs(), generation.limit_counts());
         pipeline.tick(now);
         // Their trackers are gone by now and have recorded it.
         let cut = |(_, slot): &(RouteKey, Box<RouteSlot>)| slot.faults[Fault::Drained.index()];

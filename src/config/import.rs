@@ -195,14 +195,14 @@ impl Imported {
         self.notes.iter().any(|note| note.fate == Fate::Lost)
     }
 
-    /// Leaves out what needs something that no document has: SLOs of probes their definition, those of an upstream or an
-    /// owner the routes that lead there or belong to them.
+    /// Leaves out what needs something that no document has: SLOs of probes their definition, those of an upstream, an
+    /// owner or a rate limit the routes that lead there, belong to them or have it.
     pub fn without_surroundings(&mut self) {
         let stands_alone = |promise: &Promise| {
             !matches!(promise.slo.sli, Sli::Probe { .. })
                 && match &promise.slo.about {
                     About::Route(_) | About::Ingress | About::Parts => true,
-                    About::Upstream(_) | About::Owner(_) => false,
+                    About::Upstream(_) | About::Owner(_) | About::Limit(_) => false,
                 }
         };
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.promises)

@@ -576,6 +576,7 @@ fn about(slo: &file::Slo) -> Option<About> {
         route,
         upstream,
         owner,
+        limit,
         ingress,
         ..
     } = slo;
@@ -587,6 +588,7 @@ fn about(slo: &file::Slo) -> Option<About> {
     (route.as_ref().map(text).map(About::Route))
         .or_else(|| upstream.as_ref().map(text).map(About::Upstream))
         .or_else(|| owner.as_ref().map(text).map(About::Owner))
+        .or_else(|| limit.as_ref().map(text).map(About::Limit))
         .or_else(|| ingress.value.then_some(About::Ingress))
 }
 

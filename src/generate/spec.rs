@@ -251,9 +251,11 @@ fn openslo(plan: &Plan) -> Vec<Yaml> {
 pub fn service(slo: &Slo) -> String {
     match &slo.about {
         About::Route(id) => id.clone(),
-        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress | About::Parts) => {
-            wide.scope().replacen(':', "-", 1)
-        }
+        wide @ (About::Upstream(_)
+        | About::Owner(_)
+        | About::Limit(_)
+        | About::Ingress
+        | About::Parts) => wide.scope().replacen(':', "-", 1),
     }
 }
 

@@ -11,6 +11,8 @@ pub enum About {
     Upstream(String),
     /// Every route that someone answers for.
     Owner(String),
+    /// What one rate limit was asked, by its name: the requests of whoever it is for, on every route that has it.
+    Limit(String),
     /// Everything that comes in, also what no route takes.
     Ingress,
     /// What its parts are about, of a composite.
@@ -22,7 +24,9 @@ impl About {
     pub fn route(&self) -> Option<&str> {
         match self {
             Self::Route(id) => Some(id),
-            Self::Upstream(_) | Self::Owner(_) | Self::Ingress | Self::Parts => None,
+            Self::Upstream(_) | Self::Owner(_) | Self::Limit(_) | Self::Ingress | Self::Parts => {
+                None
+            }
         }
     }
 
@@ -30,7 +34,7 @@ impl About {
     pub fn upstream(&self) -> Option<&str> {
         match self {
             Self::Upstream(name) => Some(name),
-            Self::Route(_) | Self::Owner(_) | Self::Ingress | Self::Parts => None,
+            Self::Route(_) | Self::Owner(_) | Self::Limit(_) | Self::Ingress | Self::Parts => None,
         }
     }
 
@@ -41,16 +45,18 @@ impl About {
             Self::Upstream(name) => upstream == Some(name),
             Self::Owner(name) => owner == Some(name),
             Self::Ingress => true,
-            Self::Parts => false,
+            // Who has a limit, only the route knows.
+            Self::Limit(_) | Self::Parts => false,
         }
     }
 
-    /// Its label: `route:checkout`, `upstream:web`, `owner:payments`, `ingress`, `parts`.
+    /// Its label: `route:checkout`, `upstream:web`, `owner:payments`, `limit:gold`, `ingress`, `parts`.
     pub fn scope(&self) -> String {
         match self {
             Self::Route(id) => format!("route:{id}"),
             Self::Upstream(name) => format!("upstream:{name}"),
             Self::Owner(name) => format!("owner:{name}"),
+            Self::Limit(name) => format!("limit:{name}"),
             Self::Ingress => "ingress".to_owned(),
             Self::Parts => "parts".to_owned(),
         }
@@ -60,7 +66,9 @@ impl About {
     pub fn wide_scope(&self) -> Option<String> {
         match self {
             Self::Route(_) => None,
-            Self::Upstream(_) | Self::Owner(_) | Self::Ingress | Self::Parts => Some(self.scope()),
+            Self::Upstream(_) | Self::Owner(_) | Self::Limit(_) | Self::Ingress | Self::Parts => {
+                Some(self.scope())
+            }
         }
     }
 
@@ -77,6 +85,7 @@ impl About {
             "route" => Some(Self::Route(name)),
             "upstream" => Some(Self::Upstream(name)),
             "owner" => Some(Self::Owner(name)),
+            "limit" => Some(Self::Limit(name)),
             _ => None,
         }
     }
@@ -89,6 +98,7 @@ impl fmt::Display for About {
             Self::Route(id) => write!(f, "route {id}"),
             Self::Upstream(name) => write!(f, "upstream {name}"),
             Self::Owner(name) => write!(f, "owner {name}"),
+            Self::Limit(name) => write!(f, "rate limit {name}"),
             Self::Ingress => f.write_str("the ingress"),
             Self::Parts => f.write_str("its parts"),
         }
@@ -105,6 +115,7 @@ mod tests {
             About::Route("a.b".to_owned()),
             About::Upstream("web:8080".to_owned()),
             About::Owner("team a".to_owned()),
+            About::Limit("gold".to_owned()),
             About::Ingress,
             About::Parts,
         ] {

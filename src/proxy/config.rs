@@ -383,7 +383,14 @@ pub struct Route {
 impl Route {
     /// Whether an SLO about `about` counts its requests.
     pub fn is_in(&self, about: &About) -> bool {
-        about.holds(&self.id, Some(&self.upstream), self.owner.as_deref())
+        match about {
+            About::Limit(name) => self.rate_limits.contains(name),
+            About::Route(_)
+            | About::Upstream(_)
+            | About::Owner(_)
+            | About::Ingress
+            | About::Parts => about.holds(&self.id, Some(&self.upstream), self.owner.as_deref()),
+        }
     }
 }
 

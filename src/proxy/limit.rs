@@ -25,6 +25,10 @@ pub(super) struct Limiter {
     table: Table,
     /// Requests that were over it.
     refused: AtomicU64,
+    /// Requests that it let through, also those over it that it only reports.
+    passed: AtomicU64,
+    /// Requests that it turned away.
+    denied: AtomicU64,
 }
 
 /// What a limit has come to since this process started.
@@ -36,6 +40,10 @@ pub struct LimitCount<'a> {
     pub refused: u64,
     /// Keys forgotten before their time, for want of room.
     pub evicted: u64,
+    /// Requests that it let through, also those over it that it only reports.
+    pub passed: u64,
+    /// Requests that it turned away: answered 429.
+    pub denied: u64,
 }
 
 /// A request, as limits see it.
@@ -75,6 +83,8 @@ impl Limits {
                 table: Table::new(limit),
                 limit: limit.clone(),
                 refused: AtomicU64::new(0),
+                passed: AtomicU64::new(0),
+                denied: AtomicU64::new(0),
             })
         };
         Self(limits.iter().map(limiter).collect())
@@ -87,8 +97,13 @@ impl Limits {
                 Some(known) if known.limit == own.limit => *own = Arc::clone(known),
                 Some(known) => {
                     // What is counted goes on; buckets of another size begin anew.
-                    let refused = known.refused.load(Ordering::Relaxed);
-                    own.refused.store(refused, Ordering::Relaxed);
+                    for (own, known) in [
+                        (&own.refused, &known.refused),
+                        (&own.passed, &known.passed),
+                        (&own.denied, &known.denied),
+                    ] {
+                        own.store(known.load(Ordering::Relaxed), Ordering::Relaxed);
+                    }
                     let evicted = known.table.evicted.load(Ordering::Relaxed);
                     own.table.evicted.store(evicted, Ordering::Relaxed);
                 }
@@ -103,6 +118,8 @@ impl Limits {
             name: &limiter.limit.name,
             refused: limiter.refused.load(Ordering::Relaxed),
             evicted: limiter.table.evicted.load(Ordering::Relaxed),
+            passed: limiter.passed.load(Ordering::Relaxed),
+            denied: limiter.denied.load(Ordering::Relaxed),
         })
     }
 
@@ -122,11 +139,14 @@ impl Limits {
             if !passes {
                 limiter.refused.fetch_add(1, Ordering::Relaxed);
                 if limiter.limit.report {
+                    limiter.passed.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
+                limiter.denied.fetch_add(1, Ordering::Relaxed);
                 self.give_back(&limits[..place], took, caller);
                 return Verdict::Over(quota);
             }
+            limiter.passed.fetch_add(1, Ordering::Relaxed);
             took |= 1 << (place % 64);
             if !limiter.limit.report && least.is_none_or(|it| quota.remaining < it.remaining) {
                 least = Some(quota);

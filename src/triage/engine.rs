@@ -502,7 +502,9 @@ fn incident(now: Timestamp, troubles: &[Trouble<'_>], evidence: &Evidence<'_>) -
 pub(super) fn about(worst: &Trouble<'_>) -> String {
     match &worst.slo.slo.about {
         About::Route(id) => id.clone(),
-        wide @ (About::Upstream(_) | About::Owner(_) | About::Ingress) => wide.to_string(),
+        wide @ (About::Upstream(_) | About::Owner(_) | About::Limit(_) | About::Ingress) => {
+            wide.to_string()
+        }
         About::Parts => worst.slo.slo.id.clone(),
     }
 }

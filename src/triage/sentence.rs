@@ -4,7 +4,7 @@ use super::engine::{RECENT, Trouble, about, ratio};
 use super::onset::Onset;
 use super::outside::in_sentence;
 use super::{Level, Locus, Suspect, Verdict, words};
-use crate::model::{Reading, Sli, Timestamp};
+use crate::model::{About, Reading, Sli, Timestamp};
 
 /// The sentence: whose fault, which route, how much, since when; what changed; how fast; what to do.
 pub(super) fn sentence(
@@ -124,8 +124,11 @@ fn probed(worst: &Trouble<'_>) -> String {
 /// `4.0% of attempts without a connection, of 5m (users: 0/1200 bad in the last minute)`.
 fn hidden(worst: &Trouble<'_>) -> String {
     let what = match worst.by.slo.sli {
-        Sli::Connection => "of attempts without a connection",
-        _ => "over its rate limits",
+        Sli::Connection => "of attempts without a connection".to_owned(),
+        _ => match &worst.by.slo.about {
+            About::Limit(name) => format!("over rate limit {}", words::plain(name)),
+            _ => "over its rate limits".to_owned(),
+        },
     };
     let share = ratio(worst.recent.bad, worst.recent.valid()).unwrap_or_default();
     let minute = worst.route.last_minute;

@@ -50,7 +50,9 @@ fn verdict(
             let of_it = of_it.filter(|route| route.upstream == Some(name));
             of_it.map(|route| route.id.to_owned()).collect()
         }
-        About::Route(_) | About::Owner(_) | About::Ingress | About::Parts => Vec::new(),
+        About::Route(_) | About::Owner(_) | About::Limit(_) | About::Ingress | About::Parts => {
+            Vec::new()
+        }
     };
     let low = is_only_low(slo, level);
     let history = (evidence.history)(slo.key);

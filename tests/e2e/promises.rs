@@ -281,3 +281,58 @@ fn a_minute_is_judged_when_it_is_over_with_what_was_counted_before_a_restart() {
         "{shown}"
     );
 }
+
+/// Each tier has a budget of its own, whichever route its requests take, and goes on with it after a restart.
+#[test]
+fn what_a_rate_limit_was_asked_is_promised_by_its_name_on_whatever_route() {
+    use crate::harness::Client;
+    let origin = Origin::ok();
+    let tier = |name: &str, burst: u8| {
+        format!(
+            "[[rate_limit]]\nname = '{name}'\nkey = 'all'\nrate = '1/h'\nburst = {burst}\n\
+             headers = ['x-tier: {name}']\n\
+             [[slo]]\nid = '{name}-within'\nlimit = '{name}'\nsli = 'rate-limit'\n"
+        )
+    };
+    let home = Home::new(&format!(
+        "[[listener]]\nname = 'http'\naddress = '127.0.0.1:0'\n\
+         [[upstream]]\nname = 'u'\nendpoints = ['{}']\n\
+         [[route]]\nid = 'a'\npath = '/a'\nupstream = 'u'\nrate_limits = ['gold', 'free']\n\
+         [[route]]\nid = 'b'\npath = '/b'\nupstream = 'u'\nrate_limits = ['gold']\n{}{}",
+        origin.url(),
+        tier("gold", 4),
+        tier("free", 2)
+    ));
+    let daemon = home.run();
+    let mut client = Client::connect(daemon.address());
+    let mut ask = |path: &str, tier: &str, times: usize| {
+        let header = format!("x-tier: {tier}");
+        for _ in 0..times {
+            let line = format!("GET {path}");
+            client.ask(&line, &[&header], b"").expect("an answer");
+        }
+    };
+    ask("/a", "gold", 3);
+    ask("/b", "gold", 3);
+    ask("/a", "free", 5);
+    // Nobody's: no limit is asked.
+    ask("/a", "none", 7);
+    let counted = daemon.until("both are counted", PATIENCE, |snapshot| {
+        let gold = counts(snapshot, "gold-within");
+        let free = counts(snapshot, "free-within");
+        (gold == (4, 2) && free == (2, 3)).then(|| snapshot.clone())
+    });
+    let slo = of(&counted["slos"], "id", "gold-within");
+    assert_eq!(
+        (&slo["scope"], &slo["route"]),
+        (&"limit:gold".into(), &"".into())
+    );
+    assert!(daemon.stop().success());
+
+    let daemon = home.run();
+    let snapshot = daemon.snapshot();
+    assert_eq!(counts(&snapshot, "gold-within"), (4, 2));
+    assert_eq!(counts(&snapshot, "free-within"), (2, 3));
+    let rules = stdout(&home.vestibule(&["slo", "export"]));
+    assert!(rules.contains("limit:gold"), "{rules}");
+}

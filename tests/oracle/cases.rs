@@ -184,6 +184,7 @@ impl Case {
             About::Route(id) => format!("route = \"{id}\"\n"),
             About::Upstream(name) => format!("upstream = \"{name}\"\n"),
             About::Owner(name) => format!("owner = \"{name}\"\n"),
+            About::Limit(name) => format!("limit = \"{name}\"\n"),
             About::Ingress => "ingress = true\n".to_owned(),
             About::Parts => String::new(),
         };

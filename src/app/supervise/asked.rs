@@ -81,7 +81,7 @@ impl Daemon {
                 About::Route(route) => routes.contains(&route.as_str()),
                 About::Upstream(name) => name == upstream,
                 // What others of the owner or the ingress spend meanwhile is no doing of this deploy.
-                About::Owner(_) | About::Ingress | About::Parts => false,
+                About::Owner(_) | About::Limit(_) | About::Ingress | About::Parts => false,
             })
             .map(|slo| Booked {
                 slo: slo.id.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{LATELY_S, MINUTE_S, View};
-use crate::model::{EndpointTally, Sli, Tally, Timestamp, Vital};
+use crate::model::{About, EndpointTally, Sli, Tally, Timestamp, Vital};
 use crate::names::Use;
 use crate::proxy::config::Route;
 use crate::routing::matcher::Matcher;
@@ -95,7 +95,7 @@ impl View<'_> {
         let of_it = self
             .routes
             .iter()
-            .filter(|route| about.holds(route.id, route.upstream(), route.owner()));
+            .filter(|route| self.is_about(about, route.id, route.upstream(), route.owner()));
         let routes = of_it.map(|route| {
             if about.route().is_some() {
                 return (route.id, by.recent);
@@ -110,6 +110,25 @@ impl View<'_> {
             by,
             alerts: self.pipeline.alerts().filter(is_its).collect(),
             routes: routes.collect(),
+        }
+    }
+
+    /// Whether a route is one of those that an SLO is about.
+    fn is_about(
+        &self,
+        about: &About,
+        id: &str,
+        upstream: Option<&str>,
+        owner: Option<&str>,
+    ) -> bool {
+        let mut routes = self.around.resolved.proxy.routes.iter();
+        match about {
+            About::Limit(_) => routes.any(|route| route.id == id && route.is_in(about)),
+            About::Route(_)
+            | About::Upstream(_)
+            | About::Owner(_)
+            | About::Ingress
+            | About::Parts => about.holds(id, upstream, owner),
         }
     }
 

@@ -20,6 +20,7 @@ pub(in crate::config) struct Slo {
     pub(in crate::config) route: Option<Located<String>>,
     pub(in crate::config) upstream: Option<Located<String>>,
     pub(in crate::config) owner: Option<Located<String>>,
+    pub(in crate::config) limit: Option<Located<String>>,
     pub(in crate::config) ingress: Located<bool>,
     pub(in crate::config) weigh: Option<Located<Weighing>>,
     pub(in crate::config) parts: Vec<Item<Part>>,
@@ -79,7 +80,7 @@ impl Indicator {
 }
 
 /// The keys that say what an SLO is about.
-const ABOUT: [&str; 4] = ["route", "upstream", "owner", "ingress"];
+const ABOUT: [&str; 5] = ["route", "upstream", "owner", "limit", "ingress"];
 
 const INDICATORS: Word<Indicator> = Word(&[
     ("availability", Indicator::Availability),
@@ -145,6 +146,13 @@ impl Section for Slo {
                 &OWNER,
                 "one of the others says what it is about",
                 "The owner it is about: the requests of every route that this `owner` answers for.",
+            ),
+            limit: keys.optional(
+                "limit",
+                &NAME,
+                "one of the others says what it is about",
+                "Only with `sli = \"rate-limit\"`: the name of the rate limit it is about: every request that this limit was \
+                 asked about, on whatever route. So each tier has a budget of its own.",
             ),
             ingress: keys.or(
                 "ingress",

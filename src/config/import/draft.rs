@@ -95,6 +95,7 @@ fn slo(text: &mut String, promise: &Promise) {
                 About::Route(id) => format!("route = {}\n", quoted(id)),
                 About::Upstream(name) => format!("upstream = {}\n", quoted(name)),
                 About::Owner(name) => format!("owner = {}\n", quoted(name)),
+                About::Limit(name) => format!("limit = {}\n", quoted(name)),
                 About::Ingress => "ingress = true\n".to_owned(),
                 About::Parts => String::new(),
             },

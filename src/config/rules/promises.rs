@@ -26,6 +26,9 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
         if let Some(owner) = &item.value.owner {
             check_owner(owner, &file.routes, findings);
         }
+        if let Some(limit) = &item.value.limit {
+            check_limit(&item.value, limit, file, findings);
+        }
     }
 }
 
@@ -46,7 +49,7 @@ fn check_objective(item: &Item<file::Slo>, findings: &mut Findings) {
 /// An SLO is about exactly one thing. That two exclude each other is told where they are read.
 fn check_about(item: &Item<file::Slo>, findings: &mut Findings) {
     let slo = &item.value;
-    let named = [&slo.route, &slo.upstream, &slo.owner];
+    let named = [&slo.route, &slo.upstream, &slo.owner, &slo.limit];
     let is_said = named.iter().any(|name| name.is_some()) || slo.ingress.value;
     let sli = slo.sli.as_ref().map(|sli| sli.value);
     if sli.is_some_and(file::Indicator::is_of_the_edge) {
@@ -89,6 +92,7 @@ fn refuse_scope(slo: &file::Slo, what: &str, findings: &mut Findings) {
         ("route", &slo.route),
         ("upstream", &slo.upstream),
         ("owner", &slo.owner),
+        ("limit", &slo.limit),
     ] {
         if let Some(name) = name {
             refuse_name(key, &name.span, what, findings);
@@ -185,6 +189,7 @@ fn check_composite(item: &Item<file::Slo>, findings: &mut Findings) {
         name("route", &slo.route),
         name("upstream", &slo.upstream),
         name("owner", &slo.owner),
+        name("limit", &slo.limit),
         ingress,
     ];
     for (key, span) in about.into_iter().flatten() {
@@ -281,6 +286,41 @@ fn check_owner(owner: &Located<String>, routes: &[Item<file::Route>], findings: 
         finding = finding.help(match did_you_mean(&owner.value, known) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => "give a route this `owner`, or name another".to_owned(),
+        });
+    }
+    findings.add(finding);
+}
+
+/// A rate limit is asked about rates alone, and must be there.
+fn check_limit(slo: &file::Slo, limit: &Located<String>, file: &File, findings: &mut Findings) {
+    if let Some(sli) = &slo.sli
+        && sli.value != file::Indicator::RateLimit
+        && !sli.value.is_of_the_edge()
+    {
+        let finding = Finding::new(
+            Code::Conflict,
+            limit.span.clone(),
+            "`limit` only goes with `sli = \"rate-limit\"`",
+        )
+        .reason("a rate limit knows no more of requests")
+        .also(sli.span.clone(), "this is another indicator")
+        .help("take `route`, `upstream`, `owner` or `ingress`");
+        findings.add(finding);
+    }
+    let limits = file.rate_limits.iter();
+    let known: Vec<&str> = limits
+        .filter_map(|it| Some(it.value.name.as_ref()?.value.as_str()))
+        .collect();
+    if known.contains(&limit.value.as_str()) {
+        return;
+    }
+    let message = format!("there is no rate limit `{}`", limit.value);
+    let mut finding =
+        Finding::new(Code::UnknownName, limit.span.clone(), message).reason("unknown");
+    if findings.has_room() {
+        finding = finding.help(match did_you_mean(&limit.value, known) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "add a `[[rate_limit]]` of that name".to_owned(),
         });
     }
     findings.add(finding);

@@ -1011,7 +1011,7 @@ pub struct Totals {
     pub handshakes: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
-    /// Both by how they ended, in the order of [`Handshake::ALL`].
+    /// Both by how they ended, in the order of [`Handshake::ALL`](crate::model::Handshake::ALL).
     pub handshakes_by_end: Handshakes,
     /// Connections refused for want of a PROXY header that holds, indexed by [`PreambleFailure::index`].
     pub preamble_failures: [u64; PreambleFailure::COUNT],

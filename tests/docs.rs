@@ -556,8 +556,9 @@ What probes do not see is listed too, as `blind_spots`:
 With `enabled = true` in `[dns]` ([config.md](config.md)), a daemon asks for every name that traffic depends on (hosts of routes, hosts of
 upstreams' endpoints, targets of probes) every 15 seconds: each of the resolvers, and the authority for the zone, which it finds by
 the NS records or is told of in `[[dns.authority]]`. `vestibule names` lists addresses, times to live, whether a server is the
-authority (`aa`), its zone's serial number, extended errors and how long it took; authorities whose serial numbers differ are told.
-Its exit code is 1 when somebody is behind. The answers are series, too (`vestibule_name_…`, [metrics.md](metrics.md)).
+authority (`aa`), its zone's serial number, extended errors and how long it took; authorities whose serial numbers differ are told,
+and a time to live that was lowered for a move and forgotten.
+Its exit code is 1 when somebody is behind. The answers are series, too ([metrics.md](metrics.md), from `vestibule_name_ttl_seconds` on).
 
 When the authority drops an address, everybody may go by it for as long as its last time to live. After that and `dns.grace`, who
 still does is told, with for how long:

@@ -67,6 +67,17 @@ fn text(names: &[NameView]) -> String {
                 put(&mut text, format_args!("  {who:<9}  {}\n", line(said)));
             }
         }
+        if name.ttl_forgotten
+            && let (Some(lowest), Some(highest)) = (name.ttl_lowest_s, name.ttl_highest_s)
+        {
+            put(
+                &mut text,
+                format_args!(
+                    "  its time to live was lowered from {highest} s to {lowest} s, and nothing has moved for a day: \
+                     forgotten?\n"
+                ),
+            );
+        }
         if let Some((newest, behind @ 1..)) = name.gauges().serial {
             put(
                 &mut text,

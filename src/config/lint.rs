@@ -221,6 +221,10 @@ lints! {
         "A composite is weighed minute by minute, and the slots of this probe are longer: all seconds of a slot count in the minute \
          in which it ends, and in the minutes between nothing comes from outside.",
         "set the probe's `every` to a minute or less; 30s gives each minute two slots";
+    A507 = Warning, "A probe that is too rare for its promise",
+        "A failed slot spends as much budget as it is long. Where that is more than a tenth of the budget, or an alert's shortest \
+         window holds fewer than ten slots, one hiccup looks like an outage, and an outage like a hiccup.",
+        "lower the probe's `every`, or promise less";
     O401 = Note, "A route nobody answers for",
         "Alerts and screens show the owner; without one, whoever is woken has to ask around.",
         "add `owner`";

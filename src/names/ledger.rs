@@ -35,8 +35,12 @@ struct Known {
     /// What the authority says, the last time that it said something.
     truth: Option<Truth>,
     dropped: BTreeMap<IpAddr, Dropped>,
+    /// The lowest and the highest time to live that the authority has given, in seconds.
+    lives: Option<(u32, u32)>,
     /// When it changed lately, the newest last.
     changes: VecDeque<Timestamp>,
+    /// When its time to live last fell.
+    lowered_at: Option<Timestamp>,
     /// When an address that it had dropped came back.
     returned: Option<Timestamp>,
 }
@@ -163,6 +167,11 @@ impl Ledger {
     }
 }
 
+/// A time to live that is this many times lower than it was is one that was lowered.
+const LOWERED: u32 = 10;
+/// For so long nothing moves before a lowered time to live is taken for forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+
 /// Within this time a name that has changed so often takes turns, and nobody is behind on it.
 const TURNING: Duration = Duration::from_secs(3_600);
 const TURNS: usize = 3;
@@ -183,6 +192,16 @@ impl Known {
             .count()
             >= TURNS
             || self.returned.is_some_and(|at| is_recent(&at))
+    }
+
+    /// Whether its time to live was lowered, for a move as it seems, and stayed low although nothing has moved for long.
+    fn has_forgotten_life(&self, now: Timestamp) -> bool {
+        let low = self.truth.as_ref().zip(self.lives);
+        let low = low.is_some_and(|(truth, (_, highest))| {
+            !truth.addresses.is_empty() && truth.ttl_s.saturating_mul(LOWERED) <= highest
+        });
+        let since = self.lowered_at.max(self.changes.back().copied());
+        low && since.is_some_and(|since| now.since(since) > FORGOTTEN)
     }
 
     /// Whether clients come to us by it.
@@ -219,7 +238,14 @@ impl Known {
                 self.returned = Some(now);
             }
         }
+        if let Some(ttl_s) = said.ttl_s {
+            let (lowest, highest) = self.lives.unwrap_or((ttl_s, ttl_s));
+            self.lives = Some((lowest.min(ttl_s), highest.max(ttl_s)));
+        }
         let before = self.truth.replace(truth.clone())?;
+        if truth.ttl_s < before.ttl_s {
+            self.lowered_at = Some(now);
+        }
         let has_changed = before.addresses != truth.addresses;
         if has_changed {
             self.changes.push_back(now);
@@ -344,6 +370,9 @@ impl Known {
             resolvers: self.resolvers.iter().map(said).collect(),
             authorities: self.authorities.iter().map(said).collect(),
             dropped: dropped.collect(),
+            ttl_lowest_s: self.lives.map(|(lowest, _)| lowest),
+            ttl_highest_s: self.lives.map(|(_, highest)| highest),
+            ttl_forgotten: self.has_forgotten_life(now),
         }
     }
 }
@@ -508,6 +537,32 @@ mod tests {
         assert_eq!(told(&ledger, 1_221, 0), [""; 0]);
         let view = &ledger.views(AT(1_221))[0];
         assert_eq!(view.dropped.len(), 1, "the other one");
+    }
+
+    #[test]
+    fn a_life_that_was_lowered_for_a_move_is_told_when_it_is_forgotten() {
+        let mut ledger = ledger();
+        let seen = |ttl_s: u32, address: &str| {
+            let mut seen = sight(&[address], &[address]);
+            if let Ok(answer) = &mut seen[0].authorities[0].answer {
+                answer.ttl_s = Some(ttl_s);
+            }
+            seen
+        };
+        let day = 86_400;
+        let is_told = |ledger: &Ledger, now: u64| ledger.views(AT(now))[0].ttl_forgotten;
+        ledger.absorb(AT(1_000), seen(3_600, OLD));
+        ledger.absorb(AT(2_000), seen(60, OLD));
+        ledger.absorb(AT(3_000), seen(60, NEW));
+        assert!(!is_told(&ledger, 3_000 + day), "the move is not long ago");
+        assert!(is_told(&ledger, 3_001 + day));
+        let view = &ledger.views(AT(3_000))[0];
+        assert_eq!(
+            (view.ttl_lowest_s, view.ttl_highest_s),
+            (Some(60), Some(3_600))
+        );
+        ledger.absorb(AT(4_000 + day), seen(1_800, NEW));
+        assert!(!is_told(&ledger, 9_000 + 2 * day), "it was raised again");
     }
 
     #[test]

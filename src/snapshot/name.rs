@@ -21,6 +21,15 @@ pub struct NameView {
     pub authorities: Vec<SaidView>,
     /// Addresses that the authority gave within the last seven days and no longer does.
     pub dropped: Vec<DroppedView>,
+    /// The lowest time to live that the authority has given since this process started, in seconds; `null`: none.
+    #[serde(default)]
+    pub ttl_lowest_s: Option<u32>,
+    /// The highest one.
+    #[serde(default)]
+    pub ttl_highest_s: Option<u32>,
+    /// Whether it was lowered to a tenth or less, as for a move, and left there although nothing has moved for a day.
+    #[serde(default)]
+    pub ttl_forgotten: bool,
 }
 
 /// What one server says of a name.

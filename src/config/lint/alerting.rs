@@ -11,6 +11,44 @@ pub(super) fn check(subject: &Subject<'_>, hits: &mut Hits) {
     policies(subject, hits);
     for item in &subject.file.slos {
         blends(&item.value, subject, hits);
+        slots(&item.value, subject, hits);
+    }
+}
+
+/// Probes whose slots are too long for the budget that they spend, or for the windows that judge it.
+fn slots(slo: &file::Slo, subject: &Subject<'_>, hits: &mut Hits) {
+    const SLOTS: u64 = 10;
+    let (Some(id), Some(probe)) = (&slo.id, &slo.probe) else {
+        return;
+    };
+    let Some(known) = subject.slos.iter().find(|it| it.id == id.value) else {
+        return;
+    };
+    let Sli::Probe { every } = known.sli else {
+        return;
+    };
+    let every = every.as_secs();
+    let budget = known.window.as_secs() * u64::from(known.objective.budget_ppm()) / 1_000_000;
+    if every * SLOTS > budget {
+        let message = format!(
+            "one failed slot of `{}` spends {every} s of the {budget} s that `{}` may be bad",
+            probe.value, id.value
+        );
+        hits.add(Lint::A507, &id.value, probe.span.clone(), message)
+            .set_reason(format!("at most every {} s", (budget / SLOTS).max(1)));
+        return;
+    }
+    let mut policies = subject.policies.iter();
+    let policy = policies.find(|policy| policy.name == known.policy);
+    let rows = policy.map(|policy| policy.rows_over(known.window));
+    let shortest = rows.into_iter().flatten().map(|row| row.short).min();
+    if let Some(shortest) = shortest.filter(|it| every * SLOTS > it.as_secs()) {
+        let message = format!(
+            "slots of `{}` are {every} s long, and the shortest window of policy `{}` is {shortest}",
+            probe.value, known.policy
+        );
+        hits.add(Lint::A507, &id.value, probe.span.clone(), message)
+            .set_reason(format!("at most every {} s", shortest.as_secs() / SLOTS));
     }
 }
 

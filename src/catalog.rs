@@ -226,7 +226,7 @@ catalog! {
     NAME_LOOKUP = "vestibule_name_lookup_seconds", Gauge, Seconds, [configured("name"), closed("source", 2)],
         "How long the slowest resolver or authority took to answer for the name; absent when none did.";
     NAME_STALE = "vestibule_name_stale_seconds", Gauge, Seconds, [configured("name"), closed("by", 3)],
-        "For how long an address that the name left has been gone by past its time to live: by a resolver, clients or connections of our own.";
+        "For how long an address that the name left has been gone by past its time to live: by a resolver, clients or connections of our own; 0: nobody does.";
     NAME_LATE = "vestibule_name_late_connections", Gauge, One, [configured("name")],
         "Connections of clients to addresses that the name left, made past their time to live.";
     NAME_SERIAL = "vestibule_name_zone_serial", Gauge, One, [configured("name")],

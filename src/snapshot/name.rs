@@ -107,12 +107,12 @@ impl NameGauges {
         ]
     }
 
-    /// For how many seconds somebody has gone by an old address, by whom; `None`: nobody does.
-    pub fn stale(&self) -> [(&'static str, Option<u64>); 3] {
+    /// For how many seconds somebody has gone by an old address, by whom; 0: nobody does.
+    pub fn stale(&self) -> [(&'static str, u64); 3] {
         [
-            ("resolver", self.resolvers.stale_s),
-            ("clients", self.clients_s),
-            ("connections", self.kept_s),
+            ("resolver", self.resolvers.stale_s.unwrap_or(0)),
+            ("clients", self.clients_s.unwrap_or(0)),
+            ("connections", self.kept_s.unwrap_or(0)),
         ]
     }
 }

@@ -371,9 +371,7 @@ fn names(page: &mut impl Page, snapshot: &Snapshot) {
     page.begin(&catalog::NAME_STALE);
     for (name, gauges) in &all {
         for (by, secs) in gauges.stale() {
-            if let Some(secs) = secs {
-                page.sample(&[name, by], secs);
-            }
+            page.sample(&[name, by], secs);
         }
     }
     page.begin(&catalog::NAME_LATE);

@@ -2,11 +2,15 @@
 //! counts, its alert fires with the daemon's, and no panel of a dashboard is empty.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::SOA;
+use hickory_proto::rr::{RData, Record, RecordType};
 use serde_json::Value;
 
 use super::harness::{Client, Daemon, Home, PATIENCE, fetched, of, skip, stderr, wait};
@@ -190,6 +194,17 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         name = "nobody"
         directory = "https://127.0.0.1:1/"
         accept_terms = true
+        preflight_every = "1s"
+        preflight_resolver = "127.0.0.1:1"
+
+        [dns]
+        enabled = true
+        resolvers = ["{names}"]
+        every = "1s"
+
+        [[dns.authority]]
+        zone = "example"
+        servers = ["{names}"]
 
         [probes]
         dir = "synthetic"
@@ -206,6 +221,7 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
         scraped.expect("there is a free port"),
         origin.address,
         receiver = receiver.url(),
+        names = name_server(),
     ));
     let certificate = Authority::new("test").vouch_for(&["localhost"]);
     certificate.write(&home.path(""), "edge");
@@ -228,7 +244,9 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
     fs::create_dir(home.path("synthetic")).expect("the directory can be written");
     let probes = format!(
         "[[probe]]\nname = \"home\"\ntarget = \"http://{}/\"\nevery = \"1s\"\n\
-         [[probe]]\nname = \"nobody\"\ntarget = \"tcp://127.0.0.1:1\"\nevery = \"1s\"\n",
+         [[probe]]\nname = \"nobody\"\ntarget = \"tcp://127.0.0.1:1\"\nevery = \"1s\"\n\
+         [[probe]]\nname = \"lost\"\ntarget = \"http://127.0.0.1:1/\"\nevery = \"1s\"\nroute = \"web\"\n\
+         compare = true\n",
         origin.address
     );
     fs::write(home.path("synthetic/all.toml"), probes).expect("the directory can be written");
@@ -244,6 +262,39 @@ fn start(origin: &Origin, receiver: &Receiver) -> (Home, Daemon) {
     }
     let daemon = home.run();
     (home, daemon)
+}
+
+/// Who says of every name, on its own authority, that it is this machine.
+fn name_server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    let address = socket.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let mut heard = [0; 1_500];
+        while let Ok((length, from)) = socket.recv_from(&mut heard) {
+            let Ok(asked) = Message::from_vec(&heard[..length]) else {
+                continue;
+            };
+            let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+            answer.metadata.authoritative = true;
+            for query in &asked.queries {
+                let name = query.name().clone();
+                let data = match query.query_type() {
+                    RecordType::A => Some(RData::A(Ipv4Addr::LOCALHOST.into())),
+                    RecordType::SOA => {
+                        let soa = SOA::new(name.clone(), name.clone(), 7, 60, 60, 60, 60);
+                        Some(RData::SOA(soa))
+                    }
+                    _ => None,
+                };
+                answer.add_query(query.clone());
+                answer.add_answers(data.map(|data| Record::from_rdata(name, 60, data)));
+            }
+            let bytes = answer.to_vec().expect("it has room");
+            // Whoever asked may have gone.
+            drop(socket.send_to(&bytes, from));
+        }
+    });
+    address
 }
 
 #[test]

@@ -389,9 +389,7 @@ impl Families {
         self.begin(&catalog::NAME_STALE);
         for (name, gauges) in &all {
             for (by, secs) in gauges.stale() {
-                if let Some(secs) = secs {
-                    self.count(&[name, by], secs);
-                }
+                self.count(&[name, by], secs);
             }
         }
         self.begin(&catalog::NAME_LATE);

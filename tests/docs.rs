@@ -497,7 +497,8 @@ says by its exit code how they went; `--json`, `--tap` and `--junit FILE` are fo
   not all start at once. Every slot ends as exactly one of `ok`, `fail` and `missed`, with a reason. Missed slots are neither
   good nor bad: they lower the coverage.
 - **Open loop.** Slots do not wait for the run before them. A minute in which nothing answers costs a minute of slots.
-- **In a hurry.** While an alert of its route, or of an SLO that counts it, is pending or fires, a probe is run up to six times as
+- **In a hurry.** From its first failure until it was well five times in a row, for ten minutes at most, and while an alert of its
+  route, or of an SLO that counts it, is pending or fires, a probe is run up to six times as
   often, from its next whole interval on (`hurry`). A slot counts for its own length, so the ratio is what it would be without;
   coverage is taken by time. All probes together make at most 1,200 runs a minute more.
 - **Nothing is kept alive.** Each run looks the name up, connects and shakes hands anew, and its phases are kept up to where it

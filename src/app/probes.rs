@@ -42,6 +42,10 @@ struct State {
     good_in_a_row: u32,
     /// Since when it fails, once that has been told.
     failing_since: Option<Timestamp>,
+    /// When it first failed since it was last well [`CALM`] times in a row.
+    alarmed_at: Option<Timestamp>,
+    /// Whether it is in a hurry for that.
+    is_alarmed: bool,
     /// The last chain that was seen, and when.
     chain: Option<(Timestamp, Vec<CertificateFacts>)>,
     /// What was seen from elsewhere in the last run; `None` before the first one of this process.
@@ -72,6 +76,10 @@ const RECENT: usize = 60;
 const HOUR_MINUTES: u64 = 60;
 /// Runs in a row that make a standing: one alone may be a hiccup, and is counted all the same.
 const IN_A_ROW: u32 = 2;
+/// Good runs in a row after which a probe that failed is in no hurry of its own any more.
+const CALM: u32 = 5;
+/// And the longest that it is: what fails for longer is an alert's business, and is not asked more often for ever.
+const ALARM: Duration = Duration::from_secs(600);
 /// How often records go to the store. What is lost with a process that is killed is at most this old.
 const SAVE: Duration = Duration::from_secs(5);
 /// Below this share of slots that were run, nobody should trust a probe's ratio.
@@ -194,7 +202,7 @@ impl Probes {
         absorbed
     }
 
-    /// Those that are to be run more often: of routes in trouble, and what SLOs in trouble count. No more than their budget
+    /// Those that are to be run more often: those that have just failed, of routes in trouble, and what SLOs in trouble count. No more than their budget
     /// allows, by name, so that it is the same ones each second.
     pub(super) fn hurried(
         &self,
@@ -207,7 +215,8 @@ impl Probes {
             let definition = state.probe.definition();
             let of_route = definition.route.as_deref();
             let mut of_slos = self.slos.get(name).into_iter().flatten();
-            let is_called = of_route.is_some_and(|route| routes.contains(route))
+            let is_called = state.is_alarmed
+                || of_route.is_some_and(|route| routes.contains(route))
                 || of_slos.any(|slo| slos.contains(slo));
             let more = u64::from(parts(definition.every) - 1);
             let runs = 60 * more * state.probe.width() as u64;
@@ -224,6 +233,8 @@ impl Probes {
     pub(super) fn second(&mut self, now: Timestamp) {
         for state in self.states.values_mut() {
             state.since.get_or_insert(now);
+            let alarmed = state.alarmed_at;
+            state.is_alarmed = alarmed.is_some_and(|at| now.since(at) < ALARM);
         }
     }
 
@@ -340,6 +351,8 @@ impl State {
             failed_in_a_row: 0,
             good_in_a_row: 0,
             failing_since: None,
+            alarmed_at: None,
+            is_alarmed: false,
             chain: None,
             views: None,
             placing: None,
@@ -461,6 +474,9 @@ impl State {
             SlotOutcome::Ok => {
                 self.good_in_a_row = self.good_in_a_row.saturating_add(1);
                 self.failed_in_a_row = 0;
+                if self.good_in_a_row >= CALM {
+                    self.alarmed_at = None;
+                }
                 let since = self
                     .failing_since
                     .filter(|_| self.good_in_a_row >= IN_A_ROW)?;
@@ -473,6 +489,7 @@ impl State {
             SlotOutcome::Fail(failure) => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
                 self.good_in_a_row = 0;
+                self.alarmed_at.get_or_insert(record.at);
                 if self.failed_in_a_row < IN_A_ROW || self.failing_since.is_some() {
                     return None;
                 }
@@ -747,6 +764,33 @@ mod tests {
         // One that is run each second cannot, and `b` may not.
         assert_eq!(by_route.len(), 40, "{by_route:?}");
         assert!(by_route.iter().all(|name| name.starts_with('d')));
+    }
+
+    #[test]
+    fn a_probe_that_fails_hurries_by_itself_until_it_is_well_five_times_or_ten_minutes_are_over() {
+        let mut definition = probe("a").definition().clone();
+        definition.hurry = true;
+        let mut probes = Probes::default();
+        let prepared = crate::probe::prepare::prepare(vec![definition]).unwrap();
+        probes.configure(&prepared, &[]);
+        let none = (BTreeSet::new(), BTreeSet::new());
+        let mut hurries = |slot: u64, outcome| {
+            probes.absorb(record(slot, outcome));
+            probes.second(record(slot, outcome).at);
+            !probes.hurried(&none.0, &none.1).is_empty()
+        };
+        assert!(!hurries(0, SlotOutcome::Ok));
+        assert!(hurries(1, FAIL), "the first failure may be the beginning");
+        for slot in 2..6 {
+            assert!(hurries(slot, SlotOutcome::Ok), "{slot}");
+        }
+        assert!(!hurries(6, SlotOutcome::Ok), "the fifth good one");
+        assert!(hurries(10, FAIL) && hurries(29, FAIL));
+        assert!(!hurries(30, FAIL), "ten minutes");
+        assert!(
+            !hurries(31, SlotOutcome::Ok) && !hurries(32, FAIL),
+            "it goes on"
+        );
     }
 
     #[test]

@@ -107,8 +107,8 @@ impl Section for Probe {
                 "hurry",
                 &Flag,
                 "true; false for a journey",
-                "Whether it is run up to six times as often, at most once a second, while an alert of its route or of an SLO that \
-                 counts it is pending or fires. A slot then counts for so much less: the ratio stays what it would be.",
+                "Whether it is run up to six times as often, at most once a second: after a failure until it was well five times in a \
+                 row, for ten minutes at most, and while an alert of its route or of an SLO that counts it is pending or fires. A slot then counts for so much less: the ratio stays what it would be.",
             ),
             runbook: keys.optional(
                 "runbook",

@@ -22,7 +22,6 @@ mod explain;
 mod gameday;
 mod generate;
 mod incident;
-mod markdown;
 mod names;
 mod notify;
 mod outcome;
@@ -152,6 +151,9 @@ enum Command {
         /// For a light background
         #[arg(long)]
         light: bool,
+        /// Where `e` writes its evidence
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        evidence: PathBuf,
     },
     /// Say how a running daemon's service stands, in a few lines; the exit code says it too
     Status {
@@ -477,7 +479,8 @@ pub fn main() -> ExitCode {
             connect,
             ascii,
             light,
-        } => top::top(connect.connect, ascii, light),
+            evidence,
+        } => top::top(connect.connect, ascii, light, evidence),
         Command::Status { connect, json } => status::status(&connect.connect, json),
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Deploy {

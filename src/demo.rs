@@ -130,6 +130,7 @@ async fn play(dir: &Path, headless: bool, limit: Option<Duration>) -> Result<(),
                 ascii: false,
                 no_color,
                 light: false,
+                evidence: PathBuf::from("."),
             })
             .await
         }

@@ -11,12 +11,16 @@ mod canvas;
 mod clipboard;
 mod command;
 pub mod conn;
+pub mod evidence;
 mod filter;
 pub(crate) mod fmt;
 pub mod keys;
 mod list;
+pub(crate) mod markdown;
+mod mask;
 pub mod out;
 mod page;
+pub mod picture;
 mod place;
 mod screens;
 pub mod tab;
@@ -26,6 +30,7 @@ mod widgets;
 mod words;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -39,9 +44,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use self::app::{Effect, Model, Msg};
-use self::ask::{Answer, Question};
+use self::ask::Question;
 use self::canvas::Canvas;
 use self::conn::{Feed, Link};
+use self::evidence::Bundle;
 use self::keys::Key;
 use self::out::{Frames, Writer};
 use self::screens::reading;
@@ -62,6 +68,8 @@ pub struct Config {
     pub no_color: bool,
     /// Colours for a light background.
     pub light: bool,
+    /// The directory that evidence is written to.
+    pub evidence: PathBuf,
 }
 
 /// Why the terminal UI could not run, or had to stop.
@@ -131,6 +139,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         term,
         retry,
         answers,
+        evidence: config.evidence,
         beside: Vec::new(),
         drawn_at: None,
         dirty: true,
@@ -167,7 +176,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
                     Err(error) => break Err(Error::from(error)),
                 },
             },
-            Some((question, answer)) = answered.recv() => session.take(Msg::Answered(question, answer)),
+            Some(answer) = answered.recv() => session.take(answer),
             () = session.writer.written(), if writing => Flow::Go,
             () = sleep(wake) => session.take(Msg::Clock),
         };
@@ -188,7 +197,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
 /// Paints `model` into `buffer`, whatever its size.
 pub fn view(model: &Model, buffer: &mut Buffer) {
-    let mut canvas = Canvas::new(buffer, model.theme());
+    let mut canvas = Canvas::new(buffer, model.theme()).unmasked(model.unmasked);
     let area = canvas.area();
     if area.is_empty() {
         return;
@@ -214,8 +223,6 @@ pub fn view(model: &Model, buffer: &mut Buffer) {
     screens::draw(&mut canvas, model, snapshot);
 }
 
-/// A question and what came of it.
-type Answered = (Question, Result<Answer, String>);
 /// Answers that may wait to be taken in; their tasks then wait.
 const ANSWERS: usize = 8;
 
@@ -233,7 +240,9 @@ struct Session {
     writer: Writer,
     term: Term,
     retry: Arc<Notify>,
-    answers: mpsc::Sender<Answered>,
+    /// What comes of what is done beside everything else.
+    answers: mpsc::Sender<Msg>,
+    evidence: PathBuf,
     /// What goes to the terminal before the next frame and is no picture.
     beside: Vec<u8>,
     drawn_at: Option<Tick>,
@@ -259,6 +268,7 @@ impl Session {
                     self.frames.reset(self.model.size);
                 }
                 Effect::Copy(text) => self.copy(&text),
+                Effect::Keep(bundle) => self.keep(*bundle),
                 Effect::Retry => self.retry.notify_one(),
                 Effect::Suspend => return Flow::Suspend,
                 Effect::Ask(question) => self.ask(question),
@@ -280,7 +290,18 @@ impl Session {
         tokio::spawn(async move {
             let answer = ask::ask(&address, &question).await;
             // Nobody listens any more once the program is leaving.
-            answers.send((question, answer)).await.unwrap_or_default();
+            let answer = Msg::Answered(question, answer);
+            answers.send(answer).await.unwrap_or_default();
+        });
+    }
+
+    /// Writes evidence, beside everything else: a disk may hang.
+    fn keep(&self, bundle: Bundle) {
+        let (dir, answers) = (self.evidence.clone(), self.answers.clone());
+        tokio::task::spawn_blocking(move || {
+            let kept = bundle.write(&dir);
+            let kept = kept.map_err(|error| format!("{}: {error}", dir.display()));
+            answers.blocking_send(Msg::Kept(kept)).unwrap_or_default();
         });
     }
 

@@ -1,10 +1,12 @@
 //! `vestibule top`.
 
+use std::path::PathBuf;
+
 use super::{Exit, complain, runtime};
 use crate::net::address::Address;
 use crate::tui;
 
-pub(super) fn top(address: Address, ascii: bool, light: bool) -> Exit {
+pub(super) fn top(address: Address, ascii: bool, light: bool, evidence: PathBuf) -> Exit {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let watched = runtime().map_err(tui::Error::from).and_then(|runtime| {
         runtime.block_on(tui::run(tui::Config {
@@ -12,6 +14,7 @@ pub(super) fn top(address: Address, ascii: bool, light: bool) -> Exit {
             ascii,
             no_color,
             light,
+            evidence,
         }))
     });
     match watched {

@@ -3,6 +3,7 @@
 mod act;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use ratatui::layout::Size;
 
 use super::ask::{Answer, Asked, Question};
 use super::conn::{Feed, Link};
+use super::evidence::Bundle;
 use super::keys::{Context, Key};
 use super::list::{List, Reorder};
 use super::place::Place;
@@ -63,6 +65,8 @@ pub struct Model {
     pub(crate) event: Option<Event>,
     /// Which incident is shown, from the worst.
     pub(crate) incident: usize,
+    /// Whether the privacy mask is off.
+    pub(crate) unmasked: bool,
 }
 
 /// What is looked at.
@@ -135,6 +139,8 @@ pub enum Msg {
     Key(Key),
     /// The daemon answered, or why it did not.
     Answered(Question, Result<Answer, String>),
+    /// Evidence was written to these files, or why it could not.
+    Kept(Result<Vec<PathBuf>, String>),
     /// The terminal has this size now.
     Resize(Size),
 }
@@ -146,6 +152,8 @@ pub enum Effect {
     Ask(Question),
     /// Let the terminal copy this text.
     Copy(String),
+    /// Write this evidence to files.
+    Keep(Box<Bundle>),
     /// Leave.
     Quit,
     /// Forget what is on the screen and paint it anew.
@@ -181,6 +189,7 @@ impl Model {
             pane: Pane::default(),
             event: None,
             incident: 0,
+            unmasked: false,
         }
     }
 
@@ -344,6 +353,17 @@ pub fn update(model: &mut Model, msg: Msg, now: Tick) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Key(key) => model.key(key),
+        Msg::Kept(kept) => {
+            let told = match kept {
+                Ok(files) => files
+                    .first()
+                    .map(|file| format!("evidence: {}, .json, .svg", file.display()))
+                    .unwrap_or_default(),
+                Err(why) => format!("evidence could not be written: {why}"),
+            };
+            model.notice = Some((told, now));
+            Vec::new()
+        }
         Msg::Answered(question, answer) => {
             match question {
                 Question::Past(secs) => model.take_past(secs, answer),

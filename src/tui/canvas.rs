@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::fmt;
+use super::mask;
 use super::theme::{Role, Theme, ascii};
 
 /// A piece of text and what it is.
@@ -25,11 +26,23 @@ pub(crate) fn span<'a>(text: impl Into<Cow<'a, str>>, role: Role) -> Span<'a> {
 pub(crate) struct Canvas<'a> {
     buffer: &'a mut Buffer,
     theme: Theme,
+    /// Whether secrets of URLs are shown.
+    unmasked: bool,
 }
 
 impl<'a> Canvas<'a> {
     pub(crate) fn new(buffer: &'a mut Buffer, theme: Theme) -> Self {
-        Self { buffer, theme }
+        Self {
+            buffer,
+            theme,
+            unmasked: false,
+        }
+    }
+
+    /// The same with the privacy mask taken off or left on.
+    #[must_use]
+    pub(crate) fn unmasked(self, unmasked: bool) -> Self {
+        Self { unmasked, ..self }
     }
 
     pub(crate) fn area(&self) -> Rect {
@@ -117,6 +130,10 @@ impl<'a> Canvas<'a> {
 
     fn prepared<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = fmt::visible(text);
+        let text = match mask::masked(&text) {
+            Cow::Owned(hidden) if !self.unmasked => Cow::Owned(hidden),
+            Cow::Owned(_) | Cow::Borrowed(_) => text,
+        };
         if !self.theme.ascii || text.is_ascii() {
             return text;
         }

@@ -25,6 +25,10 @@ pub(crate) enum Order {
     Explain(Option<String>),
     Runbook,
     Copy,
+    /// Write what is shown to files.
+    Evidence,
+    /// Take the privacy mask off, or put it on.
+    Mask,
     Theme,
     Help,
     Quit,
@@ -56,7 +60,7 @@ const fn command(name: &'static str, argument: Argument, help: &'static str) -> 
 }
 
 /// Every command but those of the screens, which are named by their titles.
-const COMMANDS: [Command; 13] = [
+const COMMANDS: [Command; 15] = [
     command(
         "at",
         Argument::Text,
@@ -83,6 +87,12 @@ const COMMANDS: [Command; 13] = [
         Argument::None,
         "copy the row by way of the terminal",
     ),
+    command(
+        "evidence",
+        Argument::None,
+        "write what is shown: Markdown, JSON, SVG",
+    ),
+    command("mask", Argument::None, "privacy mask off, or on"),
     command("theme", Argument::None, "dark or light colours"),
     command("help", Argument::None, "the keys"),
     command("quit", Argument::None, "leave"),
@@ -146,6 +156,8 @@ pub(crate) fn parse(typed: &str, snapshot: Option<&Snapshot>) -> Result<Order, S
         "hold" => Order::Hold,
         "runbook" => Order::Runbook,
         "copy" => Order::Copy,
+        "evidence" => Order::Evidence,
+        "mask" => Order::Mask,
         "theme" => Order::Theme,
         "help" => Order::Help,
         _ => Order::Quit,

@@ -179,6 +179,8 @@ pub enum Action {
     Erase,
     /// Takes back everything typed.
     EraseAll,
+    /// Writes what is shown to files.
+    Evidence,
     /// Says what differs.
     Explain,
     /// Types a filter.
@@ -205,6 +207,8 @@ pub enum Action {
     PreviousIncident,
     /// The pane before.
     PreviousPane,
+    /// Takes the privacy mask off, or puts it on.
+    Mask,
     /// Leaves.
     Quit,
     /// Paints everything anew.
@@ -344,6 +348,8 @@ pub const BINDINGS: &[Binding] = &[
     row(READING, &[Char('0')], Action::Show(Tab::Exec), Group::Move, "a day and a month in short", ""),
     row(READING, &[Char(':')], Action::Command, Group::Program, "a command; Tab completes, up recalls", ": command"),
     row(SCREENS, &[Char('y')], Action::Copy, Group::Program, "copy by way of the terminal", ""),
+    row(READING, &[Char('e')], Action::Evidence, Group::Program, "evidence: Markdown, JSON and SVG files", "evidence"),
+    row(READING, &[Char('p')], Action::Mask, Group::Program, "privacy mask off, or on", ""),
     row(READING, &[Char('?')], Action::Help, Group::Program, "the keys", "help"),
     row(READING, &[Char('q')], Action::Quit, Group::Program, "back, and from triage quit", "quit"),
     row(Context::ALL.as_slice(), &[Ctrl('c')], Action::Quit, Group::Program, "quit from anywhere", ""),

@@ -56,12 +56,34 @@ fn the_endpoint_that_fails_is_what_differs() {
     assert_eq!(nowhere.expect("it answers").status, 404);
 
     let socket = daemon.socket().to_str().expect("a path of ours is UTF-8");
-    let mut terminal = Terminal::start(&["top", "--connect", socket], &[], (120, 36));
+    let dir = home.path("kept");
+    std::fs::create_dir(&dir).expect("the directory can be written");
+    let dir = dir.to_str().expect("a path of ours is UTF-8");
+    let arguments = ["top", "--connect", socket, "--evidence", dir];
+    let mut terminal = Terminal::start(&arguments, &[], (120, 36));
     terminal.until_row(0, "LIVE");
     terminal.press(":explain r\r");
     terminal.until_row(1, "Explain · r");
     terminal.until_row(3, " 1 strong   endpoint ");
     terminal.until_row(3, "  only there");
+    terminal.press("e");
+    terminal.until_row(35, "evidence: ");
+    let mut kept: Vec<String> = std::fs::read_dir(home.path("kept"))
+        .expect("it is there")
+        .map(|file| file.expect("it can be read").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    kept.sort();
+    let endings: Vec<_> = kept
+        .iter()
+        .filter_map(|name| name.rsplit('.').next())
+        .collect();
+    assert_eq!(endings, ["json", "md", "svg"]);
+    let page = std::fs::read_to_string(home.path("kept").join(&kept[1])).expect("a page");
+    assert!(
+        page.contains("## What differs, r") && page.contains("| endpoint |"),
+        "{page}"
+    );
     terminal.press("xqq");
     assert!(terminal.ended().success());
 }

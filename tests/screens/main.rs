@@ -17,7 +17,9 @@ use vestibule::snapshot::{Snapshot, Standing};
 use vestibule::tui::app::{Effect, Model, Msg, update};
 use vestibule::tui::ask::{Answer, Question};
 use vestibule::tui::conn::{Feed, Link};
+use vestibule::tui::evidence::Bundle;
 use vestibule::tui::keys::{BINDINGS, Key};
+use vestibule::tui::picture::svg;
 use vestibule::tui::tab::Tab;
 use vestibule::tui::theme::{Palette, Theme};
 use vestibule::tui::view;
@@ -498,6 +500,104 @@ fn what_is_explained_is_what_is_looked_at() {
     desk.type_in("explain cart");
     desk.press(Key::Enter);
     assert!(desk.text(120, 36).contains("Explain · cart"));
+}
+
+fn kept(desk: &mut Desk) -> Bundle {
+    match desk.press(Key::Char('e')).into_iter().next() {
+        Some(Effect::Keep(bundle)) => *bundle,
+        other => panic!("nothing is kept: {other:?}"),
+    }
+}
+
+#[test]
+fn evidence_holds_the_screen_and_what_it_was_drawn_from() {
+    let mut desk = Desk::new(120, 36);
+    assert_eq!(desk.press(Key::Char('e')), [], "there is nothing yet");
+    desk.wait(Duration::from_secs(5));
+    desk.feed(fixture::incident());
+    let screen = desk.text(120, 36);
+    let bundle = kept(&mut desk);
+    assert_eq!(bundle.stem, "vestibule-evidence-2026-11-23T141232Z");
+    assert!(bundle.markdown.contains(&screen));
+    insta::assert_snapshot!("evidence", bundle.markdown);
+    let json: serde_json::Value = serde_json::from_str(&bundle.json).expect("it is JSON");
+    assert_eq!(json["snapshot"]["verdict"]["route"], "checkout");
+    assert_eq!(json["explanation"]["differs"][0]["dimension"], "endpoint");
+    assert!(bundle.svg.contains("61.3%") && bundle.svg.ends_with("</svg>\n"));
+
+    let files = vec!["/tmp/a.md".into()];
+    desk.tell(Msg::Kept(Ok(files)));
+    assert!(
+        desk.text(120, 36)
+            .contains("evidence: /tmp/a.md, .json, .svg")
+    );
+    desk.tell(Msg::Kept(Err("/x: no space left".to_owned())));
+    assert!(
+        desk.text(120, 36)
+            .contains("could not be written: /x: no space")
+    );
+}
+
+#[test]
+fn what_may_be_secret_is_masked_on_screens_and_in_evidence_until_somebody_says_so() {
+    let mut snapshot = fixture::incident();
+    snapshot.events[0].text = "asked https://me:pw@a.example/pay?card=4111".to_owned();
+    snapshot.verdict.text = "CRIT: /pay?card=4111 fails".to_owned();
+    let mut desk = Desk::showing(snapshot, 120, 36);
+    for unmasked in [false, true] {
+        desk.press(Key::Char('7'));
+        let screen = desk.text(120, 36);
+        let bundle = kept(&mut desk);
+        for text in [&screen, &bundle.markdown, &bundle.json, &bundle.svg] {
+            assert_eq!(text.contains("4111"), unmasked, "{text}");
+            let is_told = text.contains("me:pw") || text.contains("me\\:pw");
+            assert_eq!(is_told, unmasked, "{text}");
+        }
+        assert_eq!(screen.contains("UNMASKED"), unmasked);
+        desk.press(Key::Char('p'));
+    }
+}
+
+#[test]
+fn evidence_is_written_over_nothing() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let mut desk = Desk::showing(fixture::incident(), 80, 24);
+    let bundle = kept(&mut desk);
+    let first = bundle.write(directory.path()).expect("it can be written");
+    let second = bundle.write(directory.path()).expect("it can be written");
+    assert!(first[0].ends_with("vestibule-evidence-2026-11-23T141232Z.md"));
+    assert!(second[2].ends_with("vestibule-evidence-2026-11-23T141232Z-2.svg"));
+    for (path, text) in first
+        .iter()
+        .zip([&bundle.markdown, &bundle.json, &bundle.svg])
+    {
+        let written = std::fs::read_to_string(path).expect("it was written");
+        assert_eq!(written, *text);
+    }
+    assert!(bundle.write(&directory.path().join("nowhere")).is_err());
+}
+
+/// The README's pictures are these screens.
+#[test]
+fn the_pictures_of_the_readme_are_what_is_drawn() {
+    let cases: [(&str, &[Key]); 2] = [("top-triage", &[]), ("top-slo", &[Key::Char('3')])];
+    for (name, keys) in cases {
+        let mut desk = Desk::showing(fixture::incident(), 120, 36);
+        for key in keys {
+            let effects = desk.press(*key);
+            answered(&mut desk, effects);
+        }
+        let drawn = svg(&desk.paint(120, 36), Palette::Dark);
+        let path = format!("{}/docs/pictures/{name}.svg", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &drawn).expect("the tree can be written");
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == drawn,
+            "{path} is stale; UPDATE_GOLDEN=1 draws it anew"
+        );
+    }
 }
 
 #[test]

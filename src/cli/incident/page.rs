@@ -3,9 +3,9 @@
 use std::fmt::{self, Write as _};
 
 use super::found::{Damage, Part, Report, Told};
-use crate::cli::markdown::cell;
 use crate::model::{Event, EventKind, Timestamp};
 use crate::triage::answers;
+use crate::tui::markdown::cell;
 
 /// One line for each, the newest first.
 pub(super) fn list(report: &Report) -> String {

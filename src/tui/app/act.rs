@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::command::{self, Order};
+use super::super::evidence::Bundle;
 use super::super::filter::Filter;
 use super::super::fmt;
 use super::super::keys::{self, Action, Context, Key};
@@ -50,6 +51,8 @@ impl Model {
             Action::EarlierCommand => self.recall(1),
             Action::LaterCommand => self.recall(-1),
             Action::Copy => return self.copy().into_iter().collect(),
+            Action::Evidence => return self.evidence().into_iter().collect(),
+            Action::Mask => self.unmasked = !self.unmasked,
             Action::Accept => self.list.typing = false,
             Action::Cancel => {
                 self.list.typing = false;
@@ -231,11 +234,23 @@ impl Model {
                 self.read(Page::Runbook(matter));
             }
             Order::Copy => return self.copy().into_iter().collect(),
+            Order::Evidence => return self.evidence().into_iter().collect(),
+            Order::Mask => self.unmasked = !self.unmasked,
             Order::Theme => self.theme.palette = self.theme.palette.toggled(),
             Order::Help => self.read(Page::Help),
             Order::Quit => return vec![Effect::Quit],
         }
         Vec::new()
+    }
+
+    /// What is shown, to be kept.
+    fn evidence(&mut self) -> Option<Effect> {
+        let bundle = Bundle::of(self);
+        if bundle.is_none() {
+            let told = "there is nothing to keep yet".to_owned();
+            self.notice = Some((told, self.now));
+        }
+        bundle.map(|bundle| Effect::Keep(Box::new(bundle)))
     }
 
     /// What is under the cursor, as text that is harmless wherever it is put in.
@@ -317,7 +332,7 @@ impl Model {
     }
 
     /// The route that is looked at: the one on the screen or under the cursor, else the worst of the incident shown.
-    fn looked_at(&self) -> Option<String> {
+    pub(in crate::tui) fn looked_at(&self) -> Option<String> {
         let shown = self.shown()?;
         let known = |id: &String| shown.routes.iter().any(|route| route.id == *id);
         let worst = || self.verdict(shown).0.route.clone();

@@ -35,7 +35,11 @@ pub(crate) fn head(canvas: &mut Canvas<'_>, area: Rect, model: &Model) {
         left.push(span(model.list.typed.as_str(), Role::Accent));
     }
     let right = if wide {
-        "read-only   ? help "
+        if model.unmasked {
+            "UNMASKED   read-only   ? help "
+        } else {
+            "read-only   ? help "
+        }
     } else if model.is_stale() || model.held.is_some() || model.past.is_some() {
         // What is wrong with the data needs the space.
         ""

@@ -3,8 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use super::{Line, Report, SloReport};
-use crate::cli::markdown::cell;
 use crate::model::Timestamp;
+use crate::tui::markdown::cell;
 
 /// Lines of a list that are printed; JSON has all.
 const MOST: usize = 30;

@@ -1,10 +1,10 @@
 //! Text of others in Markdown of ours.
 
-use crate::tui::fmt::visible;
+use super::fmt::visible;
 
 /// Foreign text in a cell of a table or a line of a list: it becomes no other cell, line, tag, emphasis, link, mention or
 /// formula. Line breaks and control characters are written out.
-pub(super) fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let visible = visible(text);
     let mut safe = String::with_capacity(visible.len());
     let mut chars = visible.chars().peekable();

@@ -741,7 +741,7 @@ mod tests {
                 "tls",
                 Level::Crit,
                 Locus::Certificate,
-                ["10.0% of the TLS handshakes", "certificate_refused"],
+                ["10.0% of the TLS handshakes", "client_refused"],
             ),
             (
                 "apply",

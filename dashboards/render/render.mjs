@@ -3,6 +3,7 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import dgram from 'node:dgram';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -36,6 +37,32 @@ const freePort = () =>
 const listen = (handler) =>
   new Promise((done) => {
     const server = http.createServer(handler).listen(0, '127.0.0.1', () => done(server));
+  });
+
+// Says of every name, on its own authority, that it is this machine; `serial` is its zones'.
+const nameServer = (serial) =>
+  new Promise((done) => {
+    const socket = dgram.createSocket('udp4');
+    socket.on('message', (asked, from) => {
+      const end = asked.indexOf(0, 12) + 5;
+      const type = asked.readUInt16BE(end - 4);
+      const head = Buffer.alloc(12);
+      asked.copy(head, 0, 0, 2);
+      const record = (data) => {
+        const fixed = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, data.length]);
+        return Buffer.concat([fixed, data]);
+      };
+      const soa = Buffer.alloc(24, Buffer.from([0, 0, 0, 60]));
+      soa.set([0xc0, 12, 0xc0, 12]);
+      soa.writeUInt32BE(serial(), 4);
+      const data = { 1: Buffer.from([127, 0, 0, 1]), 6: soa }[type];
+      head.writeUInt16BE(0x8580, 2);
+      head.writeUInt16BE(1, 4);
+      head.writeUInt16BE(data ? 1 : 0, 6);
+      const answers = data ? record(data) : Buffer.alloc(0);
+      socket.send(Buffer.concat([head, asked.subarray(12, end), answers]), from.port, from.address);
+    });
+    socket.bind(0, '127.0.0.1', () => done(socket.address().port));
   });
 
 // Set while version 2 of the checkout is live.
@@ -92,10 +119,22 @@ hosts = ["wanted.example"]
 name = "nobody"
 directory = "https://127.0.0.1:1/"
 accept_terms = true
+preflight_every = "5s"
+preflight_resolver = "127.0.0.1:1"
+
+[dns]
+enabled = true
+resolvers = ["127.0.0.1:${ports.names}"]
+every = "2s"
+
+[[dns.authority]]
+zone = "example"
+servers = ["127.0.0.1:${ports.names}", "127.0.0.1:${ports.lagging}"]
 
 [[upstream]]
 name = "checkout"
 endpoints = ["http://127.0.0.1:${ports.checkout1}", "http://127.0.0.1:${ports.checkout2}", "http://127.0.0.1:${ports.nobody}"]
+breaker = { max_in_flight = 200, failure_percent = 99 }
 
 [[upstream]]
 name = "web"
@@ -170,6 +209,8 @@ name = "shop-front"
 target = "http://127.0.0.1:${ports.http}/"
 every = "1s"
 http.headers = ["host: shop.example"]
+route = "web"
+compare = true
 
 [[probe]]
 name = "old-host"
@@ -369,6 +410,8 @@ const main = async () => {
     checkout1: port(checkout1),
     checkout2: port(checkout2),
     receiver: port(receiver),
+    names: await nameServer(() => (broken ? 8 : 7)),
+    lagging: await nameServer(() => 7),
   };
   const admin = await freePort();
   const prometheus = await freePort();

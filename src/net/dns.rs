@@ -116,7 +116,7 @@ pub async fn over_tcp(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Messag
 pub async fn lookup(server: SocketAddr, host: &str, kinds: Kinds) -> Result<Looked, LookupError> {
     let name = name(host).ok_or(LookupError::Nameless)?;
     let mut found = Looked::default();
-    let mut refused = None;
+    let (mut refused, mut lost) = (None, None);
     for kind in [RecordType::A, RecordType::AAAA] {
         let wanted = match kind {
             RecordType::A => kinds != Kinds::V6,
@@ -125,7 +125,14 @@ pub async fn lookup(server: SocketAddr, host: &str, kinds: Kinds) -> Result<Look
         if !wanted {
             continue;
         }
-        let answer = ask(server, &question(name.clone(), kind, true)).await?;
+        let answer = match ask(server, &question(name.clone(), kind, true)).await {
+            Ok(answer) => answer,
+            // The addresses of the other family are no worse for it.
+            Err(error) => {
+                lost = Some(error);
+                continue;
+            }
+        };
         let seen = decode(&answer);
         if seen.rcode != "NOERROR" {
             refused = Some(seen.rcode);
@@ -145,6 +152,7 @@ pub async fn lookup(server: SocketAddr, host: &str, kinds: Kinds) -> Result<Look
     match refused {
         _ if !found.addresses.is_empty() => Ok(found),
         Some(rcode) if rcode == "NXDOMAIN" => Err(LookupError::Nxdomain),
+        _ if lost.is_some() => Err(lost.map_or(LookupError::Nxdomain, LookupError::Io)),
         Some(rcode) => Err(LookupError::Refused(rcode)),
         None => Err(LookupError::Nxdomain),
     }

@@ -441,7 +441,9 @@ impl Office {
                 let (office, wanted) = (Rc::clone(self), wanted.clone());
                 let authority = authority.clone();
                 tokio::task::spawn_local(async move {
-                    let found = preflight::fly(&office, &wanted, &authority).await;
+                    let found =
+                        preflight::fly(&office, &wanted, &authority, preflight::Asked::ByHand)
+                            .await;
                     // Whoever asked may have given up waiting.
                     drop(reply.send(Ok(found)));
                 });

@@ -2,8 +2,9 @@
 //! or a postmortem. It obeys the privacy mask.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ratatui::buffer::Buffer;
@@ -64,7 +65,12 @@ impl Bundle {
             .take(19)
             .filter(|c| *c != ':')
             .collect();
-        let all = json!({ "snapshot": shown, "explanation": explained, "stale": model.is_stale() });
+        let all = json!({
+            "snapshot": shown,
+            "explanation": explained,
+            "stale": model.is_stale(),
+            "unmasked": model.unmasked,
+        });
         // Plain data always becomes JSON.
         let json = serde_json::to_string_pretty(&all).unwrap_or_default();
         Some(Self {
@@ -92,26 +98,32 @@ impl Bundle {
                 _ => format!("{}-{turn}", self.stem),
             };
             let paths = parts.map(|(ending, _)| dir.join(format!("{stem}.{ending}")));
-            match write_new(&paths[0], parts[0].1) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    last = error;
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let mut written = paths.iter().zip(parts);
+            let failed = written.find_map(|(path, (_, text))| {
+                let error = write_new(path, text).err()?;
+                Some((path, error))
+            });
+            let Some((at, error)) = failed else {
+                return Ok(paths.into());
+            };
+            // Half a bundle is none. What was there before stays.
+            for path in paths.iter().take_while(|path| *path != at) {
+                fs::remove_file(path)?;
             }
-            for (path, (_, text)) in paths.iter().zip(parts).skip(1) {
-                write_new(path, text)?;
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
             }
-            return Ok(paths.into());
+            last = error;
         }
         Err(last)
     }
 }
 
-/// Never follows a link or writes over a file that somebody left there.
+/// Never follows a link or writes over a file that somebody left there. For its owner alone, as the socket is that it came by.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path)?;
     file.write_all(text.as_bytes())
 }
 

@@ -10,17 +10,19 @@ const MASKED: char = '…';
 
 /// `text` with the values of queries and what stands before the host of a URL masked; their names stay.
 pub(crate) fn masked(text: &str) -> Cow<'_, str> {
-    if !text.contains('?') && !text.contains('@') {
+    if !text.contains(['?', '@', '#']) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     let mut changed = false;
     for piece in text.split_inclusive(is_end) {
         let word = piece.trim_end_matches(is_end);
-        let hidden = query(user(word));
-        changed |= hidden != word;
+        // What a sentence puts around a URL; within one, these may stand for themselves.
+        let core = word.trim_end_matches(AROUND);
+        let hidden = query(&users(core));
+        changed |= hidden != core;
         shown.push_str(&hidden);
-        shown.push_str(piece.get(word.len()..).unwrap_or_default());
+        shown.push_str(piece.get(core.len()..).unwrap_or_default());
     }
     if changed {
         Cow::Owned(shown)
@@ -29,44 +31,71 @@ pub(crate) fn masked(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where a URL in a text ends at the latest.
+/// Where a URL in a text ends at the latest: none of these is in one unencoded (RFC 3986, 2).
 fn is_end(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')')
+    c.is_whitespace() || matches!(c, '"' | '`' | '<' | '>')
 }
 
-/// `scheme://user:password@host` without who.
-fn user(word: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = word.split_once("://") else {
-        return Cow::Borrowed(word);
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => Cow::Owned(format!("{scheme}://{MASKED}@{host}{path}")),
-        None => Cow::Borrowed(word),
-    }
-}
+/// What may follow a URL in a sentence.
+const AROUND: [char; 4] = ['\'', ')', ',', ';'];
 
-/// A query with its values masked.
-fn query(word: Cow<'_, str>) -> String {
-    let Some((path, query)) = word.split_once('?') else {
-        return word.into_owned();
-    };
-    let (query, fragment) = match query.split_once('#') {
-        Some((query, fragment)) => (query, Some(fragment)),
-        None => (query, None),
-    };
-    let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, value)) if !value.is_empty() => format!("{name}={MASKED}"),
-        Some(_) | None => pair.to_owned(),
-    };
-    let query: Vec<String> = query.split('&').map(pair).collect();
-    let mut shown = format!("{path}?{}", query.join("&"));
-    if let Some(fragment) = fragment {
-        shown.push('#');
-        shown.push_str(fragment);
+/// Each `scheme://user:password@host` of a word without who.
+fn users(word: &str) -> String {
+    let mut pieces = word.split("://");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(['/', '?', '#', ',']).unwrap_or(piece.len());
+        let (authority, rest) = piece.split_at(end);
+        shown.push_str("://");
+        if let Some((_, host)) = authority.rsplit_once('@') {
+            shown.push(MASKED);
+            shown.push('@');
+            shown.push_str(host);
+        } else {
+            shown.push_str(authority);
+        }
+        shown.push_str(rest);
     }
     shown
+}
+
+/// A word with the values of its query and fragment masked.
+fn query(word: &str) -> String {
+    let (rest, fragment) = match word.split_once('#') {
+        Some((rest, fragment)) => (rest, Some(fragment)),
+        None => (word, None),
+    };
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    let mut shown = path.to_owned();
+    if let Some(query) = query {
+        // A question mark that ends a word asks a question.
+        let pairs: Vec<String> = query.split('&').map(pair).collect();
+        shown.push('?');
+        shown.push_str(&pairs.join("&"));
+    }
+    if let Some(fragment) = fragment {
+        shown.push('#');
+        if fragment.contains('=') {
+            let pairs: Vec<String> = fragment.split('&').map(pair).collect();
+            shown.push_str(&pairs.join("&"));
+        } else {
+            shown.push_str(fragment);
+        }
+    }
+    shown
+}
+
+/// A name stays, its value does not; what has no name may be a token.
+fn pair(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((_, "")) => pair.to_owned(),
+        Some((name, _)) => format!("{name}={MASKED}"),
+        None if pair.is_empty() => String::new(),
+        None => MASKED.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -84,8 +113,22 @@ mod tests {
             ("\"/a?token=x\" (what?)", "\"/a?token=…\" (what?)"),
             ("https://me:secret@a.example/b@c", "https://…@a.example/b@c"),
             ("mail ada@example.org", "mail ada@example.org"),
-            ("/a?b=&c", "/a?b=&c"),
+            ("/a?b=&c", "/a?b=&…"),
             ("?=x=y", "?=…"),
+            ("really? yes", "really? yes"),
+            ("(why?) and 'what?'", "(why?) and 'what?'"),
+            ("/a?token=abc(secret)def", "/a?token=…"),
+            ("/a?filter=name'secret'", "/a?filter=…'"),
+            ("POST /hook?T0K3N", "POST /hook?…"),
+            ("/a#access_token=secret&x=", "/a#access_token=…&x="),
+            (
+                "https://a.example,https://u:pw@b.example/c",
+                "https://a.example,https://…@b.example/c",
+            ),
+            (
+                "(see https://a.example/b?c=d)",
+                "(see https://a.example/b?c=…)",
+            ),
             ("", ""),
         ] {
             assert_eq!(masked(text), shown);

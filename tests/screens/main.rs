@@ -896,6 +896,21 @@ fn what_is_copied_is_harmless_and_told() {
 }
 
 #[test]
+fn what_is_copied_is_masked_as_what_is_shown() {
+    let mut snapshot = fixture::incident();
+    snapshot.routes[0].id = "https://shop.test/cart?card=4111".to_owned();
+    let mut desk = Desk::showing(snapshot, 120, 36);
+    desk.press(Key::Char('2'));
+    let copied = |desk: &mut Desk| match desk.press(Key::Char('y')).as_slice() {
+        [Effect::Copy(text)] => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(!copied(&mut desk).contains("4111"));
+    desk.press(Key::Char('p'));
+    assert_eq!(copied(&mut desk), "https://shop.test/cart?card=4111");
+}
+
+#[test]
 fn events_are_walked_from_the_suspect() {
     let mut desk = Desk::showing(fixture::incident(), 120, 36);
     let marked = |desk: &Desk| {

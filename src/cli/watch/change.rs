@@ -68,6 +68,13 @@ pub(super) fn changes(before: &Snapshot, now: &Snapshot) -> Vec<Change> {
     let new = now.other_verdicts.iter();
     let new = new.filter(|other| !known.contains(&sameness(other)));
     told.extend(new.map(|other| verdict(at, other, "also ")));
+    let still: HashSet<_> = std::iter::once(&now.verdict)
+        .chain(&now.other_verdicts)
+        .map(sameness)
+        .collect();
+    let over = before.other_verdicts.iter();
+    let over = over.filter(|other| !still.contains(&sameness(other)));
+    told.extend(over.map(|other| verdict(at, other, "over: ")));
     told
 }
 
@@ -79,6 +86,7 @@ fn sameness(verdict: &Verdict) -> impl Eq + Hash + '_ {
         verdict.topic as u8,
         verdict.side,
         verdict.route.as_deref(),
+        verdict.slo.as_deref(),
         suspect.map(|it| (it.event.at, it.event.text.as_str())),
     )
 }

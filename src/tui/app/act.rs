@@ -1,5 +1,6 @@
 //! What each key does to the model.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::command::{self, Order};
@@ -8,6 +9,7 @@ use super::super::filter::Filter;
 use super::super::fmt;
 use super::super::keys::{self, Action, Context, Key};
 use super::super::list::Reorder;
+use super::super::mask;
 use super::super::screens::{self, reading};
 use super::super::tab::Tab;
 use super::Past;
@@ -253,7 +255,7 @@ impl Model {
         bundle.map(|bundle| Effect::Keep(Box::new(bundle)))
     }
 
-    /// What is under the cursor, as text that is harmless wherever it is put in.
+    /// What is under the cursor, as it is shown, and harmless wherever it is put in.
     fn copy(&mut self) -> Option<Effect> {
         let shown = self.shown().cloned()?;
         let text = match (&self.screen, self.tab()) {
@@ -269,6 +271,10 @@ impl Model {
                 screens::upstreams::endpoint_of(&id).to_owned()
             }
             (_, tab) => self.selected_in(tab)?,
+        };
+        let text = match mask::masked(&text) {
+            Cow::Owned(hidden) if !self.unmasked => hidden,
+            Cow::Owned(_) | Cow::Borrowed(_) => text,
         };
         // What others wrote must not become a command where it is pasted.
         let text = fmt::visible(&text).into_owned();

@@ -42,7 +42,9 @@ pub(crate) fn head(canvas: &mut Canvas<'_>, area: Rect, model: &Model) {
         }
     } else if model.is_stale() || model.held.is_some() || model.past.is_some() {
         // What is wrong with the data needs the space.
-        ""
+        if model.unmasked { "UNMASKED " } else { "" }
+    } else if model.unmasked {
+        "UNMASKED  ? help "
     } else {
         "? help "
     };

@@ -4,6 +4,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::OpenError;
 
@@ -39,25 +41,34 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(failed("open the lock file", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked {
-                    dir: dir.to_owned(),
-                    pid: holder(&mut file),
-                });
+        let mut patience = INHERITED;
+        while let Err(error) = file.try_lock() {
+            let pid = match error {
+                TryLockError::WouldBlock => holder(&mut file),
+                TryLockError::Error(source) => return Err(failed("lock", &path)(source)),
+            };
+            // A child that this process has just started holds the lock, too, until it is another program.
+            if pid != Some(std::process::id()) || patience == 0 {
+                let dir = dir.to_owned();
+                return Err(OpenError::Locked { dir, pid });
             }
-            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+            patience -= 1;
+            thread::sleep(AGAIN);
         }
         sign(&mut file).map_err(failed("write the lock file", &path))?;
         Ok(Self { _file: file })
     }
 }
 
+/// How many times a lock is asked for again that our own number is on, and after how long.
+const INHERITED: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// Who wrote themselves into the lock file.
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     // A process number has at most ten digits; anything longer was not written by us.
+    file.rewind().ok()?;
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }

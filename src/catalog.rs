@@ -176,7 +176,7 @@ catalog! {
     SLO_EVENTS = "vestibule_slo_events_total", Counter, One, [SLO, ROUTE, closed("result", 2)],
         "Valid events of the SLO by result since the state directory began, counted exactly.";
     SLO_INFO = "vestibule_slo_info", Gauge, One,
-        [SLO, ROUTE, configured("scope"), closed("sli", 6), configured("objective"), configured("window"), configured("policy")],
+        [SLO, ROUTE, configured("scope"), closed("sli", 11), configured("objective"), configured("window"), configured("policy")],
         "Always 1; what is promised: of what (`route` is empty when about several together, `scope` never), the objective in percent, the budget's window, the alerting policy.";
     SLO_OBJECTIVE = "vestibule_slo_objective_ratio", Gauge, Ratio, [SLO, ROUTE],
         "The SLO's target.";

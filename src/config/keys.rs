@@ -99,6 +99,11 @@ impl<'a, 'r> Keys<'a, 'r> {
         }
     }
 
+    /// Where the table is written; `None`: it is not, and all its defaults hold.
+    pub(super) fn written(&self) -> Option<Span> {
+        (!std::ptr::eq(self.table, self.reading.nothing)).then(|| self.header.clone())
+    }
+
     fn finish<S: Section>(mut self) -> S {
         let section = S::read(&mut self);
         self.refuse_unasked(S::TITLE);

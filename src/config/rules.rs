@@ -38,6 +38,7 @@ pub(super) fn check(
     elsewhere::check(file, findings);
     clients::check(file, base, findings);
     clients::check_preambles(file, findings);
+    check_breakers(file, findings);
     check_files(file, base, findings);
     check_windows(file, findings);
     promises::check(file, findings);
@@ -313,6 +314,24 @@ fn check_policies(policies: &[Item<file::Policy>], findings: &mut Findings) {
                     findings.add(finding);
                 }
             }
+        }
+    }
+}
+
+/// A breaker that is written limits something.
+fn check_breakers(file: &File, findings: &mut Findings) {
+    for upstream in &file.upstreams {
+        let breaker = &upstream.value.breaker;
+        let limits = breaker.max_in_flight.is_some() || breaker.max_pending.is_some();
+        if let (Some(span), false) = (
+            &breaker.written,
+            limits || breaker.failure_percent.is_some(),
+        ) {
+            let message = "the breaker limits nothing";
+            let finding = Finding::new(Code::MissingKey, span.clone(), message)
+                .reason("none of its limits is given")
+                .help("add `failure_percent`, `max_in_flight` or `max_pending`");
+            findings.add(finding);
         }
     }
 }

@@ -25,6 +25,7 @@ use super::forward;
 use super::handshake;
 use super::observe;
 use super::preamble;
+use super::preamble::Source;
 use super::shown::ListenerTls;
 use super::socket::{ClientIo, Farewell};
 use super::tunnel::Tunnel;
@@ -39,6 +40,7 @@ use crate::net::challenge;
 pub(super) struct ConnectionState {
     pub(super) worker: Rc<Worker>,
     pub(super) peer: IpAddr,
+    pub(super) source: Source,
     /// The name of the listener it came in by.
     pub(super) listener: Rc<str>,
     /// The certificate shown; `None` on a plain connection.
@@ -74,7 +76,7 @@ pub(super) struct ConnectionState {
 impl ConnectionState {
     fn new(
         worker: &Rc<Worker>,
-        peer: SocketAddr,
+        (peer, source): (SocketAddr, Source),
         listener: Rc<str>,
         tls: Option<Arc<ServerCertificate>>,
         certified: Option<Box<Certified>>,
@@ -83,6 +85,7 @@ impl ConnectionState {
             worker: Rc::clone(worker),
             listener,
             peer: peer.ip().to_canonical(),
+            source,
             tls,
             certified,
             tunnel: RefCell::new(None),
@@ -128,22 +131,23 @@ impl ConnectionState {
 pub(super) async fn serve(
     worker: Rc<Worker>,
     mut stream: TcpStream,
-    mut peer: SocketAddr,
+    peer: SocketAddr,
     listener: Rc<str>,
     tls: Option<ListenerTls>,
 ) {
     let generation = worker.generation();
+    let mut whose = (peer, Source::Known);
     if generation.expects_preamble(&listener) {
         let limit = generation.limits.handshake_timeout;
         let trusted = &generation.trusted_proxies;
         match Box::pin(preamble::source(&mut stream, peer, trusted, limit)).await {
-            Ok(source) => peer = source,
+            Ok(said) => whose = said,
             Err(failure) => return worker.preamble_failed(failure),
         }
     }
     drop(generation);
     let Some(tls) = tls else {
-        let state = ConnectionState::new(&worker, peer, listener, None, None);
+        let state = ConnectionState::new(&worker, whose, listener, None, None);
         let mut io = ClientIo::new(stream, Rc::clone(&state), Farewell::Close);
         return match io.speaks_http2().await {
             Ok(true) => Box::pin(serve_http2(io, state)).await,
@@ -184,7 +188,7 @@ pub(super) async fn serve(
             identity: leaf.map(|leaf| Identity::new(leaf, headers)),
         })
     });
-    let state = ConnectionState::new(&worker, peer, listener, certificate, certified);
+    let state = ConnectionState::new(&worker, whose, listener, certificate, certified);
     let io = ClientIo::new(stream, Rc::clone(&state), Farewell::Say);
     if http2 {
         Box::pin(serve_http2(io, state)).await;

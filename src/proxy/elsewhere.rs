@@ -68,7 +68,7 @@ impl Redirect {
             .path
             .as_ref()
             .map_or(Cow::Borrowed(path), |moved| Cow::Owned(moved.path(path)));
-        let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+        let (mark, query) = query.map_or(("", Cow::Borrowed("")), |query| ("?", ascii(query)));
         if self.scheme.is_none() && self.host.is_none() && self.port.is_none() {
             return format!("{path}{mark}{query}");
         }
@@ -79,6 +79,25 @@ impl Redirect {
             .map_or_else(String::new, |port| format!(":{port}"));
         format!("{scheme}://{host}{port}{path}{mark}{query}")
     }
+}
+
+/// A query as a header may carry it: clients send other letters raw, which RFC 3986 wants percent-encoded.
+fn ascii(query: &str) -> Cow<'_, str> {
+    use std::fmt::Write as _;
+    if query.is_ascii() {
+        return Cow::Borrowed(query);
+    }
+    let mut encoded = String::with_capacity(2 * query.len());
+    for letter in query.chars() {
+        if letter.is_ascii() {
+            encoded.push(letter);
+        } else {
+            for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                write!(encoded, "%{byte:02X}").expect("writing to memory cannot fail");
+            }
+        }
+    }
+    Cow::Owned(encoded)
 }
 
 #[cfg(test)]
@@ -118,6 +137,11 @@ mod tests {
             port,
             path,
         };
+        let elsewhere = redirect(None, Some("new.test"), None, None);
+        assert_eq!(
+            elsewhere.place("http", "shop.test", "/", Some("q=é")),
+            "http://new.test/?q=%C3%A9"
+        );
         for (redirect, place) in [
             (
                 redirect(None, None, None, Some(prefix("/a", "/b"))),

@@ -37,7 +37,7 @@ const BEGUN: u32 = 2;
 /// Frames at once. Envoy's limits on frames that answer themselves are of this size.
 const BURST: u32 = 1_000;
 /// Further frames in a second.
-const RATE: u64 = 100;
+const RATE: u64 = 400;
 
 impl FrameBudget {
     pub(super) const fn new() -> Self {
@@ -142,7 +142,7 @@ mod tests {
         for kind in [2, 4, 6, 7, 99] {
             let mut budget = begun();
             assert_eq!(passing(&mut budget, kind, second(0)), 1_000, "{kind}");
-            assert_eq!(passing(&mut budget, kind, second(1)), 100, "{kind}");
+            assert_eq!(passing(&mut budget, kind, second(1)), 400, "{kind}");
             assert_eq!(passing(&mut budget, kind, second(61)), 1_000, "{kind}");
         }
     }

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::balance;
-use super::config::{Balance, Encoded, HashKey, Https, Route};
+use super::config::{Balance, Encoded, HashKey, Https, Network, Route};
 use super::connection::ConnectionState;
 use super::elsewhere::TO_TLS;
 use super::exchange::{Busy, Exchange, Failure, UpstreamBody, release};
@@ -23,6 +23,7 @@ use super::identity::{RequestId, TraceContext};
 use super::limit::{Caller, Quota, Verdict};
 use super::observe::{PathText, RequestFacts, Tracker, scheme};
 use super::pool::{Connection, FAILURE_COUNTS_AS};
+use super::preamble::Source;
 use super::respond::{self, ResponseBody};
 use super::retry::{self, Budget};
 use super::tunnel::Tunnel;
@@ -120,7 +121,12 @@ impl Prepared {
         let started = worker.clock.tick();
         let generation = worker.generation();
         let (parts, body) = request.into_parts();
-        let client = Client::new(connection.peer, &parts.headers, &generation.trusted_proxies);
+        let trusted: &[Network] = match connection.source {
+            Source::Known => &generation.trusted_proxies,
+            // A balancer that does not say whom it speaks for vouches for nobody.
+            Source::Unsaid => &[],
+        };
+        let client = Client::new(connection.peer, &parts.headers, trusted);
         let (host, path) = (host(&parts), target::path(parts.uri.path()));
         let text = match path.as_ref().map(|path| &path.text) {
             Ok(Cow::Owned(path)) => PathText::Owned(path.clone()),
@@ -141,9 +147,13 @@ impl Prepared {
         if !is_plain(&parts) {
             return refuse(tracker, Fault::RequestInvalid);
         }
-        // hyper counts those of HTTP/1 itself.
+        // hyper counts those of HTTP/1 itself. Cookies come in crumbs, which are one header (RFC 9113, 8.2.3).
         if parts.version == Version::HTTP_2 && parts.headers.len() > connection.limits.max_headers {
-            return refuse(tracker, Fault::HeadersTooLarge);
+            let crumbs = parts.headers.get_all(COOKIE).iter().count();
+            let count = parts.headers.len() - crumbs.saturating_sub(1);
+            if count > connection.limits.max_headers {
+                return refuse(tracker, Fault::HeadersTooLarge);
+            }
         }
         let Some(plain_host) = host.to_str().ok().and_then(|host| target::host(host).ok()) else {
             return refuse(tracker, Fault::RequestInvalid);

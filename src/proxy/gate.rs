@@ -172,7 +172,8 @@ impl Gate {
         }
         let mut admission = Admission::Pass;
         self.turn(|circuit| {
-            let (judged, next) = circuit.admits(millis(now), self.breaker.trials);
+            let (judged, next) =
+                circuit.admits(millis(now), self.breaker.trials, self.breaker.open_for);
             admission = judged;
             next
         });

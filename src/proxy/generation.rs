@@ -52,6 +52,8 @@ pub struct Generation {
     pub(super) limits: Limits,
     pub(super) rate_limits: limit::Limits,
     pub(super) trusted_proxies: Vec<Network>,
+    /// Names of the listeners.
+    listeners: Vec<String>,
     /// Names of the listeners that expect a PROXY header.
     preambles: Vec<String>,
     /// Whether a route answers some clients only.
@@ -134,6 +136,7 @@ impl Generation {
             rate_limits: limit::Limits::new(&config.rate_limits),
             trusted_proxies: config.trusted_proxies.clone(),
             guarded: config.routes.iter().any(Route::is_guarded),
+            listeners: config.listeners.iter().map(|it| it.name.clone()).collect(),
             preambles: expecting.map(|it| it.name.clone()).collect(),
             shown: Arc::new(Shown::build(config, ticketer)?),
         })
@@ -151,6 +154,11 @@ impl Generation {
     /// Whether a connection by the listener `name` begins with a PROXY header.
     pub(super) fn expects_preamble(&self, name: &str) -> bool {
         self.preambles.iter().any(|it| it == name)
+    }
+
+    /// Whether it has a listener `name`.
+    pub(super) fn has_listener(&self, name: &str) -> bool {
+        self.listeners.iter().any(|it| it == name)
     }
 
     /// What its listeners show at first.
@@ -171,9 +179,13 @@ impl Generation {
         for entry in &mut self.upstreams {
             let same = |it: &&UpstreamEntry| it.upstream.name == entry.upstream.name;
             let known = before.upstreams.iter().find(same);
+            // What was found out about other endpoints says nothing of these.
+            let places =
+                |it: &UpstreamEntry| it.endpoints.iter().map(|it| it.key).collect::<Vec<_>>();
+            let stays = known.is_some_and(|it| places(it) == places(entry));
             let known = known.and_then(|it| it.gate.as_ref());
             if let (Some(own), Some(known)) = (&mut entry.gate, known) {
-                if own.goes_by(known) {
+                if stays && own.goes_by(known) {
                     *own = Arc::clone(known);
                 } else {
                     own.carry(known);

@@ -392,7 +392,14 @@ pub(super) fn write_trailers(out: &mut BytesMut, trailers: &mut HeaderMap) {
     clean_trailers(trailers);
     out.put_slice(b"0\r\n");
     for (name, value) in &*trailers {
-        field(out, name.as_str(), value.as_bytes());
+        // Servers that merge trailers into headers must not be told there what they are not told here.
+        let pretends = is_ours(name)
+            || name.as_str().starts_with("x-forwarded-")
+            || IdentityHeader::is_one(name.as_str())
+            || is_standard_hop_by_hop(name);
+        if !pretends {
+            field(out, name.as_str(), value.as_bytes());
+        }
     }
     out.put_slice(b"\r\n");
 }

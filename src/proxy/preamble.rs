@@ -23,6 +23,26 @@ const FIXED: usize = 16;
 /// The most that may follow a header of version 2: addresses, and what balancers add about TLS and themselves.
 const LONGEST_REST: usize = 4 * 1024;
 
+/// What is known of where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Its address is whose it is.
+    Known,
+    /// Its address is that of a balancer which speaks for somebody it does not name.
+    Unsaid,
+}
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// The client's address.
+    Client(SocketAddr),
+    /// The balancer asks for itself.
+    Own,
+    /// There is a client, whose address it does not tell.
+    Nothing,
+}
+
 /// Whose connection it is: what the header says, or `peer` if it says that it is the balancer's own. Who connects from this very
 /// machine (our own looks at what is shown) need not say.
 pub(super) async fn source(
@@ -30,22 +50,26 @@ pub(super) async fn source(
     peer: SocketAddr,
     trusted: &[Network],
     limit: Duration,
-) -> Result<SocketAddr, PreambleFailure> {
+) -> Result<(SocketAddr, Source), PreambleFailure> {
     let own = stream.local_addr().is_ok_and(|here| here.ip() == peer.ip());
     if !trusted.iter().any(|it| it.contains(peer.ip())) {
         return if own {
-            Ok(peer)
+            Ok((peer, Source::Known))
         } else {
             Err(PreambleFailure::Untrusted)
         };
     }
     let read = timeout(limit, read(stream, own)).await;
     let named = read.unwrap_or(Err(PreambleFailure::Incomplete))?;
-    Ok(named.unwrap_or(peer))
+    Ok(match named {
+        Said::Client(client) => (client, Source::Known),
+        Said::Own => (peer, Source::Known),
+        Said::Nothing => (peer, Source::Unsaid),
+    })
 }
 
 /// The address that the header names, if it names one.
-async fn read(stream: &mut TcpStream, own: bool) -> Result<Option<SocketAddr>, PreambleFailure> {
+async fn read(stream: &mut TcpStream, own: bool) -> Result<Said, PreambleFailure> {
     const TEXT: &[u8] = b"PROXY ";
     let mut first = [0; SIGNATURE.len()];
     let seen = stream.peek(&mut first).await.map_err(broken)?;
@@ -54,7 +78,7 @@ async fn read(stream: &mut TcpStream, own: bool) -> Result<Option<SocketAddr>, P
     if seen.is_empty() {
         Err(PreambleFailure::Incomplete)
     } else if own && !seen.starts_with(TEXT) && !seen.starts_with(&SIGNATURE) {
-        Ok(None)
+        Ok(Said::Own)
     } else if agree(TEXT) {
         text(&read_text(stream).await?)
     } else if agree(&SIGNATURE) {
@@ -91,7 +115,7 @@ async fn read_text(stream: &mut TcpStream) -> Result<Vec<u8>, PreambleFailure> {
     }
 }
 
-async fn read_binary(stream: &mut TcpStream) -> Result<Option<SocketAddr>, PreambleFailure> {
+async fn read_binary(stream: &mut TcpStream) -> Result<Said, PreambleFailure> {
     let mut fixed = [0; FIXED];
     stream.read_exact(&mut fixed).await.map_err(broken)?;
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
@@ -104,14 +128,14 @@ async fn read_binary(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Pream
 }
 
 /// Version 1, section 2.1.
-fn text(line: &[u8]) -> Result<Option<SocketAddr>, PreambleFailure> {
+fn text(line: &[u8]) -> Result<Said, PreambleFailure> {
     let words = line.strip_suffix(b"\r\n").and_then(|line| {
         let text = std::str::from_utf8(line).ok()?;
         Some(text.split(' ').collect::<Vec<_>>())
     });
     let named = match words.as_deref() {
         // Whatever follows is not looked at.
-        Some(["PROXY", "UNKNOWN", ..]) => return Ok(None),
+        Some(["PROXY", "UNKNOWN", ..]) => return Ok(Said::Nothing),
         Some(["PROXY", family, source, target, from, to]) => {
             let addresses = match *family {
                 "TCP4" => of_family::<Ipv4Addr>(source, target),
@@ -123,7 +147,7 @@ fn text(line: &[u8]) -> Result<Option<SocketAddr>, PreambleFailure> {
         Some(_) | None => None,
     };
     let (address, (port, _)) = named.ok_or(PreambleFailure::Malformed)?;
-    Ok(Some(SocketAddr::new(address, port)))
+    Ok(Said::Client(SocketAddr::new(address, port)))
 }
 
 /// The source, when both are addresses of one family.
@@ -139,7 +163,7 @@ fn port(text: &str) -> Option<u16> {
 }
 
 /// Version 2, section 2.2.
-fn binary(fixed: &[u8; FIXED], rest: &[u8]) -> Result<Option<SocketAddr>, PreambleFailure> {
+fn binary(fixed: &[u8; FIXED], rest: &[u8]) -> Result<Said, PreambleFailure> {
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
     let malformed = Err(PreambleFailure::Malformed);
@@ -147,8 +171,10 @@ fn binary(fixed: &[u8; FIXED], rest: &[u8]) -> Result<Option<SocketAddr>, Preamb
         return malformed;
     }
     match (fixed[12], fixed[13]) {
-        // A health check of the balancer's own; or over something that has no addresses, or a unix socket.
-        (LOCAL, _) | (PROXY, 0x00 | 0x31) => Ok(None),
+        // A health check.
+        (LOCAL, _) => Ok(Said::Own),
+        // Over something that has no addresses, or a unix socket.
+        (PROXY, 0x00 | 0x31) => Ok(Said::Nothing),
         (PROXY, 0x11) => named::<4>(rest, |source| Ipv4Addr::from(source).into()),
         (PROXY, 0x21) => named::<16>(rest, |source| Ipv6Addr::from(source).into()),
         _ => malformed,
@@ -159,12 +185,12 @@ fn binary(fixed: &[u8; FIXED], rest: &[u8]) -> Result<Option<SocketAddr>, Preamb
 fn named<const N: usize>(
     rest: &[u8],
     address: impl Fn([u8; N]) -> IpAddr,
-) -> Result<Option<SocketAddr>, PreambleFailure> {
+) -> Result<Said, PreambleFailure> {
     let source = rest.first_chunk::<N>();
     let port = rest.get(2 * N..).and_then(<[u8]>::first_chunk::<4>);
     let (source, [high, low, ..]) = source.zip(port).ok_or(PreambleFailure::Malformed)?;
     let port = u16::from_be_bytes([*high, *low]);
-    Ok(Some(SocketAddr::new(address(*source), port)))
+    Ok(Said::Client(SocketAddr::new(address(*source), port)))
 }
 
 #[cfg(test)]
@@ -181,7 +207,7 @@ mod tests {
     #[test]
     fn version_1_says_who_the_client_is_or_that_it_does_not_know() {
         let says = |line: &str| text(line.as_bytes());
-        let named = |address: &str| Ok(Some(address.parse().unwrap()));
+        let named = |address: &str| Ok(Said::Client(address.parse().unwrap()));
         for (line, said) in [
             (
                 "PROXY TCP4 192.0.2.9 198.51.100.1 56324 443\r\n",
@@ -191,8 +217,8 @@ mod tests {
                 "PROXY TCP6 2001:db8::9 2001:db8::1 1 65535\r\n",
                 named("[2001:db8::9]:1"),
             ),
-            ("PROXY UNKNOWN\r\n", Ok(None)),
-            ("PROXY UNKNOWN ffff::1 whatever\r\n", Ok(None)),
+            ("PROXY UNKNOWN\r\n", Ok(Said::Nothing)),
+            ("PROXY UNKNOWN ffff::1 whatever\r\n", Ok(Said::Nothing)),
         ] {
             assert_eq!(says(line), said, "{line}");
         }
@@ -222,16 +248,21 @@ mod tests {
         let v4 = [
             192, 0, 2, 9, 198, 51, 100, 1, 0xdc, 4, 1, 187, 3, 0, 4, 1, 2, 3, 4,
         ];
-        let named = Ok(Some("192.0.2.9:56324".parse().unwrap()));
+        let named = Ok(Said::Client("192.0.2.9:56324".parse().unwrap()));
         assert_eq!(binary(&framed(0x21, 0x11), &v4), named);
         assert_eq!(binary(&framed(0x21, 0x11), &v4[..12]), named);
         let mut v6 = [0; 36];
         v6[15] = 9;
         v6[33] = 7;
-        let named = Ok(Some("[::9]:7".parse().unwrap()));
+        let named = Ok(Said::Client("[::9]:7".parse().unwrap()));
         assert_eq!(binary(&framed(0x21, 0x21), &v6), named);
-        for (command, family) in [(0x20, 0x11), (0x20, 0), (0x21, 0), (0x21, 0x31)] {
-            assert_eq!(binary(&framed(command, family), &[]), Ok(None));
+        for (command, family, said) in [
+            (0x20, 0x11, Said::Own),
+            (0x20, 0, Said::Own),
+            (0x21, 0, Said::Nothing),
+            (0x21, 0x31, Said::Nothing),
+        ] {
+            assert_eq!(binary(&framed(command, family), &[]), Ok(said));
         }
         let malformed = Err(PreambleFailure::Malformed);
         assert_eq!(binary(&framed(0x21, 0x11), &v4[..11]), malformed);
@@ -252,7 +283,7 @@ mod tests {
             line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120),
             fixed: [u8; FIXED],
         ) {
-            let named = Ok(Some(SocketAddr::new(address.into(), from)));
+            let named = Ok(Said::Client(SocketAddr::new(address.into(), from)));
             let written = format!("PROXY TCP6 {address} ::1 {from} 443\r\n");
             proptest::prop_assert_eq!(text(written.as_bytes()), named);
             let mut rest = [0; 36];
@@ -260,7 +291,7 @@ mod tests {
             rest[32..34].copy_from_slice(&from.to_be_bytes());
             proptest::prop_assert_eq!(binary(&framed(0x21, 0x21), &rest), named);
             let told = [text(&line), text(&[b"PROXY ", &line[..]].concat()), binary(&fixed, &line)];
-            proptest::prop_assert!(told.iter().all(|it| !matches!(it, Ok(Some(_)))));
+            proptest::prop_assert!(told.iter().all(|it| !matches!(it, Ok(Said::Client(_)))));
         }
     }
 }

@@ -579,6 +579,20 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: 
         }
         start(worker, name, stream, peer);
     };
+    // A reload that removes the listener takes its certificates away before its socket: nobody is served without them.
+    let guarded = |worker: &Worker| {
+        worker.shown.borrow().listener(&name).is_some()
+            || worker.generation().expects_preamble(&name)
+    };
+    let mut was_guarded = guarded(&worker);
+    let mut start = |stream: TcpStream, peer: SocketAddr| {
+        let is_guarded = guarded(&worker);
+        if was_guarded && !is_guarded && !worker.generation().has_listener(&name) {
+            return;
+        }
+        was_guarded = is_guarded;
+        start(&worker, &name, stream, peer);
+    };
     loop {
         let full = worker.connections.get() >= worker.generation().limits.max_connections as u64;
         tokio::select! {
@@ -586,7 +600,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: 
             () = stop.notified() => break,
             () = worker.ended.notified(), if full => {}
             accepted = listener.accept(), if !full => match accepted {
-                Ok((stream, peer)) => start(&worker, &name, stream, peer),
+                Ok((stream, peer)) => start(stream, peer),
                 Err(error) => {
                     worker.accept_failures.set(worker.accept_failures.get() + 1);
                     tracing::debug!(%error, listener = &*name, "a connection could not be accepted");
@@ -599,7 +613,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, name: Rc<str>, stop: 
     }
     // Connections that the kernel had already completed would be reset with the socket.
     while let Some(Ok((stream, peer))) = accept_now(&listener).await {
-        start(&worker, &name, stream, peer);
+        start(stream, peer);
     }
 }
 

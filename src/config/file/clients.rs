@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::finding::Span;
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{FILE, Word};
 use crate::proxy::config::IdentityHeader;
@@ -9,6 +10,8 @@ use crate::proxy::config::IdentityHeader;
 /// `[listener.client_certificates]`
 #[derive(Clone, Debug)]
 pub(in crate::config) struct ClientCertificates {
+    /// Where it is; `None`: nowhere.
+    pub(in crate::config) written: Option<Span>,
     pub(in crate::config) ask: Located<Ask>,
     pub(in crate::config) ca_file: Option<Located<PathBuf>>,
     pub(in crate::config) crl_files: Vec<Located<PathBuf>>,
@@ -38,6 +41,7 @@ impl Section for ClientCertificates {
 
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         Self {
+            written: keys.written(),
             ask: keys.or(
                 "ask",
                 &ASK,

@@ -9,6 +9,7 @@ use http::HeaderName;
 use super::clients::ClientCertificates;
 use super::elsewhere::{RouteHsts, RouteRedirect, RouteRewrite};
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, TIB};
+use crate::config::finding::Span;
 use crate::config::keys::{Keys, Located, Section};
 use crate::config::kind::{
     ADDRESS, Count, ENDPOINT, EXACT_PATH, FILE, Flag, HASH_KEY, HEADER_CONDITION, HEADER_LINE,
@@ -314,6 +315,8 @@ impl Section for UpstreamHealth {
 /// `[upstream.breaker]`
 #[derive(Clone, Debug)]
 pub(in crate::config) struct UpstreamBreaker {
+    /// Where it is; `None`: nowhere.
+    pub(in crate::config) written: Option<Span>,
     pub(in crate::config) max_in_flight: Option<Located<usize>>,
     pub(in crate::config) max_pending: Option<Located<usize>>,
     pub(in crate::config) failure_percent: Option<Located<usize>>,
@@ -329,6 +332,7 @@ impl Section for UpstreamBreaker {
     fn read(keys: &mut Keys<'_, '_>) -> Self {
         let default = Breaker::default();
         Self {
+            written: keys.written(),
             max_in_flight: keys.optional(
                 "max_in_flight",
                 &Count(1..=1_000_000),

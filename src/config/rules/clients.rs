@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::code::Code;
-use crate::config::file::{Ask, File, Listener};
+use crate::config::file::{File, Listener};
 use crate::config::finding::{Finding, Findings, Span};
 
 /// A listener that is told whose connections it gets is told so by somebody.
@@ -28,14 +28,10 @@ pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
             clients,
             ..
         } = &listener.value;
-        let lists = clients.crl_files.first().map(|it| ("crl_files", &it.span));
-        let headers = clients.headers.first().map(|it| ("headers", &it.span));
-        let optional = clients.ask.value == Ask::Optional;
-        let ask = optional.then_some(("ask", &clients.ask.span));
         match &clients.ca_file {
             None => {
-                if let Some((key, span)) = lists.or(headers).or(ask) {
-                    findings.add(without_issuers(key, span));
+                if let Some(span) = &clients.written {
+                    findings.add(without_issuers(span));
                 }
             }
             Some(issuers) if certificates.is_empty() => {
@@ -60,9 +56,9 @@ pub(super) fn check(file: &File, base: &Path, findings: &mut Findings) {
     }
 }
 
-fn without_issuers(key: &str, span: &Span) -> Finding {
+fn without_issuers(span: &Span) -> Finding {
     let message = "`ca_file` is missing";
     Finding::new(Code::MissingKey, span.clone(), message)
-        .reason(format!("`{key}` says nothing without it"))
+        .reason("without it nobody is asked for a certificate")
         .help("name those who issue clients' certificates: `ca_file = \"clients.pem\"`")
 }

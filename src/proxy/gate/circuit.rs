@@ -13,7 +13,8 @@ pub(super) struct Circuit {
     /// Trials of this round that were let through, and those that went well.
     started: u64,
     passed: u64,
-    /// When it may try again, in milliseconds since the process's fixed moment. Names the round.
+    /// When it may try again, or a round of trials has taken too long, in milliseconds since the process's fixed moment. Names
+    /// the round.
     until_ms: u64,
 }
 
@@ -82,18 +83,29 @@ impl Circuit {
     }
 
     /// What becomes of an attempt, and the state after it if that is another.
-    pub(super) fn admits(self, now_ms: u64, trials: u8) -> (Admission, Option<Self>) {
+    ///
+    /// A round of trials that has not ended within `open_for`, because a client takes its time to send or nobody answers,
+    /// gives way to the next.
+    pub(super) fn admits(
+        self,
+        now_ms: u64,
+        trials: u8,
+        open_for: Duration,
+    ) -> (Admission, Option<Self>) {
         match self.phase {
             Phase::Closed => (Admission::Pass, None),
             Phase::Open if now_ms < self.until_ms => (Admission::Refuse, None),
-            Phase::Open => {
+            Phase::Open | Phase::HalfOpen
+                if matches!(self.phase, Phase::Open) || now_ms >= self.until_ms =>
+            {
                 let next = Self {
                     phase: Phase::HalfOpen,
                     started: 1,
                     passed: 0,
+                    until_ms: after(now_ms, open_for, 0),
                     ..self
                 };
-                (Admission::Trial(self.until_ms), Some(next))
+                (Admission::Trial(next.until_ms), Some(next))
             }
             Phase::HalfOpen if self.started < u64::from(trials) => {
                 let next = Self {
@@ -102,7 +114,7 @@ impl Circuit {
                 };
                 (Admission::Trial(self.until_ms), Some(next))
             }
-            Phase::HalfOpen => (Admission::Refuse, None),
+            Phase::Open | Phase::HalfOpen => (Admission::Refuse, None),
         }
     }
 
@@ -148,17 +160,22 @@ impl Circuit {
 
     fn opened(self, now_ms: u64, open_for: Duration) -> Self {
         let opens = self.opens.min(u64::from(MOST_DOUBLINGS));
-        let open_ms = u64::try_from(open_for.as_millis()).unwrap_or(u64::MAX);
-        let until_ms = now_ms.saturating_add(open_ms.saturating_mul(1 << opens));
         Self {
             phase: Phase::Open,
             opens: (opens + 1).min(u64::from(MOST_DOUBLINGS)),
             started: 0,
             passed: 0,
-            // Room for more than a century.
-            until_ms: until_ms.min((1 << (64 - FIXED_BITS)) - 1),
+            until_ms: after(now_ms, open_for, opens),
         }
     }
+}
+
+/// So long after `now_ms`, doubled so many times.
+fn after(now_ms: u64, time: Duration, doublings: u64) -> u64 {
+    let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let at = now_ms.saturating_add(time_ms.saturating_mul(1 << doublings));
+    // Room for more than a century.
+    at.min((1 << (64 - FIXED_BITS)) - 1)
 }
 
 #[cfg(test)]
@@ -204,7 +221,7 @@ mod tests {
                     (2, Some(round)) => circuit = circuit.abandons(round).unwrap_or(circuit),
                     (_, round) => {
                         under_way.extend(round);
-                        let (admission, next) = circuit.admits(now, trials);
+                        let (admission, next) = circuit.admits(now, trials, second);
                         match admission {
                             Admission::Pass => prop_assert!(circuit.is_closed()),
                             Admission::Trial(round) => under_way.push(round),
@@ -217,5 +234,22 @@ mod tests {
                 prop_assert!(of_this <= usize::from(trials));
             }
         }
+    }
+
+    /// Clients that take their time to send must not keep a service that works again from everybody.
+    #[test]
+    fn trials_that_do_not_end_give_way_to_the_next() {
+        let second = Duration::from_secs(1);
+        let opened = Circuit::default().trips(0, second).unwrap();
+        let (admission, next) = opened.admits(1_000, 1, second);
+        let Admission::Trial(first) = admission else {
+            panic!("{admission:?}");
+        };
+        let half_open = next.unwrap();
+        assert_eq!(half_open.admits(1_999, 1, second).0, Admission::Refuse);
+        let (admission, next) = half_open.admits(2_000, 1, second);
+        assert!(matches!(admission, Admission::Trial(round) if round != first));
+        // The one that comes late decides nothing any more.
+        assert_eq!(next.unwrap().tried(first, false, 2_500, 1, second), None);
     }
 }

@@ -201,7 +201,7 @@ fn what_strangers_ask_for_does_not_grow_the_page() {
         let agent = format!("User-Agent: {:x}", random());
         // Some of them methods that nobody has heard of.
         let method = if n % 5 == 0 {
-            format!("M{:x}", random())
+            format!("M{:X}", random())
         } else {
             "GET".to_owned()
         };

@@ -377,7 +377,9 @@ fn counts_what_the_daemon_counts(program: &Path) {
             .then_some(())
     });
     let none = "vestibule_faults_total{route=\"none\",fault=\"no_route\"}";
-    assert_eq!(prometheus.one(none), Some(unrouted as f64));
+    wait("Prometheus to have the last of no route", PATIENCE, || {
+        (prometheus.one(none) == Some(unrouted as f64)).then_some(())
+    });
     assert_counters_agree(&prometheus, &daemon);
     assert_status_agrees(&prometheus, &daemon);
     assert_sloths_names_agree(&prometheus);

@@ -3,7 +3,7 @@
 //! h2 bounds by itself what grows with a client's frames: streams that are reset before they were begun, `CONTINUATION`, empty
 //! `DATA`, compressed headers. It answers every `PING` and `SETTINGS`, reads every `PRIORITY`, and begins streams that are
 //! reset at once (CVE-2023-44487) for as long as they come a few at a time. Honest clients do a little of that, and more beside
-//! the bodies that they read and write and the requests that they wait for; so each has a price, and what carries a request
+//! the bodies that they read and write and the requests that they wait for and give up; so each has a price, and what carries a request
 //! pays some of it back: a client may go on for ever that resets a third of its streams.
 
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct FrameBudget {
     left: u32,
     /// Since when the budget fills again.
     since: Option<Tick>,
+    /// The streams from which on [`PATIENT`] was counted, the last first: those below the second are older than it.
+    marks: [(u32, Tick); 2],
 }
 
 /// More frames than a client could have a reason to send.
@@ -31,22 +33,25 @@ pub(super) struct Flood;
 const HEAD: usize = 9;
 /// What a client begins with (RFC 9113, 3.4).
 const PREFACE: u32 = 24;
-/// What a stream that is reset costs, and what one that is begun pays back.
+/// What a young stream that is reset costs, and what one that is begun pays back.
 const RESET: u32 = 6;
 const BEGUN: u32 = 2;
 /// Frames at once. Envoy's limits on frames that answer themselves are of this size.
 const BURST: u32 = 1_000;
 /// Further frames in a second.
-const RATE: u64 = 400;
+const RATE: u64 = 100;
+/// A stream that is reset after this long was waited for: it costs a frame.
+const PATIENT: Duration = Duration::from_millis(500);
 
 impl FrameBudget {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             skip: PREFACE,
             head: [0; HEAD],
             known: 0,
             left: BURST,
             since: None,
+            marks: [(0, Tick::default()); 2],
         }
     }
 
@@ -82,13 +87,17 @@ impl FrameBudget {
         const WINDOW_UPDATE: u8 = 8;
         const CONTINUATION: u8 = 9;
         match kind {
-            HEADERS => self.left = BURST.min(self.left + BEGUN),
+            HEADERS => {
+                self.left = BURST.min(self.left + BEGUN);
+                self.mark(now());
+            }
             DATA if self.skip > 0 => self.left = BURST.min(self.left + 1),
             // Those that h2 has limits for; and a large download's are many.
             DATA | CONTINUATION | WINDOW_UPDATE => {}
             // PRIORITY, SETTINGS, PING, GOAWAY, a client's PUSH_PROMISE, and what nobody knows.
             kind => {
-                let price = if kind == RST_STREAM { RESET } else { 1 };
+                let given_up = kind == RST_STREAM && self.stream() >= self.marks[1].0;
+                let price = if given_up { RESET } else { 1 };
                 let now = now();
                 if self.left < price {
                     let since = self.since.replace(now).unwrap_or(now);
@@ -103,6 +112,22 @@ impl FrameBudget {
             }
         }
         Ok(())
+    }
+}
+
+impl FrameBudget {
+    /// The stream of the frame at hand (RFC 9113, 4.1).
+    fn stream(&self) -> u32 {
+        let [.., a, b, c, d] = self.head;
+        u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1)
+    }
+
+    /// Remembers about when streams were begun; their numbers rise (RFC 9113, 5.1.1).
+    fn mark(&mut self, now: Tick) {
+        let [(_, since), _] = self.marks;
+        if self.marks[0].0 == 0 || now.micros_since(since) >= PATIENT.as_micros() as u64 {
+            self.marks = [(self.stream(), now), self.marks[0]];
+        }
     }
 }
 
@@ -142,7 +167,7 @@ mod tests {
         for kind in [2, 4, 6, 7, 99] {
             let mut budget = begun();
             assert_eq!(passing(&mut budget, kind, second(0)), 1_000, "{kind}");
-            assert_eq!(passing(&mut budget, kind, second(1)), 400, "{kind}");
+            assert_eq!(passing(&mut budget, kind, second(1)), 100, "{kind}");
             assert_eq!(passing(&mut budget, kind, second(61)), 1_000, "{kind}");
         }
     }
@@ -167,6 +192,28 @@ mod tests {
         let pair = [frame(6, 8), frame(0, 100)].concat();
         for _ in 0..10_000 {
             assert_eq!(budget.take(&pair, Tick::default), Ok(()));
+        }
+    }
+
+    /// A proxy in front of us gives up a hundred requests a second while an upstream hangs.
+    #[test]
+    fn streams_that_were_waited_for_are_given_up_at_little_cost() {
+        let of = |kind: u8, stream: u32| {
+            let mut frame = frame(kind, 4);
+            frame[5..9].copy_from_slice(&stream.to_be_bytes());
+            frame
+        };
+        let mut budget = begun();
+        for turn in 0..60_000_u32 {
+            let now = Tick::default().plus(Duration::from_millis(u64::from(turn) * 10));
+            assert_eq!(budget.take(&of(1, 2 * turn + 1), || now), Ok(()));
+            if let Some(given_up) = turn.checked_sub(100) {
+                assert_eq!(
+                    budget.take(&of(3, 2 * given_up + 1), || now),
+                    Ok(()),
+                    "{turn}"
+                );
+            }
         }
     }
 

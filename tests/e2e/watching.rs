@@ -164,6 +164,7 @@ fn a_watcher_is_told_what_changes_and_nothing_else_over_a_crash_of_the_daemon() 
     json.until("the loss", |line| line.contains("\"state\":\"lost\""));
     let daemon = home.run();
     plain.until("the return", |line| line.contains("connected again to "));
+    json.until("the return", |line| line.contains("connected again to "));
     let code = plain.end();
     let status = home.vestibule(&["status"]).status.code();
     assert_eq!(code, status, "the verdict is in the exit code");

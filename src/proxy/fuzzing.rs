@@ -8,7 +8,13 @@ use http::{HeaderMap, Method};
 use super::config::{HeaderEdits, Network};
 use super::headers::{BodyFraming, Client, RequestHead, write_request};
 use super::identity::{IdSource, TraceContext};
+use super::preamble;
 use crate::model::TraceShare;
+
+/// Whether `bytes` are a PROXY header of version 1, and of version 2.
+pub fn preamble(bytes: &[u8]) -> (bool, bool) {
+    preamble::reads(bytes)
+}
 
 /// Who the client is, by its peer's address and its forwarding headers, and whether those were believed.
 ///
@@ -49,6 +55,8 @@ pub fn request_head(
             framing: BodyFraming::None,
             websocket: false,
             edits: &HeaderEdits::default(),
+            identity: None,
+            identity_believed: false,
         },
     );
     written

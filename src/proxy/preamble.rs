@@ -127,6 +127,14 @@ async fn read_binary(stream: &mut TcpStream) -> Result<Said, PreambleFailure> {
     binary(&fixed, &rest)
 }
 
+/// Whether `bytes` are a header of version 1, and of version 2.
+#[cfg(fuzzing)]
+pub(super) fn reads(bytes: &[u8]) -> (bool, bool) {
+    let second = bytes.split_first_chunk::<FIXED>();
+    let second = second.is_some_and(|(fixed, rest)| binary(fixed, rest).is_ok());
+    (text(bytes).is_ok(), second)
+}
+
 /// Version 1, section 2.1.
 fn text(line: &[u8]) -> Result<Said, PreambleFailure> {
     let words = line.strip_suffix(b"\r\n").and_then(|line| {

@@ -135,7 +135,7 @@ fn what_has_moved_is_redirected_or_asked_for_elsewhere() {
          [[route]]\nid = 'away'\npath = '/away'\n\
          redirect = {{ status = '308', scheme = 'https', host = 'b.test', port = 81, prefix = '/' }}\n\
          [[route]]\nid = 'api'\nupstream = 'u'\npath = '/api'\nrewrite = {{ prefix = '/v2' }}\n\
-         [[route]]\nid = 'root'\nupstream = 'u'\npath = '/root'\nrewrite = {{ prefix = '/' }}\n\
+         [[route]]\nid = 'root'\nupstream = 'u'\npath = '/top'\nrewrite = {{ prefix = '/' }}\n\
          [[route]]\nid = 'one'\nupstream = 'u'\npath = '/one'\nrewrite = {{ path = '/the/one' }}\n\
          [[route]]\nid = 'inner'\nupstream = 'u'\npath = '/inner'\nallow_from = ['10.0.0.0/8']\n",
         origin.url()
@@ -169,14 +169,14 @@ fn what_has_moved_is_redirected_or_asked_for_elsewhere() {
     for (target, status, asked) in [
         ("/api/x?q", 200, "/v2/x?q"),
         ("/api", 200, "/v2"),
-        ("/root/y", 200, "/y"),
-        ("/root", 200, "/"),
+        ("/top/y", 200, "/y"),
+        ("/top", 200, "/"),
         ("/one/two", 200, "/the/one"),
         // Past the guard of another route.
-        ("/root/inner", 403, ""),
-        ("/root/inner/x", 403, ""),
-        ("/root/%69nner/x", 403, ""),
-        ("/root/a/../inner", 403, ""),
+        ("/top/inner", 403, ""),
+        ("/top/inner/x", 403, ""),
+        ("/top/%69nner/x", 403, ""),
+        ("/top/a/../inner", 403, ""),
     ] {
         let before = origin.requests().len();
         assert_eq!(ask(target).status(), status, "{target}");
